@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Positioned reads and writes that finish what they begin, and the test for
+ * zeros. Owns no descriptor, keeps no position.
+ */
+#include "base/io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* Linux moves at most 0x7ffff000 bytes a call; a round number below that. */
+#define MAX_TRANSFER ((size_t)1 << 30)
+
+static int check_range(const char *name, uint64_t offset, size_t len, struct error *err)
+{
+    uint64_t end;
+
+    if (__builtin_add_overflow(offset, len, &end) || end > INT64_MAX)
+        return error_set(err, ERROR_CORRUPT, "%s: offset %" PRIu64 " is beyond any file", name,
+                         offset);
+    return 0;
+}
+
+int io_read_some(int fd, const char *name, uint64_t offset, void *buf, size_t len, size_t *got,
+                 struct error *err)
+{
+    size_t done = 0;
+    int ret;
+
+    *got = 0;
+    if ((ret = check_range(name, offset, len, err)) < 0)
+        return ret;
+    while (done < len) {
+        size_t want = len - done < MAX_TRANSFER ? len - done : MAX_TRANSFER;
+        ssize_t n = pread(fd, (uint8_t *)buf + done, want, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_sys(err, errno, "%s: cannot read %zu bytes at %" PRIu64, name, want,
+                             offset + done);
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *got = done;
+    return 0;
+}
+
+int io_read(int fd, const char *name, uint64_t offset, void *buf, size_t len, struct error *err)
+{
+    size_t got;
+    int ret;
+
+    if ((ret = io_read_some(fd, name, offset, buf, len, &got, err)) < 0)
+        return ret;
+    if (got < len)
+        return error_set(err, ERROR_CORRUPT,
+                         "%s: ends at %" PRIu64 ", within the %zu bytes at %" PRIu64, name,
+                         offset + got, len, offset);
+    return 0;
+}
+
+int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t len,
+             struct error *err)
+{
+    size_t done = 0;
+    int ret;
+
+    if ((ret = check_range(name, offset, len, err)) < 0)
+        return ret;
+    while (done < len) {
+        size_t want = len - done < MAX_TRANSFER ? len - done : MAX_TRANSFER;
+        ssize_t n = pwrite(fd, (const uint8_t *)buf + done, want, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_sys(err, errno, "%s: cannot write %zu bytes at %" PRIu64, name, want,
+                             offset + done);
+        if (n == 0) /* a device that is full answers so */
+            return error_sys(err, ENOSPC, "%s: cannot write %zu bytes at %" PRIu64, name, want,
+                             offset + done);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int io_is_zero(const void *buf, size_t len)
+{
+    const uint8_t *p = buf;
+    uint8_t head = 0;
+    size_t n = len < 16 ? len : 16;
+
+    for (size_t i = 0; i < n; i++)
+        head |= p[i];
+    if (head)
+        return 0;
+    /* The first 16 are zero; equal to themselves moved by 16 bytes, all are. */
+    return len <= 16 || memcmp(p, p + 16, len - 16) == 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * QEMU's byte locks as a reader takes and probes them, and the search in /proc
+ * for writers of a block device, whose nodes do not share locks. Opens no
+ * image and waits for nobody.
+ */
+#include "qcow2/lock.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "I use permission i" is byte USE + i, "I do not share permission i" UNSHARED + i. */
+enum {
+    USE = 100,
+    UNSHARED = 200,
+    CONSISTENT_READ = 0,
+    WRITE = 1,
+    RESIZE = 3,
+    BYRE = 299, /* held by a reading byre, known to nobody else */
+};
+
+static struct flock byte_range(short type, off_t start, off_t len)
+{
+    /* An l_pid of 0 is what the OFD commands demand. */
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = len};
+}
+
+static int take(int fd, const char *name, off_t byte, struct error *err)
+{
+    struct flock lock = byte_range(F_RDLCK, byte, 1);
+
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    if (errno == EAGAIN || errno == EACCES)
+        return error_set(err, ERROR_IN_USE, "%s: in use: somebody has locked it exclusively", name);
+    return error_sys(err, errno, "%s: cannot lock byte %lld", name, (long long)byte);
+}
+
+/* Sets ${*held} to whether a lock of ${type} on ${len} bytes (0: all) from ${start} on would meet
+ * somebody else's: every other open file description, even of this process. */
+static int probe(int fd, const char *name, short type, off_t start, off_t len, bool *held,
+                 struct error *err)
+{
+    struct flock lock = byte_range(type, start, len);
+
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+        return error_sys(err, errno, "%s: cannot look for locks", name);
+    *held = lock.l_type != F_UNLCK;
+    return 0;
+}
+
+/*
+ * A probe tells of one holder only, not of all. So with byte 299 held by another byre, a machine
+ * that reads the file at the same time cannot be told from it, and does not count.
+ */
+static int find_reader(int fd, const char *name, bool *found, struct error *err)
+{
+    bool uses = false, unshares = false, byre = false;
+    int ret;
+
+    if ((ret = probe(fd, name, F_WRLCK, USE + CONSISTENT_READ, 1, &uses, err)) < 0 ||
+        (ret = probe(fd, name, F_WRLCK, UNSHARED + WRITE, 1, &unshares, err)) < 0 ||
+        (ret = probe(fd, name, F_WRLCK, BYRE, 1, &byre, err)) < 0)
+        return ret;
+    *found = (uses || unshares) && !byre;
+    return 0;
+}
+
+int lock_for_reading(int fd, const char *name, bool *used_as_base, struct error *err)
+{
+    static const off_t mine[] = {USE + CONSISTENT_READ, UNSHARED + WRITE, UNSHARED + RESIZE, BYRE};
+    static const struct {
+        off_t byte;
+        const char *what;
+    } conflicts[] = {
+        {USE + WRITE, "somebody is writing to it"},
+        {USE + RESIZE, "somebody may resize it"},
+        {UNSHARED + CONSISTENT_READ, "somebody forbids reading it"},
+    };
+    bool held = false;
+    int ret;
+
+    /* Own locks first, then the look at others': whoever comes in between sees ours. */
+    for (size_t i = 0; i < sizeof(mine) / sizeof(mine[0]); i++)
+        if ((ret = take(fd, name, mine[i], err)) < 0)
+            return ret;
+    for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
+        if ((ret = probe(fd, name, F_WRLCK, conflicts[i].byte, 1, &held, err)) < 0)
+            return ret;
+        if (held)
+            return error_set(err, ERROR_IN_USE, "%s: in use: %s (lock on byte %lld)", name,
+                             conflicts[i].what, (long long)conflicts[i].byte);
+    }
+    /* Other tools' exclusive locks. A probe with F_WRLCK would meet QEMU's own readers, too, and
+     * so refuse every base of a running machine. */
+    if ((ret = probe(fd, name, F_RDLCK, 0, 0, &held, err)) < 0)
+        return ret;
+    if (held)
+        return error_set(err, ERROR_IN_USE, "%s: in use: somebody has locked it exclusively", name);
+    return used_as_base ? find_reader(fd, name, used_as_base, err) : 0;
+}
+
+int lock_probe_unused(int fd, const char *name, struct error *err)
+{
+    bool held = false;
+    int ret;
+
+    if ((ret = probe(fd, name, F_WRLCK, 0, 0, &held, err)) < 0)
+        return ret;
+    if (held)
+        return error_set(err, ERROR_IN_USE, "%s: in use: somebody has it open and locked", name);
+    return 0;
+}
+
+enum sight { SEEN_CLEAN, SEEN_WRITER, UNSEEN };
+
+/* Whether descriptor ${fd} of process ${pid} is open for writing. */
+static enum sight look_at_flags(const char *pid, const char *fd)
+{
+    char path[64], line[128];
+    enum sight sight = UNSEEN;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/fdinfo/%.20s", pid, fd);
+    if (!(f = fopen(path, "re")))
+        return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
+    while (sight == UNSEEN && fgets(line, sizeof(line), f)) {
+        unsigned long flags;
+        char *end;
+
+        if (strncmp(line, "flags:", 6) != 0)
+            continue;
+        flags = strtoul(line + 6, &end, 8);
+        if (end != line + 6)
+            sight = (flags & O_ACCMODE) == O_RDONLY || flags & O_PATH ? SEEN_CLEAN : SEEN_WRITER;
+    }
+    fclose(f);
+    return sight;
+}
+
+static enum sight look_at_process(const char *pid, dev_t rdev)
+{
+    enum sight sight = SEEN_CLEAN;
+    struct dirent *entry;
+    char path[64];
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+    if (!(dir = opendir(path)))
+        return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
+    while (sight != SEEN_WRITER && (entry = readdir(dir))) {
+        enum sight one = SEEN_CLEAN;
+        struct stat st;
+
+        if (!isdigit((unsigned char)entry->d_name[0]))
+            continue;
+        if (fstatat(dirfd(dir), entry->d_name, &st, 0) < 0) {
+            if (errno == EACCES || errno == EPERM)
+                one = UNSEEN;
+        } else if (S_ISBLK(st.st_mode) && st.st_rdev == rdev) {
+            /* By number: one device has many nodes. */
+            one = look_at_flags(pid, entry->d_name);
+        }
+        if (one != SEEN_CLEAN)
+            sight = one;
+    }
+    closedir(dir);
+    return sight;
+}
+
+static int refuse_unseen(const char *name, struct error *err)
+{
+    return error_set(err, ERROR_IN_USE,
+                     "%s: cannot look into every process for one that writes to this device; run "
+                     "as root, or say that nobody does with --assume-stopped",
+                     name);
+}
+
+int lock_probe_device(int fd, const char *name, struct error *err)
+{
+    struct dirent *entry;
+    bool unseen = geteuid() != 0; /* /proc may hide processes without a trace */
+    struct stat st;
+    DIR *proc;
+
+    if (fstat(fd, &st) < 0)
+        return error_sys(err, errno, "%s: cannot stat", name);
+    if (!S_ISBLK(st.st_mode))
+        return error_set(err, ERROR_USAGE, "%s: not a block device", name);
+    if (!(proc = opendir("/proc")))
+        return refuse_unseen(name, err);
+    while ((entry = readdir(proc))) {
+        enum sight sight;
+
+        if (!isdigit((unsigned char)entry->d_name[0]))
+            continue;
+        sight = look_at_process(entry->d_name, st.st_rdev);
+        if (sight == SEEN_WRITER) {
+            int ret = error_set(err, ERROR_IN_USE,
+                                "%s: in use: process %.20s has the device open for writing", name,
+                                entry->d_name);
+
+            closedir(proc);
+            return ret;
+        }
+        if (sight == UNSEEN)
+            unseen = true;
+    }
+    closedir(proc);
+    return unseen ? refuse_unseen(name, err) : 0;
+}

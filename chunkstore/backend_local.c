@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A repository in a local folder. Files are written under tmp/, flushed, and
+ * linked to their names, which fails where the name is taken. An fsync that
+ * failed is never tried again on the same descriptor.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "backend.h"
+#include "crypt.h"
+
+enum { NAME_MAX_LEN = 64, OPEN_FILES = 16 };
+
+struct open_file { /* packs are read frame by frame */
+    char name[NAME_MAX_LEN];
+    int fd;
+    uint64_t used;
+};
+
+struct local {
+    struct cs_backend base;
+    char *path;
+    int root; /* descriptor of the folder */
+    struct open_file files[OPEN_FILES];
+    uint64_t clock;
+};
+
+struct cs_put {
+    struct local *local;
+    int fd;
+    char name[NAME_MAX_LEN];
+    char temporary[NAME_MAX_LEN];
+};
+
+static struct local *local_of(struct cs_backend *backend)
+{
+    return (struct local *)backend;
+}
+
+static void forget_open_file(struct local *local, const char *name)
+{
+    for (size_t i = 0; i < OPEN_FILES; i++)
+        if (local->files[i].fd >= 0 && strcmp(local->files[i].name, name) == 0) {
+            close(local->files[i].fd);
+            local->files[i].fd = -1;
+        }
+}
+
+static int open_for_reading(struct local *local, const char *name, int *fd, struct cs_error *err)
+{
+    struct open_file *oldest = &local->files[0];
+    for (size_t i = 0; i < OPEN_FILES; i++) {
+        struct open_file *f = &local->files[i];
+        if (f->fd >= 0 && strcmp(f->name, name) == 0) {
+            f->used = ++local->clock;
+            *fd = f->fd;
+            return 0;
+        }
+        if (f->fd < 0 || (oldest->fd >= 0 && f->used < oldest->used))
+            oldest = f;
+    }
+    int opened = openat(local->root, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (opened < 0)
+        return cs_fail_sys(err, errno, "%s/%s", local->path, name);
+    struct stat st;
+    if (fstat(opened, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(opened);
+        return cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+    }
+    if (oldest->fd >= 0)
+        close(oldest->fd);
+    snprintf(oldest->name, sizeof oldest->name, "%s", name);
+    oldest->fd = opened;
+    oldest->used = ++local->clock;
+    *fd = opened;
+    return 0;
+}
+
+static int local_read(struct cs_backend *backend, const char *name, uint64_t offset, void *buf,
+                      size_t len, size_t *got, struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    int fd = -1;
+    int rc = open_for_reading(local, name, &fd, err);
+    if (rc < 0)
+        return rc;
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(fd, (uint8_t *)buf + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cs_fail_sys(err, errno, "%s/%s: reading at %" PRIu64, local->path, name,
+                               offset + done);
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *got = done;
+    return 0;
+}
+
+static int local_size(struct cs_backend *backend, const char *name, uint64_t *size,
+                      struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    struct stat st;
+    if (fstatat(local->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return cs_fail_sys(err, errno, "%s/%s", local->path, name);
+    if (!S_ISREG(st.st_mode))
+        return cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+    *size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int sync_folder(struct local *local, const char *folder, struct cs_error *err)
+{
+    int fd = openat(local->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return cs_fail_sys(err, errno, "%s/%s", local->path, folder);
+    int rc = 0;
+    if (fsync(fd) < 0)
+        rc = cs_fail_sys(err, errno, "%s/%s: flushing the folder", local->path, folder);
+    close(fd);
+    return rc;
+}
+
+static int local_sync(struct cs_backend *backend, const char *folder, struct cs_error *err)
+{
+    return sync_folder(local_of(backend), folder, err);
+}
+
+/* Makes the folder that ${name} lies in, durably; only the log grows folders. */
+static int make_parent(struct local *local, const char *name, struct cs_error *err)
+{
+    char folder[NAME_MAX_LEN];
+    snprintf(folder, sizeof folder, "%s", name);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        return 0;
+    *slash = 0;
+    if (mkdirat(local->root, folder, 0700) < 0) {
+        if (errno == EEXIST)
+            return 0;
+        return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folder);
+    }
+    slash = strrchr(folder, '/');
+    if (slash != NULL)
+        *slash = 0;
+    return sync_folder(local, slash != NULL ? folder : ".", err);
+}
+
+static int local_create(struct cs_backend *backend, const char *name, struct cs_put **out,
+                        struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    int rc = make_parent(local, name, err);
+    if (rc < 0)
+        return rc;
+    struct cs_put *put = calloc(1, sizeof *put);
+    if (put == NULL)
+        return cs_fail_memory(err);
+    put->local = local;
+    snprintf(put->name, sizeof put->name, "%s", name);
+    struct cs_name random;
+    char hex[CS_NAME_HEX];
+    cs_random(&random, sizeof random);
+    snprintf(put->temporary, sizeof put->temporary, "tmp/%s", cs_name_hex(&random, hex));
+    put->fd = openat(local->root, put->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (put->fd < 0 && errno == ENOENT && mkdirat(local->root, "tmp", 0700) == 0)
+        put->fd =
+            openat(local->root, put->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (put->fd < 0) {
+        rc = cs_fail_sys(err, errno, "%s/%s: creating", local->path, put->temporary);
+        free(put);
+        return rc;
+    }
+    *out = put;
+    return 0;
+}
+
+static int local_write(struct cs_put *put, const void *data, size_t len, struct cs_error *err)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = write(put->fd, (const uint8_t *)data + done, len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cs_fail_sys(err, errno, "%s/%s: writing", put->local->path, put->name);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static void local_abandon(struct cs_put *put)
+{
+    if (put == NULL)
+        return;
+    if (put->fd >= 0)
+        close(put->fd);
+    unlinkat(put->local->root, put->temporary, 0);
+    free(put);
+}
+
+/* Gives the temporary file its name. Hard links say most clearly that the name was free; where
+ * there are none (FAT, some network file systems), renameat2 does. */
+static int place(const struct cs_put *put, bool replace)
+{
+    int root = put->local->root;
+    if (replace)
+        return renameat(root, put->temporary, root, put->name) < 0 ? errno : 0;
+    if (linkat(root, put->temporary, root, put->name, 0) == 0) {
+        unlinkat(root, put->temporary, 0);
+        return 0;
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+        return errno;
+    return renameat2(root, put->temporary, root, put->name, RENAME_NOREPLACE) < 0 ? errno : 0;
+}
+
+static int local_finish(struct cs_put *put, bool replace, struct cs_error *err)
+{
+    int rc = 0;
+    struct local *local = put->local;
+    if (fsync(put->fd) < 0) {
+        rc = cs_fail_sys(err, errno, "%s/%s: flushing", local->path, put->name);
+        goto out;
+    }
+    int fd = put->fd;
+    put->fd = -1;
+    if (close(fd) < 0) {
+        rc = cs_fail_sys(err, errno, "%s/%s: closing", local->path, put->name);
+        goto out;
+    }
+    int sys = place(put, replace);
+    if (sys != 0)
+        rc = cs_fail_sys(err, sys, "%s/%s", local->path, put->name);
+    else
+        forget_open_file(local, put->name);
+out:
+    if (rc < 0)
+        local_abandon(put);
+    else
+        free(put);
+    return rc;
+}
+
+static int local_list(struct cs_backend *backend, const char *folder,
+                      int (*visit)(void *arg, const char *name, struct cs_error *err), void *arg,
+                      struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    int fd = openat(local->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        int rc = cs_fail_sys(err, errno, "%s/%s", local->path, folder);
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    int rc = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            if (errno != 0)
+                rc = cs_fail_sys(err, errno, "%s/%s: listing", local->path, folder);
+            break;
+        }
+        if (entry->d_name[0] == '.')
+            continue;
+        rc = visit(arg, entry->d_name, err);
+        if (rc < 0)
+            break;
+    }
+    closedir(dir);
+    return rc;
+}
+
+static int local_remove(struct cs_backend *backend, const char *name, struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    forget_open_file(local, name);
+    if (unlinkat(local->root, name, 0) < 0)
+        return cs_fail_sys(err, errno, "%s/%s: deleting", local->path, name);
+    return 0;
+}
+
+static void local_close(struct cs_backend *backend)
+{
+    struct local *local = local_of(backend);
+    for (size_t i = 0; i < OPEN_FILES; i++)
+        if (local->files[i].fd >= 0)
+            close(local->files[i].fd);
+    if (local->root >= 0)
+        close(local->root);
+    free(local->path);
+    free(local);
+}
+
+static const struct cs_backend_ops local_ops = {
+    .read = local_read,
+    .size = local_size,
+    .create = local_create,
+    .write = local_write,
+    .finish = local_finish,
+    .abandon = local_abandon,
+    .sync = local_sync,
+    .list = local_list,
+    .remove = local_remove,
+    .close = local_close,
+};
+
+/* Makes the folder and those inside it, and refuses one that has something in it. */
+static int make_folders(struct local *local, bool *made, struct cs_error *err)
+{
+    static const char *const folders[] = {"keys", "log", "packs", "segments", "tmp"};
+    *made = mkdir(local->path, 0700) == 0;
+    if (!*made && errno != EEXIST)
+        return cs_fail_sys(err, errno, "%s: making the folder", local->path);
+    local->root = open(local->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (local->root < 0)
+        return cs_fail_sys(err, errno, "%s", local->path);
+    DIR *dir = opendir(local->path);
+    if (dir == NULL)
+        return cs_fail_sys(err, errno, "%s", local->path);
+    bool empty = true;
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            strcmp(e->d_name, "lost+found") != 0)
+            empty = false;
+    closedir(dir);
+    if (!empty)
+        return cs_fail(err, CS_EXISTS, "%s: there is something in this folder already",
+                       local->path);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (mkdirat(local->root, folders[i], 0700) < 0)
+            return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folders[i]);
+    return sync_folder(local, ".", err);
+}
+
+/* A folder that was made is durable only once the one above it is. */
+static int sync_parent(const char *path, struct cs_error *err)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return cs_fail_memory(err);
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = 0;
+    char *slash = strrchr(copy, '/');
+    const char *parent = ".";
+    if (slash == copy)
+        parent = "/";
+    else if (slash != NULL) {
+        *slash = 0;
+        parent = copy;
+    }
+    int rc = 0;
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        rc = cs_fail_sys(err, errno, "%s: flushing the folder", parent);
+    if (fd >= 0)
+        close(fd);
+    free(copy);
+    return rc;
+}
+
+int cs_backend_local(struct cs_backend **backend, const char *path, bool create,
+                     struct cs_error *err)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (local == NULL)
+        return cs_fail_memory(err);
+    local->base.ops = &local_ops;
+    local->root = -1;
+    for (size_t i = 0; i < OPEN_FILES; i++)
+        local->files[i].fd = -1;
+    int rc = 0;
+    local->path = strdup(path);
+    if (local->path == NULL) {
+        rc = cs_fail_memory(err);
+        goto out;
+    }
+    if (create) {
+        bool made = false;
+        rc = make_folders(local, &made, err);
+        if (rc == 0 && made)
+            rc = sync_parent(path, err);
+    } else {
+        local->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (local->root < 0 && (errno == ENOENT || errno == ENOTDIR))
+            rc = cs_fail(err, CS_NO_REPOSITORY, "%s: there is no repository here", path);
+        else if (local->root < 0)
+            rc = cs_fail_sys(err, errno, "%s", path);
+    }
+out:
+    if (rc < 0) {
+        local_close(&local->base);
+        return rc;
+    }
+    *backend = &local->base;
+    return 0;
+}
+
+int cs_backend_local_free(const char *path, uint64_t *bytes, struct cs_error *err)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) < 0)
+        return cs_fail_sys(err, errno, "%s", path);
+    *bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Holding a repository against its format: slots, keyrings, log, packs,
+ * segments, and as many stored bytes as are asked for. One damage does not hide
+ * the next.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "pack_read.h"
+
+struct check {
+    struct cs_store *store;
+    const struct cs_check_options *options;
+    struct cs_check_result *result;
+    struct cs_state state; /* folded from entry 0 */
+    uint64_t bytes_total;  /* of all packs */
+    uint64_t bytes_done;
+    struct cs_segment *segments;
+    size_t segment_count;
+    uint64_t **expected; /* entries that each segment has of each of its packs, less those found */
+};
+
+static void report(void *arg, const char *message)
+{
+    struct check *c = arg;
+    c->result->errors++;
+    c->options->report(c->options->arg, message);
+}
+
+/* Damage is reported and the check goes on; anything else ends it. */
+static int tolerate(struct check *c, int rc, struct cs_error *err)
+{
+    if (rc != CS_CORRUPT && rc != CS_NOT_FOUND && rc != CS_UNSUPPORTED && rc != CS_IO)
+        return rc;
+    report(c, err->message);
+    return 0;
+}
+
+static int check_config(struct check *c, struct cs_error *err)
+{
+    uint8_t *data = NULL, hash[CS_HASH_SIZE];
+    size_t len = 0;
+    struct cs_config config;
+    int rc = cs_backend_read_all(c->store->backend, "config", 4096, &data, &len, err);
+    if (rc == 0)
+        rc = cs_config_decode(&config, data, len, err);
+    if (rc == 0) {
+        cs_hash(hash, data, len);
+        if (memcmp(hash, c->store->config_hash, sizeof hash) != 0)
+            rc = cs_fail(err, CS_CORRUPT, "config: was replaced");
+    }
+    free(data);
+    return tolerate(c, rc, err);
+}
+
+static int check_slot(struct check *c, const struct cs_state_key *key, struct cs_error *err)
+{
+    char name[64];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct cs_slot_head head;
+    cs_slot_file(name, &key->slot);
+    int rc = cs_backend_read_all(c->store->backend, name, CS_SLOT_SIZE, &data, &len, err);
+    if (rc == 0)
+        rc = cs_slot_decode(&head, data, len, name, err);
+    if (rc == 0 && (memcmp(head.dh_public, key->dh_public, CS_KEY_SIZE) != 0 ||
+                    memcmp(head.sign_public, key->sign_public, CS_KEY_SIZE) != 0))
+        rc = cs_fail(err, CS_CORRUPT, "%s: has other public keys than the log says", name);
+    free(data);
+    return tolerate(c, rc, err);
+}
+
+static int check_keyring(struct check *c, const struct cs_state_key *key, uint16_t epoch,
+                         struct cs_error *err)
+{
+    char name[64];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct cs_name issuer_name;
+    cs_keyring_file(name, &key->slot, epoch);
+    int rc = cs_backend_read_all(c->store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
+    if (rc == 0)
+        rc = cs_keyring_issuer(&issuer_name, data, len, name, err);
+    if (rc == 0) {
+        const struct cs_state_key *issuer = cs_state_key(&c->state, &issuer_name);
+        if (issuer == NULL || issuer->role != CS_ROLE_FULL ||
+            !cs_keyring_verify(data, &c->store->config.repository_id, issuer->sign_public))
+            rc = cs_fail(err, CS_CORRUPT, "%s: its signature by a full key does not hold", name);
+    }
+    free(data);
+    return tolerate(c, rc, err);
+}
+
+static int check_keys(struct check *c, struct cs_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->state.key_count; i++) {
+        const struct cs_state_key *key = &c->state.keys[i];
+        if (key->removed)
+            continue;
+        rc = check_slot(c, key, err);
+        for (uint16_t epoch = 0; rc == 0 && epoch < c->state.epoch_count; epoch++)
+            rc = check_keyring(c, key, epoch, err);
+    }
+    return rc;
+}
+
+/* ---- segments and packs ---- */
+
+static int load_segments(struct check *c, struct cs_error *err)
+{
+    size_t n = c->state.segment_count;
+    c->segments = calloc(n + 1, sizeof *c->segments);
+    c->expected = calloc(n + 1, sizeof *c->expected);
+    if (c->segments == NULL || c->expected == NULL)
+        return cs_fail_memory(err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct cs_segment *s = &c->segments[c->segment_count];
+        rc = cs_segment_fetch(s, c->store, &c->state.segments[i], err);
+        if (rc < 0) {
+            rc = tolerate(c, rc, err);
+            continue;
+        }
+        uint64_t *expected = calloc(s->pack_count, sizeof *expected);
+        c->expected[c->segment_count++] = expected;
+        if (expected == NULL)
+            return cs_fail_memory(err);
+        for (uint64_t k = 0; k < s->entry_count; k++) {
+            struct cs_entry e;
+            cs_segment_entry(s, k, &e);
+            expected[e.pack]++;
+        }
+        if (rc == 0)
+            rc = cs_store_cancelled(c->store, err);
+    }
+    return rc;
+}
+
+/* Finds the entry of one object, exactly; takes it off what is expected. */
+static bool find_entry(struct check *c, const struct cs_name *pack, const struct cs_object *object,
+                       uint16_t frame, uint16_t slot)
+{
+    bool found = false;
+    for (size_t i = 0; i < c->segment_count; i++) {
+        const struct cs_segment *s = &c->segments[i];
+        for (uint64_t at = cs_segment_find(s, object->id.bytes); at < s->entry_count; at++) {
+            struct cs_entry e;
+            cs_segment_entry(s, at, &e);
+            if (memcmp(e.prefix, object->id.bytes, sizeof e.prefix) != 0)
+                break;
+            if (e.frame == frame && e.slot == slot &&
+                memcmp(s->packs + (size_t)e.pack * CS_NAME_SIZE, pack, CS_NAME_SIZE) == 0) {
+                c->expected[i][e.pack]--;
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_error *err)
+{
+    char name[64], message[192];
+    uint64_t missing = 0, strange = 0;
+    const struct cs_trailer *t = &pack->trailer;
+    (void)err;
+    cs_pack_file(name, &pack->name);
+    for (uint32_t f = 0; f < t->frame_count; f++)
+        for (uint16_t i = 0; i < t->frames[f].objects; i++)
+            missing +=
+                !find_entry(c, &pack->name, &t->objects[t->frames[f].first + i], (uint16_t)f, i);
+    for (size_t i = 0; i < c->segment_count; i++)
+        for (uint32_t p = 0; p < c->segments[i].pack_count; p++)
+            if (memcmp(c->segments[i].packs + (size_t)p * CS_NAME_SIZE, &pack->name,
+                       CS_NAME_SIZE) == 0)
+                strange += c->expected[i][p];
+    if (missing > 0) {
+        snprintf(message, sizeof message, "%s: %" PRIu64 " of its %zu objects are not in the index",
+                 name, missing, t->object_count);
+        report(c, message);
+    }
+    if (strange > 0) {
+        snprintf(message, sizeof message,
+                 "%s: the index names %" PRIu64 " objects in it that are not there", name, strange);
+        report(c, message);
+    }
+    return 0;
+}
+
+/* The ids of a frame's objects against their bytes. */
+static int check_objects(struct check *c, const struct cs_pack *pack, uint32_t n,
+                         const uint8_t *plain, const char *name, struct cs_error *err)
+{
+    const struct cs_frame *f = &pack->trailer.frames[n];
+    size_t at = 0;
+    for (uint16_t i = 0; i < f->objects; i++) {
+        const struct cs_object *o = &pack->trailer.objects[f->first + i];
+        struct cs_id id;
+        cs_object_id(c->store, pack->header.class, o->type, plain + at, o->length, &id);
+        if (memcmp(&id, &o->id, sizeof id) != 0) {
+            char hex[CS_ID_HEX];
+            return cs_fail(err, CS_CORRUPT, "%s: object %s in frame %" PRIu32 " has other bytes",
+                           name, cs_id_hex(&o->id, hex), n);
+        }
+        at += o->length;
+    }
+    return 0;
+}
+
+static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, uint8_t *sealed,
+                       uint8_t *plain, struct cs_error *err)
+{
+    char name[64];
+    uint8_t checksum[CS_CHECKSUM_SIZE];
+    const struct cs_frame *f = &pack->trailer.frames[n];
+    cs_pack_file(name, &pack->name);
+    int rc = cs_pack_read_frame(c->store, pack, n, sealed, err);
+    if (rc < 0)
+        return rc;
+    cs_checksum(checksum, sealed, f->stored);
+    if (memcmp(checksum, f->checksum, sizeof checksum) != 0)
+        return cs_fail(err, CS_CORRUPT, "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
+                       f->offset);
+    if (pack->header.class == CS_DATA && cs_own_role(c->store) != CS_ROLE_FULL) {
+        c->result->data_unopened = true;
+        return 0;
+    }
+    rc = cs_pack_open_frame(c->store, pack, n, sealed, plain, err);
+    return rc < 0 ? rc : check_objects(c, pack, n, plain, name, err);
+}
+
+static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_error *err)
+{
+    uint8_t *sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD), *plain = malloc(CS_FRAME_MAX);
+    int rc = 0;
+    if (sealed == NULL || plain == NULL)
+        rc = cs_fail_memory(err);
+    for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
+        rc = check_frame(c, pack, n, sealed, plain, err);
+        if (rc < 0)
+            rc = tolerate(c, rc, err);
+        c->result->bytes_checked += pack->trailer.frames[n].stored;
+        if (rc == 0)
+            rc = cs_store_cancelled(c->store, err);
+    }
+    free(sealed);
+    free(plain);
+    return rc;
+}
+
+/* Chooses packs at random, one by one, with the asked-for probability. */
+static bool chosen(const struct check *c)
+{
+    uint32_t random;
+    if (c->options->read_data <= 0)
+        return false;
+    cs_random(&random, sizeof random);
+    return random < c->options->read_data * 4294967296.0;
+}
+
+static int check_pack(struct check *c, const struct cs_state_pack *which, struct cs_error *err)
+{
+    struct cs_pack pack;
+    char name[64];
+    cs_pack_file(name, &which->id);
+    int rc = cs_pack_load(&pack, c->store, &which->id, err);
+    if (rc < 0)
+        return tolerate(c, rc, err);
+    if (pack.size != which->size || pack.header.class != which->class) {
+        rc = tolerate(c,
+                      cs_fail(err, CS_CORRUPT,
+                              "%s: has %" PRIu64 " bytes of class %d, the log says %" PRIu64
+                              " of class %d",
+                              name, pack.size, pack.header.class, which->size, which->class),
+                      err);
+    }
+    if (rc == 0)
+        rc = check_entries(c, &pack, err);
+    if (rc == 0 && chosen(c))
+        rc = check_frames(c, &pack, err);
+    c->result->packs_checked++;
+    cs_pack_clear(&pack);
+    return rc;
+}
+
+static int check_packs(struct check *c, struct cs_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->state.pack_count; i++)
+        c->bytes_total += c->state.packs[i].size;
+    for (size_t i = 0; rc == 0 && i < c->state.pack_count; i++) {
+        rc = check_pack(c, &c->state.packs[i], err);
+        c->bytes_done += c->state.packs[i].size;
+        if (c->options->progress != NULL)
+            c->options->progress(c->options->arg, c->bytes_done, c->bytes_total);
+        if (rc == 0)
+            rc = cs_store_cancelled(c->store, err);
+    }
+    return rc;
+}
+
+int cs_check(struct cs_store *store, const struct cs_check_options *options,
+             struct cs_check_result *result, struct cs_error *err)
+{
+    struct check c = {.store = store, .options = options, .result = result};
+    struct cs_error e = {0};
+    *result = (struct cs_check_result){0};
+    int rc = check_config(&c, &e);
+    if (rc == 0) {
+        rc = cs_log_verify(store, &c.state, report, &c, &e);
+        if (rc < 0)
+            rc = tolerate(&c, rc, &e);
+    }
+    if (rc == 0 && store->rollback != NULL)
+        report(&c, store->rollback);
+    if (rc == 0)
+        rc = check_keys(&c, &e);
+    if (rc == 0)
+        rc = load_segments(&c, &e);
+    if (rc == 0)
+        rc = check_packs(&c, &e);
+    for (size_t i = 0; i < c.segment_count; i++) {
+        cs_segment_clear(&c.segments[i]);
+        free(c.expected[i]);
+    }
+    free(c.segments);
+    free(c.expected);
+    cs_state_clear(&c.state);
+    return rc < 0 ? cs_fail(err, rc, "%s", e.message) : 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_CHECKSUM_H
+#define CS_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* XXH128 of the format: XXH3-128 in canonical form, on xxHash. Finds accidents; forgeries are for
+ * the seals to find. */
+
+enum { CS_CHECKSUM_SIZE = 16 };
+
+void cs_checksum(uint8_t out[CS_CHECKSUM_SIZE], const void *data, size_t len);
+
+#endif

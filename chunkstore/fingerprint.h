@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_FINGERPRINT_H
+#define CS_FINGERPRINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chunkstore.h"
+
+/* GMAC-AES-256 with a fixed nonce (FORMAT.md, 8.2), on OpenSSL's libcrypto; the only user of it.
+ * One context is for one thread at a time. */
+
+struct cs_fingerprinter;
+
+int cs_fingerprinter_new(struct cs_fingerprinter **fp, const uint8_t key[32], struct cs_error *err);
+void cs_fingerprinter_free(struct cs_fingerprinter *fp);
+int cs_fingerprint(struct cs_fingerprinter *fp, const void *data, size_t len, uint8_t out[16],
+                   struct cs_error *err);
+
+#endif

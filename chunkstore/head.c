@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One small file per repository: the number and the hash of the last log entry
+ * seen. It lies outside of the cache, for losing it loses a protection.
+ */
+#include "head.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static char *head_path(const struct cs_store *store)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/head", store->state_dir) < 0 ? NULL : path;
+}
+
+/* The hash of entry ${number} as it is in the repository now. */
+static int hash_entry(struct cs_store *store, uint64_t number, uint8_t hash[CS_HASH_SIZE],
+                      struct cs_error *err)
+{
+    char name[64];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    cs_entry_file(name, number);
+    int rc = cs_backend_read_all(store->backend, name, CS_ENTRY_MAX, &data, &len, err);
+    if (rc == 0)
+        cs_hash(hash, data, len);
+    free(data);
+    return rc;
+}
+
+int cs_head_compare(struct cs_store *store, struct cs_error *err)
+{
+    if (store->state_dir == NULL)
+        return 0;
+    char *path = head_path(store);
+    if (path == NULL)
+        return cs_fail_memory(err);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        int rc = errno == ENOENT ? 0 : cs_fail_sys(err, errno, "%s", path);
+        free(path);
+        return rc;
+    }
+    uint64_t number = 0;
+    char hex[CS_ID_HEX] = "";
+    struct cs_id seen, found;
+    int rc = 0;
+    bool readable =
+        fscanf(file, "%" SCNu64 " %64[0-9a-f]", &number, hex) == 2 && cs_id_parse(&seen, hex);
+    fclose(file);
+    if (!readable) {
+        rc = cs_fail(err, CS_IO,
+                     "%s: is damaged, so that a rolled-back repository would go unnoticed; delete "
+                     "it to begin anew",
+                     path);
+        goto out;
+    }
+    uint64_t last = store->position.next - 1;
+    bool older = number > last;
+    if (!older) {
+        rc = hash_entry(store, number, found.bytes, err);
+        if (rc < 0)
+            goto out;
+    }
+    if (older || memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0) {
+        int n = older ? asprintf(&store->rollback,
+                                 "the repository was rolled back: its log ends at entry %" PRIu64
+                                 ", and entry %" PRIu64 " has been seen from here",
+                                 last, number)
+                      : asprintf(&store->rollback,
+                                 "the repository has another history than the one seen from here: "
+                                 "entry %" PRIu64 " of its log was another",
+                                 number);
+        if (n < 0) {
+            store->rollback = NULL;
+            rc = cs_fail_memory(err);
+        }
+    }
+out:
+    free(path);
+    return rc;
+}
+
+static int make_folders(const char *path)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return ENOMEM;
+    int sys = 0;
+    for (char *p = copy + 1; sys == 0; p++) {
+        char c = *p;
+        if (c != '/' && c != 0)
+            continue;
+        *p = 0;
+        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+            sys = errno;
+        *p = c;
+        if (c == 0)
+            break;
+    }
+    free(copy);
+    return sys;
+}
+
+void cs_head_remember(const struct cs_store *store)
+{
+    if (store->state_dir == NULL || store->rollback != NULL)
+        return;
+    if (make_folders(store->state_dir) != 0)
+        return;
+    char *path = head_path(store), *temporary = NULL;
+    if (path == NULL || asprintf(&temporary, "%s.%ld", path, (long)getpid()) < 0) {
+        free(path);
+        return;
+    }
+    char hex[CS_ID_HEX];
+    struct cs_id hash;
+    memcpy(hash.bytes, store->position.head, CS_HASH_SIZE);
+    FILE *file = fopen(temporary, "we");
+    if (file != NULL) {
+        bool good =
+            fprintf(file, "%" PRIu64 " %s\n", store->position.next - 1, cs_id_hex(&hash, hex)) > 0;
+        good = fflush(file) == 0 && good;
+        good = fsync(fileno(file)) == 0 && good;
+        good = fclose(file) == 0 && good;
+        if (!good || rename(temporary, path) < 0)
+            unlink(temporary);
+    }
+    free(path);
+    free(temporary);
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CHUNKSTORE_H
+#define CHUNKSTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * An encrypted, deduplicating, content-addressed repository: objects under
+ * keyed ids, trees of them, and an append-only log of archives. It knows
+ * nothing of disks, images or policy. The format is FORMAT.md.
+ *
+ * Threads: a store and everything made from it belong to one thread; the
+ * library starts workers of its own.
+ */
+
+/* ---- errors ------------------------------------------------------------ */
+
+enum cs_code {
+    CS_NOT_FOUND = -1,
+    CS_CORRUPT = -2,     /* stored bytes are missing, altered or unreadable */
+    CS_AUTH = -3,        /* a wrong secret, or a role that may not do this */
+    CS_UNSUPPORTED = -4, /* a newer format or feature */
+    CS_NO_SPACE = -5,
+    CS_IO = -6,
+    CS_NO_MEMORY = -7,
+    CS_USAGE = -8,
+    CS_EXISTS = -9,
+    CS_NO_REPOSITORY = -10,
+    CS_CANCELLED = -11, /* the caller's cancel flag was seen */
+};
+
+struct cs_error {
+    int code; /* enum cs_code; 0: none */
+    int sys;  /* errno, or 0 */
+    char message[1024];
+};
+
+/* Sets ${err} (may be NULL), returns ${code}. Lower case, names the object and the offset. */
+int cs_fail(struct cs_error *err, enum cs_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Like cs_fail for a system call that failed with ${sys}: appends its text, chooses the code. */
+int cs_fail_sys(struct cs_error *err, int sys, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+int cs_fail_memory(struct cs_error *err);
+
+/* ---- identifiers --------------------------------------------------------- */
+
+enum { CS_ID_SIZE = 32, CS_ID_HEX = 2 * CS_ID_SIZE + 1, CS_NAME_SIZE = 16, CS_NAME_HEX = 33 };
+
+struct cs_id { /* of an object, an archive, a repository */
+    uint8_t bytes[CS_ID_SIZE];
+};
+
+struct cs_name { /* of a pack, a segment, a key slot */
+    uint8_t bytes[CS_NAME_SIZE];
+};
+
+/* Lower-case hex with a final zero byte; returns ${hex}. */
+char *cs_id_hex(const struct cs_id *id, char hex[CS_ID_HEX]);
+char *cs_name_hex(const struct cs_name *name, char hex[CS_NAME_HEX]);
+
+/* Whether ${hex} is exactly 64 lower-case hex digits; then sets ${id}. */
+bool cs_id_parse(struct cs_id *id, const char *hex);
+bool cs_name_parse(struct cs_name *name, const char *hex); /* 32 digits */
+
+/* ${digits} (even) random hex digits and a zero byte. */
+void cs_random_hex(char *out, size_t digits);
+
+/* ---- secrets and roles --------------------------------------------------- */
+
+enum cs_role { CS_ROLE_FULL = 1, CS_ROLE_BACKUP = 2, CS_ROLE_APPEND = 3 };
+enum cs_slot_kind { CS_SLOT_PASSPHRASE = 1, CS_SLOT_KEY_FILE = 2, CS_SLOT_RECOVERY = 3 };
+
+enum { CS_KEY_FILE_MIN = 32, CS_KEY_FILE_MAX = 8192, CS_RECOVERY_CODE_SIZE = 40 };
+
+struct cs_secret {
+    enum cs_slot_kind kind; /* a passphrase that is a recovery code opens its slot too */
+    const void *data;       /* lent; the passphrase's bytes, or the key file's */
+    size_t len;
+};
+
+const char *cs_role_name(enum cs_role role);
+/* "full", "backup", "append"; 0 for anything else. */
+int cs_role_parse(const char *name);
+
+/* ---- repositories -------------------------------------------------------- */
+
+enum { CS_RESERVE_DEFAULT = -1 };
+
+struct cs_init_options {
+    struct cs_secret secret; /* opens the founder's slot, role full; passphrase or key file */
+    int64_t reserve; /* bytes of the reserve file; CS_RESERVE_DEFAULT: 128 MiB or a sixteenth of
+                        the free space, whichever is less */
+    const struct cs_store
+        *chunker_from; /* take its chunker secrets, so that copies deduplicate; or NULL */
+};
+
+/*
+ * Creates a repository in the folder ${path}, which must be absent or empty, with a slot for the
+ * secret and one for a fresh recovery code, which is written to ${recovery_code} with a final
+ * zero byte; the caller shows it once and wipes it. CS_EXISTS where something is there already.
+ */
+int cs_init(const char *path, const struct cs_init_options *options,
+            char recovery_code[CS_RECOVERY_CODE_SIZE], struct cs_id *repository_id,
+            struct cs_error *err);
+
+struct cs_store;
+
+struct cs_open_options {
+    struct cs_secret secret;
+    const char *cache_dir; /* NULL: none; segments are then kept in memory */
+    const char *state_dir; /* NULL: the head of the log is not remembered */
+    unsigned
+        threads; /* workers; 1: all is done in the calling thread; 0: the cores of this process */
+    bool accept_rollback;       /* remember the head that is found, whatever was seen before */
+    const volatile int *cancel; /* NULL, or: becomes non-zero to stop what is going on */
+};
+
+/*
+ * Opens the repository at ${path}: finds a slot that the secret opens, verifies its pins, reads
+ * the log. CS_NO_REPOSITORY, CS_AUTH (no slot takes the secret), CS_CORRUPT.
+ */
+int cs_open(struct cs_store **store, const char *path, const struct cs_open_options *options,
+            struct cs_error *err);
+void cs_close(struct cs_store *store);
+
+const struct cs_id *cs_repository_id(const struct cs_store *store);
+enum cs_role cs_own_role(const struct cs_store *store);
+const struct cs_name *cs_own_slot(const struct cs_store *store);
+const char *cs_path(const struct cs_store *store);
+uint32_t cs_region_size(const struct cs_store *store); /* bytes */
+
+/* NULL, or what is wrong with the log's head against the one last seen from here. Lent. Such a
+ * repository may be read with a warning; writing to it fails with CS_CORRUPT. */
+const char *cs_rollback_warning(const struct cs_store *store);
+
+/* CS_AUTH with the role that is needed, unless the own role is full. For whoever is about to read
+ * data. */
+int cs_require_data_key(const struct cs_store *store, struct cs_error *err);
+
+/* ---- archives ------------------------------------------------------------ */
+
+struct cs_archive {
+    struct cs_id id;       /* object id of its record */
+    uint64_t entry;        /* number of its log entry */
+    int64_t time;          /* Unix seconds, by the writer's clock */
+    uint64_t bytes_stored; /* what the run added to the repository */
+    char *name;
+    char *host;
+    char **tags;
+    size_t tag_count;
+    uint8_t *summary; /* the caller's bytes */
+    size_t summary_len;
+};
+
+/* Live archives in the order of the log; lent until the store changes. */
+size_t cs_archive_count(const struct cs_store *store);
+const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i);
+
+/* ---- objects ------------------------------------------------------------- */
+
+enum cs_class { CS_DATA = 1, CS_META = 2 };
+
+enum cs_type { /* of metadata objects */
+               CS_CONTENT_LEAF = 1,
+               CS_CONTENT_NODE = 2,
+               CS_PLACEMENT_LEAF = 3,
+               CS_PLACEMENT_NODE = 4,
+               CS_LAYER_RECORD = 5,
+               CS_ARCHIVE_RECORD = 6,
+               CS_PIECE = 7,
+               CS_LIST = 128, /* added to the type of a large object */
+};
+
+enum {
+    CS_CHUNK = 1, /* the only type of data objects */
+    CS_META_OBJECT_MAX = 128 << 10,
+    CS_LARGE_OBJECT_MAX = 256 << 20,
+    CS_DATA_OBJECT_MAX = 1 << 20,
+};
+
+/* The id that ${len} bytes at ${data} have here. */
+void cs_object_id(const struct cs_store *store, enum cs_class class, uint8_t type, const void *data,
+                  size_t len, struct cs_id *id);
+
+/* KEYED(id key, label, data): a digest for records, of things that are not stored. Label: up to 16
+ * characters. */
+void cs_digest(const struct cs_store *store, const char *label, const void *data, size_t len,
+               struct cs_id *digest);
+
+/* Reads a metadata object (large ones too) into fresh memory, for the caller to free; verified. */
+int cs_read_object(struct cs_store *store, enum cs_type type, const struct cs_id *id, void **data,
+                   size_t *len, struct cs_error *err);
+
+/* Reads the data chunk ${id} of ${len} bytes into ${buf}; verified. CS_AUTH without the data key.
+ */
+int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, size_t len,
+                  struct cs_error *err);
+
+/* Whether the index has the object. */
+int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found,
+                  struct cs_error *err);
+
+/* ---- content: runs and chunks of a region -------------------------------- */
+
+struct cs_run {
+    uint32_t offset; /* from the region's start, bytes */
+    uint32_t length; /* bytes, not 0 */
+    bool zero;
+};
+
+struct cs_chunk {
+    struct cs_id id;
+    uint32_t length;
+    uint8_t fingerprint[16];
+};
+
+struct cs_content { /* a decoded content leaf */
+    struct cs_run *runs;
+    size_t run_count;
+    struct cs_chunk *chunks;
+    size_t chunk_count;
+};
+
+/* Decodes a leaf for regions of ${region_size} bytes. The result is to be cleared. */
+int cs_content_decode(struct cs_content *content, const void *leaf, size_t len,
+                      uint32_t region_size, struct cs_error *err);
+void cs_content_clear(struct cs_content *content);
+
+/* ---- placement: the host's side of a region ------------------------------ */
+
+struct cs_place {
+    uint8_t class;   /* 0 unallocated, 1 zero, 2 zero with a host cluster, 3 data, 4 compressed */
+    uint32_t length; /* compressed: bytes */
+    uint64_t host;   /* byte offset */
+    uint32_t sub_alloc;
+    uint32_t sub_zero;
+};
+
+/*
+ * Encodes ${n} places (the clusters of one region) into fresh memory for the caller to free;
+ * ${*len} is 0 where the region needs no leaf. ${subclusters}: with the subcluster columns.
+ */
+int cs_placement_encode(uint8_t **leaf, size_t *len, const struct cs_place *places, size_t n,
+                        unsigned cluster_bits, bool subclusters, struct cs_error *err);
+
+/* Decodes a leaf into exactly ${n} places; its cluster bits must be ${cluster_bits}. */
+int cs_placement_decode(struct cs_place *places, size_t n, unsigned cluster_bits, const void *leaf,
+                        size_t len, struct cs_error *err);
+
+/* ---- trees --------------------------------------------------------------- */
+
+enum cs_tree_kind { CS_TREE_CONTENT, CS_TREE_PLACEMENT };
+
+struct cs_tree {
+    enum cs_tree_kind kind;
+    unsigned level; /* 0: the root is a leaf */
+    bool empty;
+    struct cs_id root;
+};
+
+/* The level of a tree over ${regions} regions. */
+unsigned cs_tree_level(uint64_t regions);
+
+struct cs_tree_reader;
+
+int cs_tree_open(struct cs_tree_reader **reader, struct cs_store *store, const struct cs_tree *tree,
+                 struct cs_error *err);
+void cs_tree_close(struct cs_tree_reader *reader);
+
+/*
+ * Finds the first leaf at or after region ${from}: sets ${*region}, and ${*leaf}, ${*len}, lent
+ * until the next call; ${*found} is false behind the last one. Going forward costs one read a node.
+ */
+int cs_tree_next(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
+                 const uint8_t **leaf, size_t *len, bool *found, struct cs_error *err);
+
+/* Calls ${visit} for the id of every node and leaf, parents first; where it returns 0 the subtree
+ * is passed over, where it is negative the walk ends with that. */
+int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
+                 int (*visit)(void *arg, const struct cs_id *id, unsigned level,
+                              const uint8_t *data, size_t len, struct cs_error *err),
+                 void *arg, struct cs_error *err);
+
+/* ---- writing ------------------------------------------------------------- */
+
+struct cs_writer;
+
+struct cs_counters {
+    uint64_t bytes_new;    /* of chunks that the repository lacked, before compression */
+    uint64_t bytes_stored; /* all that was written: packs, segments, log entries */
+    uint64_t chunks_total;
+    uint64_t chunks_new;
+};
+
+struct cs_writer_options {
+    int compression_level; /* of zstd; 0: the default */
+    bool dry_run;          /* do all but write; there is nothing to commit then */
+};
+
+/* Begins a run. Nothing of it is seen by others before it is published or committed. CS_CORRUPT
+ * where the log is not the one seen before (cs_rollback_warning). */
+int cs_writer_begin(struct cs_writer **writer, struct cs_store *store,
+                    const struct cs_writer_options *options, struct cs_error *err);
+
+/* Stores a metadata object (large ones as lists). */
+int cs_write_object(struct cs_writer *writer, enum cs_type type, const void *data, size_t len,
+                    struct cs_id *id, struct cs_error *err);
+
+/* Stores ${len} bytes, at most CS_DATA_OBJECT_MAX, as one data chunk. */
+int cs_write_chunk(struct cs_writer *writer, const void *data, size_t len, struct cs_id *id,
+                   struct cs_error *err);
+
+struct cs_tree_builder;
+
+/* A tree over ${regions} regions. Leaves come in ascending order. */
+int cs_tree_begin(struct cs_tree_builder **builder, struct cs_writer *writer,
+                  enum cs_tree_kind kind, uint64_t regions, struct cs_error *err);
+
+/* Adds a leaf as it is (placement). */
+int cs_tree_add(struct cs_tree_builder *builder, uint64_t region, const void *leaf, size_t len,
+                struct cs_error *err);
+
+/*
+ * Content: the writer lends buffers, chunks and hashes them in its workers, and adds the leaf when
+ * its turn comes. A region got must be put, or given back by cs_region_cancel.
+ */
+struct cs_region {
+    uint64_t index;      /* region number, set by the caller */
+    uint8_t *data;       /* region-size bytes; the caller lays the data runs end to end */
+    struct cs_run *runs; /* room for run_capacity; ascending, not touching where equal in kind */
+    size_t run_count;    /* set by the caller */
+    size_t run_capacity;
+};
+
+/* Takes a free buffer; where there is none, stores what the workers have finished first. */
+int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs_error *err);
+int cs_region_put(struct cs_tree_builder *builder, struct cs_region *region, struct cs_error *err);
+void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
+
+/* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */
+int cs_tree_finish(struct cs_tree_builder *builder, struct cs_tree *tree, struct cs_error *err);
+void cs_tree_abort(struct cs_tree_builder *builder);
+
+struct cs_commit {
+    struct cs_id archive; /* of the record, written before */
+    int64_t time;
+    const char *name;
+    const char *host;
+    const char *const *tags;
+    size_t tag_count;
+    const void *summary;
+    size_t summary_len;
+};
+
+/*
+ * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
+ * on failure it does not. ${counters} (may be NULL) are those of the run. The writer is free
+ * afterwards only by cs_writer_end.
+ */
+int cs_writer_commit(struct cs_writer *writer, const struct cs_commit *commit,
+                     struct cs_counters *counters, struct cs_error *err);
+
+/* Publishes what was stored so far, so that the next run finds it; for a run that is stopped. */
+int cs_writer_publish(struct cs_writer *writer, struct cs_error *err);
+
+void cs_writer_counters(const struct cs_writer *writer, struct cs_counters *counters);
+
+/* Ends the run; what was neither published nor committed is gone. */
+void cs_writer_end(struct cs_writer *writer);
+
+/* ---- keys ---------------------------------------------------------------- */
+
+struct cs_key {
+    struct cs_name slot;
+    enum cs_role role;
+    enum cs_slot_kind kind;
+    const char *label; /* lent by the store */
+    int64_t added;     /* Unix seconds */
+    bool own;
+};
+
+/* Keys in use. ${*keys} is for the caller to free. */
+int cs_key_list(const struct cs_store *store, struct cs_key **keys, size_t *count,
+                struct cs_error *err);
+
+/* Adds a slot. Role full needed. */
+int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_role role,
+               const char *label, struct cs_name *slot, struct cs_error *err);
+
+/* Removes the slot; with ${new_epoch} what is written from now on cannot be read with its keys.
+ * Role full needed. Refuses the last full slot. */
+int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_epoch,
+                  struct cs_error *err);
+
+/* Wraps the own slot with another secret. Any role. */
+int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct cs_error *err);
+
+/* ---- check --------------------------------------------------------------- */
+
+struct cs_check_options {
+    double read_data; /* fraction of the packs' bytes to read, 0 to 1 */
+    /* Called for each thing found wrong. */
+    void (*report)(void *arg, const char *message);
+    void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
+    void *arg;
+};
+
+struct cs_check_result {
+    uint64_t errors;
+    uint64_t packs_checked;
+    uint64_t bytes_checked; /* of frames that were read */
+    bool data_unopened;     /* data frames were held against their checksums only */
+};
+
+/*
+ * Verifies slots, keyrings, the whole log, packs' structure, segments against packs, and as many
+ * frames as asked for. What archives need is the caller's part. Returns 0 also where errors were
+ * found; else the check itself failed.
+ */
+int cs_check(struct cs_store *store, const struct cs_check_options *options,
+             struct cs_check_result *result, struct cs_error *err);
+
+#endif

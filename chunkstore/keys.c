@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Managing keys: listing, adding, removing, changing a secret. Files come
+ * before the entry that makes them count, and go after the one that ends them.
+ */
+#include "keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+
+void cs_put_key_add(struct cs_buf *out, const struct cs_identity *identity, enum cs_role role,
+                    enum cs_slot_kind kind, const char *label)
+{
+    cs_put_u8(out, CS_KEY_ADD);
+    cs_put_bytes(out, identity->slot.bytes, CS_NAME_SIZE);
+    cs_put_u8(out, (uint8_t)role);
+    cs_put_u8(out, (uint8_t)kind);
+    cs_put_bytes(out, identity->dh_public, CS_KEY_SIZE);
+    cs_put_bytes(out, identity->sign_public, CS_KEY_SIZE);
+    cs_put_str16(out, label);
+}
+
+void cs_put_key_remove(struct cs_buf *out, const struct cs_name *slot)
+{
+    cs_put_u8(out, CS_KEY_REMOVE);
+    cs_put_bytes(out, slot->bytes, CS_NAME_SIZE);
+}
+
+void cs_put_key_epoch(struct cs_buf *out, uint16_t epoch, const uint8_t data_public[CS_KEY_SIZE])
+{
+    cs_put_u8(out, CS_KEY_EPOCH);
+    cs_put_u16(out, epoch);
+    cs_put_bytes(out, data_public, CS_KEY_SIZE);
+}
+
+int cs_key_list(const struct cs_store *store, struct cs_key **keys, size_t *count,
+                struct cs_error *err)
+{
+    struct cs_key *list = calloc(store->state.key_count + 1, sizeof *list);
+    size_t n = 0;
+    if (list == NULL)
+        return cs_fail_memory(err);
+    for (size_t i = 0; i < store->state.key_count; i++) {
+        const struct cs_state_key *k = &store->state.keys[i];
+        if (k->removed)
+            continue;
+        list[n++] = (struct cs_key){
+            .slot = k->slot,
+            .role = k->role,
+            .kind = k->kind,
+            .label = k->label,
+            .added = k->added,
+            .own = memcmp(&k->slot, &store->identity.slot, sizeof k->slot) == 0,
+        };
+    }
+    *keys = list;
+    *count = n;
+    return 0;
+}
+
+static int require_full(const struct cs_store *store, struct cs_error *err)
+{
+    if (cs_own_role(store) == CS_ROLE_FULL)
+        return 0;
+    return cs_fail(err, CS_AUTH,
+                   "a key of role %s cannot manage keys; a key of role full is needed",
+                   cs_role_name(cs_own_role(store)));
+}
+
+/* Whoever manages keys trusts no checkpoint: the log is folded from its first entry. */
+static int fold_all(struct cs_store *store, struct cs_error *err)
+{
+    cs_state_clear(&store->state);
+    store->position = (struct cs_log_position){0};
+    int rc = cs_log_catch_up(store, err);
+    return rc == 0 && store->position.next == 0
+               ? cs_fail(err, CS_CORRUPT, "log entry 0: is missing")
+               : rc;
+}
+
+static int put_keyring(struct cs_store *store, const struct cs_keyring *keyring, enum cs_role role,
+                       const struct cs_name *slot, const uint8_t dh_public[CS_KEY_SIZE],
+                       struct cs_error *err)
+{
+    uint8_t sealed[CS_KEYRING_SIZE];
+    char name[64];
+    int rc = cs_keyring_seal(sealed, keyring, role, &store->config.repository_id, slot, dh_public,
+                             &store->identity, err);
+    cs_keyring_file(name, slot, keyring->epoch);
+    if (rc == 0)
+        rc = cs_backend_put(store->backend, name, sealed, sizeof sealed, false, err);
+    return rc;
+}
+
+int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_role role,
+               const char *label, struct cs_name *slot, struct cs_error *err)
+{
+    struct cs_identity identity;
+    uint8_t sealed[CS_SLOT_SIZE];
+    char name[64];
+    struct cs_buf payload = {0};
+    struct cs_pins pins = store->pins;
+    const struct cs_epoch *keys = NULL;
+    int rc = require_full(store, err);
+    if (rc == 0)
+        rc = fold_all(store, err);
+    if (rc < 0)
+        return rc;
+    cs_identity_new(&identity);
+    pins.epoch = cs_store_current_epoch(store);
+    for (uint16_t epoch = 0; rc == 0 && epoch < store->state.epoch_count; epoch++) {
+        rc = cs_store_epoch(store, epoch, &keys, err);
+        if (rc == 0)
+            rc = put_keyring(store, &keys->keyring, role, &identity.slot, identity.dh_public, err);
+    }
+    if (rc == 0) {
+        memcpy(pins.data_public, keys->keyring.data_public, CS_KEY_SIZE);
+        rc = cs_slot_seal(sealed, &identity, &pins, secret, err);
+    }
+    cs_slot_file(name, &identity.slot);
+    if (rc == 0)
+        rc = cs_backend_put(store->backend, name, sealed, sizeof sealed, false, err);
+    if (rc == 0)
+        rc = store->backend->ops->sync(store->backend, "keys", err);
+    if (rc == 0) {
+        cs_entry_begin(&payload, CS_ENTRY_KEY, (int64_t)time(NULL));
+        cs_put_u16(&payload, 1);
+        cs_put_key_add(&payload, &identity, role, secret->kind, label);
+        rc = cs_log_append(store, &payload, NULL, err);
+    }
+    cs_buf_clear(&payload);
+    *slot = identity.slot;
+    if (rc < 0) { /* files of a key that does not count */
+        store->backend->ops->remove(store->backend, name, NULL);
+        for (uint16_t epoch = 0; epoch < store->state.epoch_count; epoch++) {
+            cs_keyring_file(name, &identity.slot, epoch);
+            store->backend->ops->remove(store->backend, name, NULL);
+        }
+    }
+    cs_wipe(&identity, sizeof identity);
+    return rc;
+}
+
+/* The keyrings of a new epoch, for all slots that stay. */
+static int issue_epoch(struct cs_store *store, const struct cs_name *leaving,
+                       struct cs_keyring *keyring, struct cs_error *err)
+{
+    if (store->state.epoch_count > UINT16_MAX)
+        return cs_fail(err, CS_UNSUPPORTED, "the repository has used up its key epochs");
+    *keyring = *cs_store_keys(store);
+    cs_keyring_new_epoch(keyring, (uint16_t)store->state.epoch_count);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < store->state.key_count; i++) {
+        const struct cs_state_key *k = &store->state.keys[i];
+        if (!k->removed && memcmp(&k->slot, leaving, sizeof k->slot) != 0)
+            rc = put_keyring(store, keyring, k->role, &k->slot, k->dh_public, err);
+    }
+    return rc < 0 ? rc : store->backend->ops->sync(store->backend, "keys", err);
+}
+
+static size_t other_full_keys(const struct cs_store *store, const struct cs_name *slot)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < store->state.key_count; i++) {
+        const struct cs_state_key *k = &store->state.keys[i];
+        n += !k->removed && k->role == CS_ROLE_FULL && memcmp(&k->slot, slot, sizeof *slot) != 0;
+    }
+    return n;
+}
+
+int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_epoch,
+                  struct cs_error *err)
+{
+    char hex[CS_NAME_HEX], name[64];
+    struct cs_keyring keyring = {0};
+    struct cs_buf payload = {0};
+    struct cs_name leaving = *slot;
+    size_t epochs = 0;
+    int rc = require_full(store, err);
+    if (rc == 0)
+        rc = fold_all(store, err);
+    if (rc < 0)
+        return rc;
+    const struct cs_state_key *key = cs_state_key(&store->state, &leaving);
+    if (key == NULL || key->removed)
+        return cs_fail(err, CS_NOT_FOUND, "there is no key %s", cs_name_hex(slot, hex));
+    if (other_full_keys(store, &leaving) == 0)
+        return cs_fail(err, CS_USAGE,
+                       "key %s is the last of role full; without it nobody could restore anything",
+                       cs_name_hex(slot, hex));
+    epochs = store->state.epoch_count;
+    cs_entry_begin(&payload, CS_ENTRY_KEY, (int64_t)time(NULL));
+    cs_put_u16(&payload, new_epoch ? 2 : 1);
+    cs_put_key_remove(&payload, &leaving);
+    if (new_epoch) {
+        rc = issue_epoch(store, &leaving, &keyring, err);
+        cs_put_key_epoch(&payload, keyring.epoch, keyring.data_public);
+        cs_wipe(&keyring, sizeof keyring);
+    }
+    if (rc == 0)
+        rc = cs_log_append(store, &payload, NULL, err);
+    cs_buf_clear(&payload);
+    if (rc < 0)
+        return rc;
+    cs_slot_file(name, &leaving);
+    rc = store->backend->ops->remove(store->backend, name, err);
+    for (uint16_t epoch = 0; epoch < epochs; epoch++) {
+        cs_keyring_file(name, &leaving, epoch);
+        store->backend->ops->remove(store->backend, name, NULL);
+    }
+    if (rc == CS_NOT_FOUND)
+        rc = 0;
+    return rc < 0 ? rc : store->backend->ops->sync(store->backend, "keys", err);
+}
+
+int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct cs_error *err)
+{
+    uint8_t sealed[CS_SLOT_SIZE];
+    char name[64];
+    int rc = cs_slot_seal(sealed, &store->identity, &store->pins, secret, err);
+    cs_slot_file(name, &store->identity.slot);
+    if (rc == 0)
+        rc = cs_backend_put(store->backend, name, sealed, sizeof sealed, true, err);
+    if (rc == 0)
+        rc = store->backend->ops->sync(store->backend, "keys", err);
+    return rc;
+}

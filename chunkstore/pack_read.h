@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_PACK_READ_H
+#define CS_PACK_READ_H
+
+#include "index.h"
+#include "pack.h"
+#include "store.h"
+
+/* Reading packs: trailers, frames, objects; with caches of bounded size. */
+
+struct cs_pack { /* one whose trailer has been read */
+    struct cs_name name;
+    uint64_t size; /* bytes */
+    struct cs_pack_header header;
+    struct cs_trailer trailer;
+};
+
+/* Reads and verifies header, trailer and footer. To be cleared. */
+int cs_pack_load(struct cs_pack *pack, struct cs_store *store, const struct cs_name *name,
+                 struct cs_error *err);
+void cs_pack_clear(struct cs_pack *pack);
+
+/* Reads frame ${n} as stored into ${sealed} (frame->stored bytes). */
+int cs_pack_read_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
+                       uint8_t *sealed, struct cs_error *err);
+
+/* Opens and expands frame ${n} into ${plain} (frame->plain bytes). CS_AUTH where the data key is
+ * missing. */
+int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
+                       const uint8_t *sealed, uint8_t *plain, struct cs_error *err);
+
+struct cs_pack_cache;
+void cs_pack_cache_free(struct cs_pack_cache *cache);
+
+#endif

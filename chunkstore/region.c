@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Regions on their way into content trees: the caller fills a buffer, a worker
+ * cuts and hashes it, and in the order of putting the owner's thread stores what
+ * is new and adds the leaf.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "content.h"
+#include "tree.h"
+#include "writer.h"
+
+enum { MOST_BUFFERS = 16 };
+
+struct region_job {
+    struct cs_job job; /* the first member */
+    struct cs_region region;
+    struct cs_writer *writer;
+    struct cs_tree_builder *builder; /* NULL: forgotten */
+    struct cs_cut *cuts;
+    struct cs_chunk *chunks;
+    size_t chunk_count;
+    struct cs_error err;
+    struct region_job *next_free;
+};
+
+struct cs_regions {
+    struct cs_lane lane;
+    struct region_job *jobs;
+    size_t count;
+    struct region_job *free;
+};
+
+/* In a worker: cut, identify, fingerprint. */
+static void run_region(struct cs_job *job, unsigned worker)
+{
+    struct region_job *r = (struct region_job *)job;
+    struct cs_writer *w = r->writer;
+    const uint8_t *id_key = cs_store_keys(w->store)->id_key;
+    cs_chunker_cut(&w->store->chunker, r->region.data, r->region.runs, &r->region.run_count,
+                   r->cuts, &r->chunk_count);
+    for (size_t i = 0; i < r->chunk_count; i++) {
+        const uint8_t *data = r->region.data + r->cuts[i].offset;
+        struct cs_chunk *chunk = &r->chunks[i];
+        chunk->length = r->cuts[i].length;
+        cs_crypt_object_id(&chunk->id, id_key, CS_DATA, CS_CHUNK, data, chunk->length);
+        if (cs_fingerprint(w->workers[worker].fingerprinter, data, chunk->length,
+                           chunk->fingerprint, &r->err) < 0)
+            return;
+    }
+}
+
+static int alloc_job(struct region_job *r, struct cs_writer *w)
+{
+    const struct cs_chunker *c = &w->store->chunker;
+    size_t chunks = c->region_size / c->min_size + 1;
+    r->job.run = run_region;
+    r->writer = w;
+    r->region.run_capacity = c->region_size / 512 + 1;
+    r->region.data = malloc(c->region_size);
+    r->region.runs = calloc(r->region.run_capacity, sizeof *r->region.runs);
+    r->cuts = calloc(chunks, sizeof *r->cuts);
+    r->chunks = calloc(chunks, sizeof *r->chunks);
+    return r->region.data != NULL && r->region.runs != NULL && r->cuts != NULL && r->chunks != NULL;
+}
+
+int cs_regions_new(struct cs_writer *w, struct cs_error *err)
+{
+    struct cs_regions *all = calloc(1, sizeof *all);
+    if (all == NULL)
+        return cs_fail_memory(err);
+    w->regions = all;
+    cs_lane_init(&all->lane, w->pool);
+    all->count = cs_pool_threads(w->pool) + 2;
+    if (all->count > MOST_BUFFERS)
+        all->count = MOST_BUFFERS;
+    all->jobs = calloc(all->count, sizeof *all->jobs);
+    bool good = all->jobs != NULL;
+    for (size_t i = 0; good && i < all->count; i++) {
+        good = alloc_job(&all->jobs[i], w);
+        all->jobs[i].next_free = all->free;
+        all->free = &all->jobs[i];
+    }
+    return good ? 0 : cs_fail_memory(err);
+}
+
+void cs_regions_free(struct cs_regions *all)
+{
+    if (all == NULL)
+        return;
+    while (all->jobs != NULL && cs_lane_take(&all->lane) != NULL)
+        ;
+    for (size_t i = 0; all->jobs != NULL && i < all->count; i++) {
+        free(all->jobs[i].region.data);
+        free(all->jobs[i].region.runs);
+        free(all->jobs[i].cuts);
+        free(all->jobs[i].chunks);
+    }
+    free(all->jobs);
+    free(all);
+}
+
+static void release(struct cs_regions *all, struct region_job *r)
+{
+    r->builder = NULL;
+    r->next_free = all->free;
+    all->free = r;
+}
+
+/* Stores what a worker has finished. */
+static int store_region(struct cs_writer *w, struct region_job *r, struct cs_error *err)
+{
+    struct cs_buf leaf = {0};
+    struct cs_id id;
+    if (r->err.code != 0)
+        return cs_fail(err, r->err.code, "%s", r->err.message);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < r->chunk_count; i++)
+        rc = cs_writer_store_chunk(w, &r->chunks[i].id, r->region.data + r->cuts[i].offset,
+                                   r->chunks[i].length, err);
+    if (rc < 0 || r->region.run_count == 0)
+        return rc;
+    cs_content_encode(&leaf, r->region.runs, r->region.run_count, r->chunks, r->chunk_count);
+    if (leaf.failed)
+        rc = cs_fail_memory(err);
+    if (rc == 0)
+        rc = cs_write_object(w, CS_CONTENT_LEAF, leaf.data, leaf.len, &id, err);
+    if (rc == 0)
+        rc = cs_tree_add_id(r->builder, r->region.index, &id, err);
+    cs_buf_clear(&leaf);
+    return rc;
+}
+
+/* A failure becomes the tree's, so that whoever finishes it is told. */
+static void complete(struct cs_writer *w, struct region_job *r)
+{
+    struct cs_error e = {0};
+    if (r->builder != NULL && cs_tree_failure(r->builder, NULL) == 0 && store_region(w, r, &e) < 0)
+        cs_tree_set_failed(r->builder, &e);
+    release(w->regions, r);
+}
+
+int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_error *err)
+{
+    struct cs_regions *all = w->regions;
+    int rc = cs_store_cancelled(w->store, err);
+    if (rc == 0)
+        rc = cs_writer_publish_if_due(w, err);
+    if (rc < 0)
+        return rc;
+    for (struct cs_job *job; (job = cs_lane_poll(&all->lane)) != NULL;)
+        complete(w, (struct region_job *)job);
+    if (all->free == NULL)
+        complete(w, (struct region_job *)cs_lane_take(&all->lane));
+    struct region_job *r = all->free;
+    all->free = r->next_free;
+    r->region.run_count = 0;
+    r->chunk_count = 0;
+    r->err = (struct cs_error){0};
+    *region = &r->region;
+    return 0;
+}
+
+static struct region_job *job_of(struct cs_region *region)
+{
+    return (struct region_job *)(void *)((char *)region - offsetof(struct region_job, region));
+}
+
+int cs_region_put(struct cs_tree_builder *builder, struct cs_region *region, struct cs_error *err)
+{
+    struct region_job *r = job_of(region);
+    int rc = cs_tree_failure(builder, err);
+    if (rc < 0) {
+        release(r->writer->regions, r);
+        return rc;
+    }
+    r->builder = builder;
+    cs_lane_put(&r->writer->regions->lane, &r->job);
+    return 0;
+}
+
+void cs_region_cancel(struct cs_writer *w, struct cs_region *region)
+{
+    release(w->regions, job_of(region));
+}
+
+int cs_region_drain(struct cs_writer *w, struct cs_error *err)
+{
+    (void)err;
+    for (struct cs_job *job; (job = cs_lane_take(&w->regions->lane)) != NULL;)
+        complete(w, (struct region_job *)job);
+    return 0;
+}
+
+void cs_region_forget(struct cs_writer *w, struct cs_tree_builder *builder)
+{
+    for (size_t i = 0; i < w->regions->count; i++)
+        if (w->regions->jobs[i].builder == builder)
+            w->regions->jobs[i].builder = NULL;
+}

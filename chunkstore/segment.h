@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_SEGMENT_H
+#define CS_SEGMENT_H
+
+#include "bytes.h"
+#include "store.h"
+
+/*
+ * Index segments (FORMAT.md, 7.1): sorted entries, sealed in the repository, and in the clear in
+ * the cache with a filter that answers misses and a fan-out that finds hits in one page.
+ */
+
+struct cs_entry {       /* where an object lies */
+    uint8_t prefix[16]; /* of its id */
+    uint32_t pack;      /* index into a table of pack names */
+    uint16_t frame;
+    uint16_t slot;
+};
+
+enum { CS_SEGMENT_HEADER = 64, CS_SEGMENT_ENTRY = 24, CS_SEGMENT_BLOCK = 1 << 20 };
+
+/* By prefix, then by the numbers. */
+int cs_entry_compare(const void *a, const void *b);
+
+/*
+ * Writes a segment of ${n} sorted ${entries} over ${packs}, durable but for its folder, and
+ * describes it in ${out}.
+ */
+int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uint64_t n,
+                     const struct cs_name *packs, uint32_t pack_count, struct cs_state_segment *out,
+                     struct cs_error *err);
+
+struct cs_segment { /* one that is loaded */
+    struct cs_name id;
+    uint64_t entry_count;
+    uint32_t pack_count;
+    const uint8_t *packs;   /* names, end to end */
+    const uint8_t *entries; /* as stored */
+    const uint32_t *fan;    /* 2^fan_bits + 1 positions */
+    unsigned fan_bits;
+    const uint8_t *filter;
+    uint64_t filter_blocks;
+    bool *live; /* of each pack */
+    void *memory;
+    size_t memory_len;
+    bool mapped;
+};
+
+/* Loads from the cache, else from the repository (and then into the cache, where there is one). */
+int cs_segment_load(struct cs_segment *segment, struct cs_store *store,
+                    const struct cs_state_segment *which, struct cs_error *err);
+
+/* Loads from the repository, whatever the cache holds, and verifies order and numbers. */
+int cs_segment_fetch(struct cs_segment *segment, struct cs_store *store,
+                     const struct cs_state_segment *which, struct cs_error *err);
+
+void cs_segment_clear(struct cs_segment *segment);
+
+/* Position of the first entry with ${prefix}, or entry_count where there is none. */
+uint64_t cs_segment_find(const struct cs_segment *segment, const uint8_t prefix[16]);
+
+void cs_segment_entry(const struct cs_segment *segment, uint64_t i, struct cs_entry *entry);
+
+#endif

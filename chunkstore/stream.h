@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_STREAM_H
+#define CS_STREAM_H
+
+#include "compress.h"
+#include "fingerprint.h"
+#include "pack_write.h"
+#include "pool.h"
+
+/*
+ * Objects of one class on their way into packs: gathered in frames, compressed
+ * and sealed by workers, appended in order.
+ */
+
+struct cs_worker { /* what each worker keeps */
+    struct cs_compressor *compressor;
+    struct cs_fingerprinter *fingerprinter;
+};
+
+struct cs_stream;
+
+struct cs_place_in_pack {
+    struct cs_name pack;
+    uint16_t frame;
+    uint16_t slot;
+    bool new_pack; /* the first object of this pack */
+};
+
+int cs_stream_new(struct cs_stream **stream, struct cs_store *store, struct cs_pool *pool,
+                  struct cs_worker *workers, enum cs_class class, bool dry_run,
+                  struct cs_error *err);
+void cs_stream_free(struct cs_stream *stream); /* abandons an unfinished pack */
+
+/* Takes a copy of the object, and says where it will be. */
+int cs_stream_put(struct cs_stream *stream, const struct cs_id *id, uint8_t type, const void *data,
+                  size_t len, struct cs_place_in_pack *place, struct cs_error *err);
+
+/* Finishes the pack that is open; its files are durable but for their folder. */
+int cs_stream_finish(struct cs_stream *stream, struct cs_error *err);
+
+/* The packs finished so far, lent; and forgetting them. */
+const struct cs_state_pack *cs_stream_packs(const struct cs_stream *stream, size_t *count);
+void cs_stream_forget_packs(struct cs_stream *stream);
+
+#endif

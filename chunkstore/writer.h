@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CS_WRITER_H
+#define CS_WRITER_H
+
+#include "pending.h"
+#include "stream.h"
+
+/* The inside of a run. */
+
+struct cs_regions; /* region.c's buffers */
+
+struct cs_writer {
+    struct cs_store *store;
+    bool dry_run;
+    struct cs_pool *pool;
+    struct cs_worker *workers;
+    struct cs_stream *data;
+    struct cs_stream *meta;
+    struct cs_regions *regions;
+    struct cs_pending pending;
+    struct cs_name *packs; /* that pending's entries name */
+    uint32_t pack_count;
+    uint32_t data_pack; /* the open one of each class, in packs */
+    uint32_t meta_pack;
+    struct cs_counters counters;
+    uint64_t unpublished; /* bytes of new objects since the last publish */
+    int64_t published_at; /* monotonic seconds */
+};
+
+/* Stores an object unless it is there; ${*fresh} (may be NULL) tells. */
+int cs_writer_store(struct cs_writer *writer, enum cs_class class, uint8_t type,
+                    const struct cs_id *id, const void *data, size_t len, bool *fresh,
+                    struct cs_error *err);
+
+/* Stores the chunk ${id} of a region, and counts it. */
+int cs_writer_store_chunk(struct cs_writer *writer, const struct cs_id *id, const void *data,
+                          size_t len, struct cs_error *err);
+
+/* Publishes where much has been stored since the last time; so that an interrupted run is not lost.
+ */
+int cs_writer_publish_if_due(struct cs_writer *writer, struct cs_error *err);
+
+int cs_regions_new(struct cs_writer *writer, struct cs_error *err);
+void cs_regions_free(struct cs_regions *regions);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One archive from one or many images: every layer is opened and locked before
+ * the first is read, and stays so until the commit; a file that changed
+ * underway means that nothing is committed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/backup_layer.h"
+#include "engine/blob.h"
+#include "engine/engine.h"
+#include "engine/json.h"
+#include "engine/path.h"
+#include "engine/placing.h"
+
+struct backup {
+    struct cs_store *store;
+    const struct engine_backup_options *options;
+    struct engine_backup_result *result;
+    struct layer_set set;
+    struct layer **tops; /* of each image */
+    struct cs_writer *writer;
+    struct record_archive archive;
+    int64_t time;
+};
+
+static void warn(const struct backup *b, const char *message)
+{
+    if (b->options->listener.warning != NULL)
+        b->options->listener.warning(b->options->listener.arg, message);
+}
+
+/* ---- before anything is read ---- */
+
+/* The first image's file name without its suffix. */
+static int choose_name(struct backup *b, struct error *err)
+{
+    char *name = b->result->name;
+    size_t room = sizeof b->result->name;
+    const char *base =
+        b->options->name != NULL ? b->options->name : path_base(b->options->images[0]);
+    size_t n = strlen(base);
+    const char *dot = strrchr(base, '.');
+    if (b->options->name == NULL && dot != NULL && dot != base)
+        n = (size_t)(dot - base);
+    if (n >= room)
+        return error_set(err, ERROR_USAGE, "the name has more than 255 bytes");
+    memcpy(name, base, n);
+    name[n] = 0;
+    int rc = engine_check_name(name, err);
+    if (rc < 0 && b->options->name == NULL)
+        return error_wrap(err, "%s gives no name for the archive, choose one with --name",
+                          b->options->images[0]);
+    return rc;
+}
+
+static int open_images(struct backup *b, struct error *err)
+{
+    struct chain_options options = {
+        .only_top = b->options->only_top,
+        .assume_stopped = b->options->assume_stopped,
+    };
+    b->tops = calloc(b->options->image_count, sizeof *b->tops);
+    if (b->tops == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < b->options->image_count; i++) {
+        int rc = layer_set_open(&b->set, b->options->images[i], &options, &b->tops[i], err);
+        if (rc < 0)
+            return rc;
+        if (!b->tops[i]->used_as_base || b->options->frozen_base)
+            continue;
+        char message[4096];
+        snprintf(message, sizeof message,
+                 "%s: is in use as somebody's backing file, so that newer writes are in an overlay "
+                 "that is not part of this backup (a forgotten blockcommit?); --frozen-base says "
+                 "that this is meant",
+                 b->options->images[i]);
+        warn(b, message);
+        b->result->top_in_use_as_base = true;
+        b->result->partial = true;
+    }
+    return 0;
+}
+
+/* ---- records ---- */
+
+static size_t position_of(const struct backup *b, const struct layer *layer)
+{
+    size_t i = 0;
+    while (b->set.layers[i] != layer)
+        i++;
+    return i;
+}
+
+static int describe_images(struct backup *b, struct error *err)
+{
+    size_t n = b->options->image_count;
+    b->archive.images = calloc(n, sizeof *b->archive.images);
+    if (b->archive.images == NULL)
+        return error_no_memory(err);
+    b->archive.image_count = n;
+    for (size_t i = 0; i < n; i++) {
+        struct record_image *image = &b->archive.images[i];
+        image->path = strdup(b->tops[i]->path);
+        image->name = strdup(path_base(b->tops[i]->path));
+        image->layers = calloc(b->set.count, sizeof *image->layers);
+        if (image->path == NULL || image->name == NULL || image->layers == NULL)
+            return error_no_memory(err);
+        for (const struct layer *l = b->tops[i]; l != NULL; l = l->backing)
+            image->layers[image->layer_count++] = position_of(b, l);
+    }
+    return 0;
+}
+
+static int describe_archive(struct backup *b, struct error *err)
+{
+    struct record_archive *a = &b->archive;
+    char text[64], host[256] = "";
+    struct tm tm;
+    time_t t = (time_t)b->time;
+    gethostname(host, sizeof host - 1);
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    cs_random_hex(a->nonce, sizeof a->nonce - 1);
+    a->name = strdup(b->result->name);
+    a->host = strdup(host);
+    a->time = strdup(text);
+    a->tags = calloc(b->options->tag_count + 1, sizeof *a->tags);
+    if (a->name == NULL || a->host == NULL || a->time == NULL || a->tags == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < b->options->tag_count; i++) {
+        a->tags[i] = strdup(b->options->tags[i]);
+        if (a->tags[i] == NULL)
+            return error_no_memory(err);
+        a->tag_count = i + 1;
+    }
+    return describe_images(b, err);
+}
+
+/* ---- storing ---- */
+
+static int store_layers(struct backup *b, struct error *err)
+{
+    struct backup_progress progress = {.listener = &b->options->listener};
+    size_t n = b->set.count;
+    b->archive.layers = calloc(n + 1, sizeof *b->archive.layers);
+    if (b->archive.layers == NULL)
+        return error_no_memory(err);
+    b->archive.layer_count = n;
+    for (size_t i = 0; i < n; i++) {
+        /* what the host has allocated is the best guess of what there is to read */
+        uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
+        uint64_t size = b->set.layers[i]->file_size;
+        progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
+    }
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct record_layer *record = &b->archive.layers[i];
+        rc = backup_layer(b->store, b->writer, b->set.layers[i], &progress, record,
+                          &b->result->bytes_read, &b->result->bytes_metadata_read, err);
+        b->result->bytes_allocated += record->bytes_allocated;
+    }
+    b->result->layers_total = n;
+    return rc;
+}
+
+static int store_side_file(struct backup *b, const char *path, struct record_side_file *side,
+                           struct error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_sys(err, errno, "%s", path);
+    int rc = 0;
+    if (fstat(fd, &st) < 0)
+        rc = error_sys(err, errno, "%s", path);
+    else if (!S_ISREG(st.st_mode))
+        rc = error_set(err, ERROR_USAGE, "%s: a side file must be a regular file", path);
+    side->mode = st.st_mode;
+    side->name = strdup(path_base(path));
+    if (rc == 0 && side->name == NULL)
+        rc = error_no_memory(err);
+    for (size_t i = 0; rc == 0 && i < b->archive.with_count; i++)
+        if (strcmp(b->archive.with[i].name, side->name) == 0)
+            rc = error_set(err, ERROR_USAGE, "%s: there is another side file of this name", path);
+    if (rc == 0)
+        rc = blob_write_file(b->writer, fd, path, &side->blob, err);
+    close(fd);
+    return rc;
+}
+
+static int store_side_files(struct backup *b, struct error *err)
+{
+    b->archive.with = calloc(b->options->with_count + 1, sizeof *b->archive.with);
+    if (b->archive.with == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < b->options->with_count; i++) {
+        int rc = store_side_file(b, b->options->with[i], &b->archive.with[i], err);
+        b->archive.with_count = i + 1; /* also on failure: it may own something */
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int store_record(struct backup *b, enum cs_type type, const char *json, size_t len,
+                        struct cs_id *id, struct error *err)
+{
+    struct cs_error ce;
+    if (cs_write_object(b->writer, type, json, len, id, &ce) < 0)
+        return engine_store_error(err, &ce);
+    return 0;
+}
+
+static int store_records(struct backup *b, struct error *err)
+{
+    char *json = NULL;
+    size_t len = 0;
+    int rc = placing_assign(&b->archive, err);
+    for (size_t i = 0; rc == 0 && i < b->archive.layer_count; i++) {
+        struct record_layer *layer = &b->archive.layers[i];
+        rc = record_layer_encode(layer, &json, &len, err);
+        if (rc == 0)
+            rc = store_record(b, CS_LAYER_RECORD, json, len, &layer->id, err);
+        free(json);
+        json = NULL;
+    }
+    if (rc == 0)
+        rc = record_archive_encode(&b->archive, &json, &len, err);
+    if (rc == 0)
+        rc = store_record(b, CS_ARCHIVE_RECORD, json, len, &b->archive.id, err);
+    free(json);
+    return rc;
+}
+
+static int commit(struct backup *b, struct error *err)
+{
+    struct cs_error ce;
+    char *summary = NULL;
+    size_t len = 0;
+    json_t *o = json_object();
+    json_object_set_new(o, "images", json_from_u64(b->archive.image_count));
+    json_object_set_new(o, "bytes_allocated", json_from_u64(b->result->bytes_allocated));
+    json_object_set_new(o, "bytes_read", json_from_u64(b->result->bytes_read));
+    json_object_set_new(o, "layers", json_from_u64(b->archive.layer_count));
+    json_object_set_new(o, "parent", json_null());
+    int rc = json_encode(o, &summary, &len, err);
+    json_decref(o);
+    if (rc < 0)
+        return rc;
+    struct cs_commit commit = {
+        .archive = b->archive.id,
+        .time = b->time,
+        .name = b->archive.name,
+        .host = b->archive.host,
+        .tags = (const char *const *)b->archive.tags,
+        .tag_count = b->archive.tag_count,
+        .summary = summary,
+        .summary_len = len,
+    };
+    if (cs_writer_commit(b->writer, &commit, &b->result->stored, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    else
+        b->result->archive = b->archive.id;
+    free(summary);
+    return rc;
+}
+
+static int check_tags(const struct engine_backup_options *options, struct error *err)
+{
+    for (size_t i = 0; i < options->tag_count; i++)
+        if (engine_check_name(options->tags[i], err) < 0)
+            return error_wrap(err, "tag");
+    return 0;
+}
+
+static int run(struct backup *b, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_writer_options options = {
+        .compression_level = b->options->compression_level,
+        .dry_run = b->options->dry_run,
+    };
+    int rc = choose_name(b, err);
+    if (rc == 0)
+        rc = check_tags(b->options, err);
+    if (rc == 0)
+        rc = open_images(b, err);
+    if (rc == 0)
+        rc = describe_archive(b, err);
+    if (rc == 0 && cs_writer_begin(&b->writer, b->store, &options, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    if (rc == 0)
+        rc = store_layers(b, err);
+    if (rc == 0)
+        rc = store_side_files(b, err);
+    if (rc == 0)
+        rc = store_records(b, err);
+    if (rc == 0)
+        rc = layer_set_verify_unchanged(&b->set, err);
+    if (rc == 0 && !b->options->dry_run)
+        rc = commit(b, err);
+    else if (rc == 0)
+        cs_writer_counters(b->writer, &b->result->stored);
+    /* what a stopped run has stored, the next one finds */
+    if (rc == ERROR_INTERRUPTED && b->writer != NULL)
+        cs_writer_publish(b->writer, NULL);
+    return rc;
+}
+
+int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
+                  struct engine_backup_result *result, struct error *err)
+{
+    struct backup b = {
+        .store = store, .options = options, .result = result, .time = (int64_t)time(NULL)};
+    *result = (struct engine_backup_result){0};
+    if (options->image_count == 0)
+        return error_set(err, ERROR_USAGE, "no image is named");
+    int rc = run(&b, err);
+    cs_writer_end(b.writer);
+    layer_set_clear(&b.set); /* the locks go last */
+    record_archive_clear(&b.archive);
+    free(b.tops);
+    return rc;
+}

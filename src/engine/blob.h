@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_BLOB_H
+#define BYRE_ENGINE_BLOB_H
+
+#include "engine/record.h"
+
+/* Bytes of a disk, or of a side file, that are kept as data chunks and named in a record. */
+
+int blob_write(struct cs_writer *writer, const void *data, size_t len, struct record_blob *blob,
+               struct error *err);
+
+/* The file behind ${fd}, from its beginning to its end. */
+int blob_write_file(struct cs_writer *writer, int fd, const char *name, struct record_blob *blob,
+                    struct error *err);
+
+/* All of it into fresh memory; a blob of more than ${max} bytes is ERROR_CORRUPT. */
+int blob_read(struct cs_store *store, const struct record_blob *blob, size_t max, uint8_t **data,
+              struct error *err);
+
+/* All of it to ${fd}, from offset 0 on. */
+int blob_read_file(struct cs_store *store, const struct record_blob *blob, int fd, const char *name,
+                   struct error *err);
+
+#endif

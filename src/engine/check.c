@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Checking: the store against its format, then every archive's records and
+ * trees: all that they name must be there. Subtrees that archives share are
+ * walked once.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "engine/record.h"
+
+struct seen { /* nodes and leaves that were found whole, by the first bytes of their ids */
+    uint64_t (*keys)[2];
+    size_t count;
+    size_t room; /* a power of two */
+};
+
+struct archive_check {
+    struct cs_store *store;
+    const struct engine_check_options *options;
+    struct engine_check_result *result;
+    struct seen seen;
+    const char *where; /* the layer at hand */
+    uint64_t errors;   /* of the archive at hand */
+};
+
+static void report(struct archive_check *c, const char *message)
+{
+    c->errors++;
+    c->result->errors++;
+    c->options->report(c->options->listener.arg, message);
+}
+
+static uint64_t *seen_slot(struct seen *s, const uint64_t key[2])
+{
+    for (size_t at = key[0] & (s->room - 1);; at = (at + 1) & (s->room - 1))
+        if ((s->keys[at][0] == 0 && s->keys[at][1] == 0) ||
+            (s->keys[at][0] == key[0] && s->keys[at][1] == key[1]))
+            return s->keys[at];
+}
+
+static bool was_seen(struct seen *s, const struct cs_id *id)
+{
+    uint64_t key[2];
+    memcpy(key, id->bytes, sizeof key);
+    return s->room > 0 && seen_slot(s, key)[0] == key[0];
+}
+
+static int mark_seen(struct seen *s, const struct cs_id *id, struct cs_error *err)
+{
+    uint64_t key[2];
+    memcpy(key, id->bytes, sizeof key);
+    if (s->count * 2 >= s->room) {
+        struct seen bigger = {.room = s->room > 0 ? s->room * 2 : 4096, .count = s->count};
+        bigger.keys = calloc(bigger.room, sizeof *bigger.keys);
+        if (bigger.keys == NULL)
+            return cs_fail_memory(err);
+        for (size_t i = 0; i < s->room; i++)
+            if (s->keys[i][0] != 0 || s->keys[i][1] != 0)
+                memcpy(seen_slot(&bigger, s->keys[i]), s->keys[i], sizeof key);
+        free(s->keys);
+        *s = bigger;
+    }
+    memcpy(seen_slot(s, key), key, sizeof key);
+    s->count++;
+    return 0;
+}
+
+static int check_chunks(struct archive_check *c, const uint8_t *leaf, size_t len,
+                        struct cs_error *err)
+{
+    struct cs_content content = {0};
+    int rc = cs_content_decode(&content, leaf, len, cs_region_size(c->store), err);
+    for (size_t i = 0; rc == 0 && i < content.chunk_count; i++) {
+        bool found = false;
+        rc = cs_has_object(c->store, &content.chunks[i].id, &found, err);
+        if (rc == 0 && !found) {
+            char message[256], hex[CS_ID_HEX];
+            snprintf(message, sizeof message, "%.120s: chunk %s is not in the index", c->where,
+                     cs_id_hex(&content.chunks[i].id, hex));
+            report(c, message);
+        }
+    }
+    cs_content_clear(&content);
+    return rc;
+}
+
+static int visit_content(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
+                         size_t len, struct cs_error *err)
+{
+    struct archive_check *c = arg;
+    if (was_seen(&c->seen, id))
+        return 0;
+    uint64_t before = c->errors;
+    int rc = level == 0 ? check_chunks(c, data, len, err) : 0;
+    /* only what is whole is passed over in the next archive: that one must be told as well */
+    if (rc == 0 && level == 0 && c->errors == before)
+        rc = mark_seen(&c->seen, id, err);
+    return rc < 0 ? rc : 1;
+}
+
+static int visit_placement(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
+                           size_t len, struct cs_error *err)
+{
+    struct archive_check *c = arg;
+    (void)data;
+    (void)len;
+    if (was_seen(&c->seen, id))
+        return 0;
+    int rc = level == 0 ? mark_seen(&c->seen, id, err) : 0;
+    return rc < 0 ? rc : 1;
+}
+
+static int check_tree(struct archive_check *c, const struct cs_tree *tree, struct error *err)
+{
+    struct cs_error ce;
+    uint64_t before = c->errors;
+    if (!tree->empty && was_seen(&c->seen, &tree->root))
+        return 0;
+    int rc = cs_tree_walk(c->store, tree,
+                          tree->kind == CS_TREE_CONTENT ? visit_content : visit_placement, c, &ce);
+    if (rc == CS_CORRUPT) {
+        char message[1200];
+        snprintf(message, sizeof message, "%.120s: %s", c->where, ce.message);
+        report(c, message);
+        return 0;
+    }
+    if (rc == 0 && !tree->empty && c->errors == before && !was_seen(&c->seen, &tree->root))
+        rc = mark_seen(&c->seen, &tree->root, &ce);
+    return rc < 0 ? engine_store_error(err, &ce) : 0;
+}
+
+static int check_blob(struct archive_check *c, const struct record_blob *blob, struct error *err)
+{
+    struct cs_error ce;
+    for (size_t i = 0; i < blob->count; i++) {
+        bool found = false;
+        if (cs_has_object(c->store, &blob->ids[i], &found, &ce) < 0)
+            return engine_store_error(err, &ce);
+        if (!found) {
+            char message[256], hex[CS_ID_HEX];
+            snprintf(message, sizeof message, "%.120s: chunk %s is not in the index", c->where,
+                     cs_id_hex(&blob->ids[i], hex));
+            report(c, message);
+        }
+    }
+    return 0;
+}
+
+static int check_archive(struct archive_check *c, const struct cs_archive *archive,
+                         struct error *err)
+{
+    struct record_archive record = {0};
+    c->where = archive->name;
+    int rc = record_archive_read(&record, c->store, &archive->id, err);
+    if (rc == ERROR_CORRUPT) {
+        report(c, err->message);
+        return 0;
+    }
+    for (size_t i = 0; rc == 0 && i < record.layer_count; i++) {
+        const struct record_layer *layer = &record.layers[i];
+        c->where = layer->path;
+        rc = check_tree(c, &layer->content, err);
+        if (rc == 0 && layer->is_qcow2)
+            rc = check_tree(c, &layer->placement, err);
+        if (rc == 0 && layer->is_qcow2)
+            rc = check_blob(c, &layer->qcow2.header, err);
+        if (rc == 0 && c->options->listener.cancel != NULL && *c->options->listener.cancel)
+            rc = error_set(err, ERROR_INTERRUPTED, "stopped");
+    }
+    for (size_t i = 0; rc == 0 && i < record.with_count; i++) {
+        c->where = record.with[i].name;
+        rc = check_blob(c, &record.with[i].blob, err);
+    }
+    c->where = "";
+    record_archive_clear(&record);
+    return rc;
+}
+
+static int check_archives(struct archive_check *c, struct error *err)
+{
+    size_t n = cs_archive_count(c->store);
+    c->result->damaged = calloc(n + 1, sizeof *c->result->damaged);
+    if (c->result->damaged == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        const struct cs_archive *archive = cs_archive_at(c->store, i);
+        c->errors = 0;
+        int rc = check_archive(c, archive, err);
+        if (rc < 0)
+            return rc;
+        if (c->errors > 0)
+            c->result->damaged[c->result->damaged_count++] = archive->id;
+    }
+    return 0;
+}
+
+static void store_progress(void *arg, uint64_t done, uint64_t total)
+{
+    const struct engine_listener *l = &((const struct engine_check_options *)arg)->listener;
+    if (l->progress != NULL)
+        l->progress(l->arg, "packs", done, total);
+}
+
+static void store_report(void *arg, const char *message)
+{
+    const struct engine_check_options *options = arg;
+    options->report(options->listener.arg, message);
+}
+
+int engine_check(struct cs_store *store, const struct engine_check_options *options,
+                 struct engine_check_result *result, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_check_result store_result;
+    struct engine_check_options copy = *options;
+    struct cs_check_options store_options = {
+        .read_data = options->read_data,
+        .report = store_report,
+        .progress = store_progress,
+        .arg = &copy,
+    };
+    *result = (struct engine_check_result){0};
+    if (cs_check(store, &store_options, &store_result, &ce) < 0)
+        return engine_store_error(err, &ce);
+    result->errors = store_result.errors;
+    result->packs_checked = store_result.packs_checked;
+    result->bytes_checked = store_result.bytes_checked;
+    result->data_unopened = store_result.data_unopened;
+    struct archive_check c = {.store = store, .options = options, .result = result};
+    int rc = check_archives(&c, err);
+    free(c.seen.keys);
+    return rc;
+}
+
+void engine_check_result_clear(struct engine_check_result *result)
+{
+    free(result->damaged);
+    *result = (struct engine_check_result){0};
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_ENGINE_H
+#define BYRE_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "chunkstore.h"
+
+/*
+ * What byre does with images and a repository: backup, restore, check. Prints
+ * nothing; speaks to its caller through a listener. For one thread.
+ */
+
+/* How a long operation speaks to its caller. Every member may be NULL. */
+struct engine_listener {
+    void (*warning)(void *arg, const char *message);
+    /* More detail than most want to see. */
+    void (*note)(void *arg, const char *message);
+    /* At most a few hundred times a second. ${what}: the file at hand. Bytes. */
+    void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+    void *arg;
+    const volatile int *cancel; /* becomes non-zero to stop: ERROR_INTERRUPTED */
+};
+
+/* Turns an error of the store into one of the engine. Returns its code. */
+int engine_store_error(struct error *err, const struct cs_error *store_error);
+
+/* ---- finding archives ------------------------------------------------------ */
+
+/* The archive that an ARCHIVE argument names: an id, a prefix of 4 and more digits, `latest`, NAME
+ * or name:NAME. ERROR_NOT_FOUND; ERROR_USAGE where the prefix is ambiguous. Lent by the store. */
+int engine_find_archive(const struct cs_store *store, const char *argument,
+                        const struct cs_archive **archive, struct error *err);
+
+/* Whether ${name} may be an archive's name; else ERROR_USAGE with the reason. */
+int engine_check_name(const char *name, struct error *err);
+
+/* What an archive's log entry says beside what the store knows. */
+struct engine_summary {
+    uint64_t images;
+    uint64_t bytes_allocated;
+    char parent[CS_ID_HEX]; /* "" for none */
+};
+int engine_read_summary(const struct cs_archive *archive, struct engine_summary *summary,
+                        struct error *err);
+
+/* ---- backup ------------------------------------------------------------------ */
+
+struct engine_backup_options {
+    const char *const *images; /* paths, as given */
+    size_t image_count;
+    const char *name; /* NULL: the first image's file name without suffix */
+    const char *const *tags;
+    size_t tag_count;
+    const char *const *with; /* side files */
+    size_t with_count;
+    bool only_top;
+    bool assume_stopped;
+    bool frozen_base;
+    bool dry_run;
+    int compression_level;
+    struct engine_listener listener;
+};
+
+struct engine_backup_result {
+    struct cs_id archive; /* zero on a dry run */
+    char name[256];
+    bool partial; /* committed, but something asked for is missing or doubtful: exit 3 */
+    bool top_in_use_as_base;
+    uint64_t layers_total;
+    uint64_t layers_unchanged;
+    uint64_t bytes_allocated;
+    uint64_t bytes_read;
+    uint64_t bytes_metadata_read;
+    struct cs_counters stored;
+};
+
+/* ERROR_IN_USE: a writer holds a layer. ERROR_CHANGED: a file changed underway; nothing was
+ * committed. */
+int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
+                  struct engine_backup_result *result, struct error *err);
+
+/* ---- restore ----------------------------------------------------------------- */
+
+enum engine_format { ENGINE_AS_STORED, ENGINE_QCOW2, ENGINE_RAW };
+
+struct engine_restore_options {
+    const char *to;    /* folder; with one flattened image also a file, a block device or "-" */
+    const char *image; /* NULL: all; else the shortest unambiguous trailing path */
+    bool flatten;
+    enum engine_format format; /* ENGINE_RAW implies flatten */
+    bool keep_backing_names;
+    bool force;
+    bool verify;
+    struct engine_listener listener;
+};
+
+struct engine_restored_file {
+    char *path;
+    char layer[CS_ID_HEX]; /* the layer's id; that of the top where flattened; "" for a side file */
+    uint64_t bytes_written;
+};
+
+struct engine_restore_result {
+    struct engine_restored_file *files;
+    size_t file_count;
+    uint64_t bytes_written;
+};
+
+/* ERROR_EXISTS: a target is there and force is not set. ERROR_IN_USE: a machine uses it. The result
+ * is to be cleared, also on failure. */
+int engine_restore(struct cs_store *store, const struct cs_archive *archive,
+                   const struct engine_restore_options *options,
+                   struct engine_restore_result *result, struct error *err);
+void engine_restore_result_clear(struct engine_restore_result *result);
+
+/* ---- check ------------------------------------------------------------------- */
+
+struct engine_check_options {
+    double read_data;                               /* fraction, 0 to 1 */
+    void (*report)(void *arg, const char *message); /* each thing found wrong */
+    struct engine_listener listener;
+};
+
+struct engine_check_result {
+    uint64_t errors;
+    uint64_t packs_checked;
+    uint64_t bytes_checked;
+    bool data_unopened;
+    struct cs_id *damaged; /* archives */
+    size_t damaged_count;
+};
+
+/* 0 also where errors were found. The result is to be cleared. */
+int engine_check(struct cs_store *store, const struct engine_check_options *options,
+                 struct engine_check_result *result, struct error *err);
+void engine_check_result_clear(struct engine_check_result *result);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An image's layers as the one disk that the guest sees: for each region, the
+ * top layer's runs first, and what they leave open from the layer below.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/restore.h"
+
+struct span { /* of a region, bytes */
+    uint32_t begin, end;
+};
+
+struct spans {
+    struct span *at;
+    size_t count;
+    size_t room;
+};
+
+struct flat_image {
+    struct cs_store *store;
+    struct layer_view **views; /* the top first */
+    size_t count;
+    uint32_t region_size;
+    uint8_t *layer_data; /* a region of one layer */
+    struct spans open;   /* what no layer has answered yet */
+    struct spans next;
+};
+
+int flat_open(struct flat_image **out, struct restore *r, const struct record_image *image,
+              struct error *err)
+{
+    struct flat_image *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return error_no_memory(err);
+    int rc = 0;
+    f->store = r->store;
+    f->region_size = cs_region_size(r->store);
+    f->layer_data = malloc(f->region_size);
+    f->views = calloc(image->layer_count, sizeof *f->views);
+    if (f->layer_data == NULL || f->views == NULL)
+        rc = error_no_memory(err);
+    for (size_t i = 0; rc == 0 && i < image->layer_count; i++) {
+        rc = layer_view_open(&f->views[i], r->store, &r->archive.layers[image->layers[i]], err);
+        if (rc == 0)
+            f->count = i + 1;
+    }
+    if (rc < 0) {
+        flat_close(f);
+        return rc;
+    }
+    *out = f;
+    return 0;
+}
+
+void flat_close(struct flat_image *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->count; i++)
+        layer_view_close(f->views[i]);
+    free(f->views);
+    free(f->layer_data);
+    free(f->open.at);
+    free(f->next.at);
+    free(f);
+}
+
+const struct record_layer *flat_top(const struct flat_image *f)
+{
+    return layer_view_layer(f->views[0]);
+}
+
+int flat_next(struct flat_image *f, uint64_t from, uint64_t *region, bool *found, struct error *err)
+{
+    *found = false;
+    for (size_t i = 0; i < f->count; i++) {
+        uint64_t one = 0;
+        bool any = false;
+        int rc = layer_view_next(f->views[i], from, &one, &any, err);
+        if (rc < 0)
+            return rc;
+        if (any && (!*found || one < *region))
+            *region = one;
+        *found |= any;
+    }
+    uint64_t size = flat_top(f)->virtual_size;
+    if (*found && *region >= (size + f->region_size - 1) / f->region_size)
+        *found = false; /* VM state and the like lie behind the disk */
+    return 0;
+}
+
+static int add_span(struct spans *s, uint32_t begin, uint32_t end, struct error *err)
+{
+    if (begin >= end)
+        return 0;
+    if (s->count == s->room) {
+        size_t room = s->room > 0 ? s->room * 2 : 64;
+        struct span *at = reallocarray(s->at, room, sizeof *at);
+        if (at == NULL)
+            return error_no_memory(err);
+        s->at = at;
+        s->room = room;
+    }
+    s->at[s->count++] = (struct span){begin, end};
+    return 0;
+}
+
+/* The bytes of a region that lie before ${size}. */
+static uint32_t cut_at(const struct flat_image *f, uint64_t region, uint64_t size)
+{
+    uint64_t base = region * f->region_size;
+    if (size <= base)
+        return 0;
+    return size - base < f->region_size ? (uint32_t)(size - base) : f->region_size;
+}
+
+static void mark_compressed(const struct qcow2_entry *entries, size_t n, unsigned layer_bits,
+                            const struct span *span, bool *compressed, unsigned bits)
+{
+    for (uint32_t at = span->begin; n > 0 && at < span->end;) {
+        size_t entry = at >> layer_bits;
+        uint32_t end = (uint32_t)(entry + 1) << layer_bits;
+        if (end > span->end)
+            end = span->end;
+        if (entries[entry].class == QCOW2_COMPRESSED)
+            for (size_t c = at >> bits; c <= (end - 1) >> bits; c++)
+                compressed[c] = true;
+        at = end;
+    }
+}
+
+/* What one layer answers of the open spans; the rest is open for the layer below. */
+static int merge_layer(struct flat_image *f, size_t which, uint64_t region, uint8_t *buf,
+                       bool *compressed, unsigned bits, struct error *err)
+{
+    struct layer_view *view = f->views[which];
+    const struct record_layer *layer = layer_view_layer(view);
+    const struct cs_run *runs = NULL;
+    const struct qcow2_entry *entries = NULL;
+    size_t run_count = 0, entry_count = 0, at = 0;
+    uint32_t end = cut_at(f, region, layer->virtual_size);
+    int rc = layer_view_runs(view, region, &runs, &run_count, err);
+    if (rc == 0 && run_count > 0)
+        rc = layer_view_data(view, f->layer_data, err);
+    if (rc == 0 && compressed != NULL && layer->is_qcow2)
+        rc = layer_view_entries(view, region, &entries, &entry_count, err);
+    f->next.count = 0;
+    for (size_t i = 0; rc == 0 && i < f->open.count; i++) {
+        struct span open = f->open.at[i];
+        if (open.end > end) /* past the end of a layer there are zeros, whatever lies below */
+            open.end = end;
+        while (at > 0 && (at == run_count || runs[at].offset > open.begin))
+            at--;
+        for (; rc == 0 && at < run_count && runs[at].offset < open.end; at++) {
+            uint32_t run_end = runs[at].offset + runs[at].length;
+            struct span both = {
+                runs[at].offset > open.begin ? runs[at].offset : open.begin,
+                run_end < open.end ? run_end : open.end,
+            };
+            if (both.begin >= both.end)
+                continue;
+            if (!runs[at].zero) {
+                memcpy(buf + both.begin, f->layer_data + both.begin, both.end - both.begin);
+                if (compressed != NULL)
+                    mark_compressed(entries, entry_count, layer->qcow2.cluster_bits, &both,
+                                    compressed, bits);
+            }
+            rc = add_span(&f->next, open.begin, both.begin, err);
+            open.begin = both.end;
+        }
+        if (rc == 0)
+            rc = add_span(&f->next, open.begin, open.end, err);
+    }
+    struct spans swap = f->open;
+    f->open = f->next;
+    f->next = swap;
+    return rc;
+}
+
+int flat_read(struct flat_image *f, uint64_t region, uint8_t *buf, bool *compressed,
+              unsigned cluster_bits, struct error *err)
+{
+    memset(buf, 0, f->region_size);
+    if (compressed != NULL)
+        memset(compressed, 0, (f->region_size >> cluster_bits) * sizeof *compressed);
+    f->open.count = 0;
+    int rc = add_span(&f->open, 0, cut_at(f, region, flat_top(f)->virtual_size), err);
+    for (size_t i = 0; rc == 0 && i < f->count && f->open.count > 0; i++)
+        rc = merge_layer(f, i, region, buf, compressed, cluster_bits, err);
+    return rc;
+}

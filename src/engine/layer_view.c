@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Layers as the store has them: runs, chunks and entries of one region at a time. */
+#include "engine/layer_view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+struct tree_cursor { /* the leaf that was looked up last */
+    struct cs_tree_reader *reader;
+    bool looked;
+    uint64_t asked; /* the region that was asked for */
+    bool found;
+    uint64_t region; /* of the leaf: the first at or after it */
+    const uint8_t *leaf;
+    size_t len;
+};
+
+struct layer_view {
+    struct cs_store *store;
+    const struct record_layer *layer;
+    uint32_t region_size;
+    struct tree_cursor content;
+    struct tree_cursor placement;
+    struct cs_content runs; /* of the region that was asked for last */
+    struct cs_place *places;
+    struct qcow2_entry *entries;
+    size_t entry_count; /* per region */
+    uint8_t *chunk;     /* room for one */
+};
+
+int layer_view_open(struct layer_view **out, struct cs_store *store,
+                    const struct record_layer *layer, struct error *err)
+{
+    struct cs_error ce;
+    struct layer_view *v = calloc(1, sizeof *v);
+    if (v == NULL)
+        return error_no_memory(err);
+    int rc = 0;
+    v->store = store;
+    v->layer = layer;
+    v->region_size = cs_region_size(store);
+    v->chunk = malloc(CS_DATA_OBJECT_MAX);
+    if (layer->is_qcow2) {
+        v->entry_count = v->region_size >> layer->qcow2.cluster_bits;
+        v->places = calloc(v->entry_count, sizeof *v->places);
+        v->entries = calloc(v->entry_count, sizeof *v->entries);
+    }
+    if (v->chunk == NULL || (layer->is_qcow2 && (v->places == NULL || v->entries == NULL)))
+        rc = error_no_memory(err);
+    if (rc == 0 && cs_tree_open(&v->content.reader, store, &layer->content, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    if (rc == 0 && layer->is_qcow2 &&
+        cs_tree_open(&v->placement.reader, store, &layer->placement, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    if (rc < 0) {
+        layer_view_close(v);
+        return rc;
+    }
+    *out = v;
+    return 0;
+}
+
+void layer_view_close(struct layer_view *v)
+{
+    if (v == NULL)
+        return;
+    if (v->content.reader != NULL)
+        cs_tree_close(v->content.reader);
+    if (v->placement.reader != NULL)
+        cs_tree_close(v->placement.reader);
+    cs_content_clear(&v->runs);
+    free(v->places);
+    free(v->entries);
+    free(v->chunk);
+    free(v);
+}
+
+const struct record_layer *layer_view_layer(const struct layer_view *v)
+{
+    return v->layer;
+}
+
+/* Moves the cursor to the first leaf at or after ${region}; what it found last may still be it. */
+static int seek(struct tree_cursor *c, uint64_t region, struct error *err)
+{
+    struct cs_error ce;
+    if (c->looked && region >= c->asked && (!c->found || region <= c->region))
+        return 0;
+    c->looked = false;
+    if (cs_tree_next(c->reader, region, &c->region, &c->leaf, &c->len, &c->found, &ce) < 0)
+        return engine_store_error(err, &ce);
+    c->asked = region;
+    c->looked = true;
+    return 0;
+}
+
+int layer_view_next(struct layer_view *v, uint64_t from, uint64_t *region, bool *found,
+                    struct error *err)
+{
+    struct tree_cursor *c = v->layer->is_qcow2 ? &v->placement : &v->content;
+    int rc = seek(c, from, err);
+    if (rc < 0)
+        return rc;
+    *found = c->found;
+    *region = c->region;
+    return 0;
+}
+
+int layer_view_runs(struct layer_view *v, uint64_t region, const struct cs_run **runs,
+                    size_t *count, struct error *err)
+{
+    struct cs_error ce;
+    cs_content_clear(&v->runs);
+    int rc = seek(&v->content, region, err);
+    if (rc < 0)
+        return rc;
+    if (v->content.found && v->content.region == region &&
+        cs_content_decode(&v->runs, v->content.leaf, v->content.len, v->region_size, &ce) < 0)
+        return engine_store_error(err, &ce);
+    *runs = v->runs.runs;
+    *count = v->runs.run_count;
+    return 0;
+}
+
+int layer_view_data(struct layer_view *v, uint8_t *buf, struct error *err)
+{
+    struct cs_error ce;
+    size_t run = 0;
+    uint32_t used = 0; /* bytes of the run that are filled */
+    memset(buf, 0, v->region_size);
+    for (size_t i = 0; i < v->runs.chunk_count; i++) {
+        const struct cs_chunk *chunk = &v->runs.chunks[i];
+        if (cs_read_chunk(v->store, &chunk->id, v->chunk, chunk->length, &ce) < 0)
+            return engine_store_error(err, &ce);
+        for (uint32_t at = 0; at < chunk->length;) { /* a chunk may span runs */
+            const struct cs_run *r = &v->runs.runs[run];
+            if (r->zero || used == r->length) {
+                run++;
+                used = 0;
+                continue;
+            }
+            uint32_t n = r->length - used;
+            if (n > chunk->length - at)
+                n = chunk->length - at;
+            memcpy(buf + r->offset + used, v->chunk + at, n);
+            used += n;
+            at += n;
+        }
+    }
+    return 0;
+}
+
+int layer_view_entries(struct layer_view *v, uint64_t region, const struct qcow2_entry **entries,
+                       size_t *count, struct error *err)
+{
+    struct cs_error ce;
+    *count = 0;
+    int rc = seek(&v->placement, region, err);
+    if (rc < 0)
+        return rc;
+    if (!v->placement.found || v->placement.region != region)
+        return 0;
+    if (cs_placement_decode(v->places, v->entry_count, v->layer->qcow2.cluster_bits,
+                            v->placement.leaf, v->placement.len, &ce) < 0)
+        return engine_store_error(err, &ce);
+    for (size_t i = 0; i < v->entry_count; i++)
+        v->entries[i] = (struct qcow2_entry){
+            .class = (enum qcow2_class)v->places[i].class,
+            .length = v->places[i].length,
+            .host = v->places[i].host,
+            .sub_alloc = v->places[i].sub_alloc,
+            .sub_zero = v->places[i].sub_zero,
+        };
+    *entries = v->entries;
+    *count = v->entry_count;
+    return 0;
+}

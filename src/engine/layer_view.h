@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_LAYER_VIEW_H
+#define BYRE_ENGINE_LAYER_VIEW_H
+
+#include "engine/record.h"
+#include "qcow2/image.h"
+
+/* A stored layer, read region by region in ascending order. For one thread. */
+
+struct layer_view;
+
+/* ${layer} is lent for the life of the view. */
+int layer_view_open(struct layer_view **view, struct cs_store *store,
+                    const struct record_layer *layer, struct error *err);
+void layer_view_close(struct layer_view *view);
+
+/* The first region at or after ${from} with anything in it (for qcow2: with a placement leaf);
+ * ${*found} is false behind the last. */
+int layer_view_next(struct layer_view *view, uint64_t from, uint64_t *region, bool *found,
+                    struct error *err);
+
+/* The runs of ${region} (none where it is empty), lent until the next call; without reading chunks.
+ */
+int layer_view_runs(struct layer_view *view, uint64_t region, const struct cs_run **runs,
+                    size_t *count, struct error *err);
+
+/* After layer_view_runs: reads the region's chunks. ${buf} (region-size bytes) gets the data runs
+ * at their offsets; the rest of it is zeroed. */
+int layer_view_data(struct layer_view *view, uint8_t *buf, struct error *err);
+
+/* The qcow2 entries of ${region}: region size / cluster size of them, lent until the next call;
+ * ${*count} is 0 where it has none. */
+int layer_view_entries(struct layer_view *view, uint64_t region, const struct qcow2_entry **entries,
+                       size_t *count, struct error *err);
+
+const struct record_layer *layer_view_layer(const struct layer_view *view);
+
+#endif

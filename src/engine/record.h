@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_RECORD_H
+#define BYRE_ENGINE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "chunkstore.h"
+
+/*
+ * The archive record and the layer record of chunkstore/FORMAT.md, section 9:
+ * their structures, canonical JSON encoding, and decoding that trusts nothing.
+ * Strings are owned by the record and end with a zero byte; a byte string with
+ * a zero byte inside is refused.
+ */
+
+struct record_blob { /* bytes kept as data chunks */
+    uint64_t bytes;
+    struct cs_id *ids;
+    uint32_t *lengths;
+    size_t count;
+};
+
+struct record_qcow2 {
+    uint32_t version;
+    uint32_t cluster_bits;
+    uint64_t size;
+    uint32_t crypt_method;
+    uint32_t l1_size; /* entries */
+    uint64_t l1_offset;
+    uint64_t refcount_table_offset;
+    uint32_t refcount_table_clusters;
+    uint32_t nb_snapshots;
+    uint64_t snapshots_offset;
+    uint64_t incompatible;
+    uint64_t compatible;
+    uint64_t autoclear;
+    uint32_t refcount_order;
+    uint32_t header_length;
+    uint32_t compression_type;
+    struct record_blob header; /* the header cluster */
+    struct cs_id l1_hash;
+    uint32_t (*extensions)[2]; /* type, length */
+    size_t extension_count;
+};
+
+struct record_layer {
+    struct cs_id id; /* of this record; not part of it */
+    bool is_qcow2;
+    uint64_t virtual_size; /* bytes, as the following */
+    uint64_t file_size;
+    uint64_t bytes_allocated;
+    struct cs_tree content;
+    struct cs_tree placement; /* qcow2 only */
+    char *path;
+    char *real_path;
+    char *opened_as;
+    char *placed_path; /* relative, below a restore's target folder */
+    char *delta;
+    char *delta_reason;
+    char *backing_file;   /* NULL: none */
+    char *backing_format; /* NULL: none */
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+    uint64_t device;
+    uint64_t inode;
+    uint64_t host_bytes;
+    uint64_t fs_type;
+    char *fs_uuid;             /* NULL: not known */
+    struct record_qcow2 qcow2; /* where is_qcow2 */
+};
+
+struct record_image {
+    char *name;     /* last part of path */
+    char *path;     /* absolute */
+    size_t *layers; /* positions in the archive's layers, the top first */
+    size_t layer_count;
+};
+
+struct record_side_file {
+    char *name;
+    uint32_t mode;
+    struct record_blob blob;
+};
+
+struct record_archive {
+    struct cs_id id; /* of this record; not part of it */
+    char *name;
+    char *host;
+    char *time; /* RFC 3339, UTC */
+    char **tags;
+    size_t tag_count;
+    char nonce[33]; /* 32 hex digits */
+    struct record_image *images;
+    size_t image_count;
+    struct record_layer *layers; /* a base before its overlays; encoding writes only their ids */
+    size_t layer_count;
+    struct record_side_file *with;
+    size_t with_count;
+};
+
+/* Canonical JSON into fresh memory for the caller to free. */
+int record_layer_encode(const struct record_layer *layer, char **json, size_t *len,
+                        struct error *err);
+int record_archive_encode(const struct record_archive *archive, char **json, size_t *len,
+                          struct error *err);
+
+/* Decode and check every field; ERROR_CORRUPT names the field. */
+int record_layer_decode(struct record_layer *layer, const char *json, size_t len,
+                        struct error *err);
+int record_archive_decode(struct record_archive *archive, const char *json, size_t len,
+                          struct error *err);
+
+/* Reads the archive's record and those of its layers from the store. To be cleared. */
+int record_archive_read(struct record_archive *archive, struct cs_store *store,
+                        const struct cs_id *id, struct error *err);
+
+void record_layer_clear(struct record_layer *layer);
+void record_archive_clear(struct record_archive *archive);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Records as canonical JSON. */
+#include <stdlib.h>
+
+#include "engine/json.h"
+#include "engine/record.h"
+
+static json_t *tree_json(const struct cs_tree *tree)
+{
+    return json_pack("{s:i, s:o}", "level", (int)tree->level, "root",
+                     tree->empty ? json_null() : json_from_id(&tree->root));
+}
+
+static json_t *blob_json(const struct record_blob *blob)
+{
+    json_t *chunks = json_array();
+    for (size_t i = 0; i < blob->count; i++)
+        json_array_append_new(
+            chunks, json_pack("[o,I]", json_from_id(&blob->ids[i]), (json_int_t)blob->lengths[i]));
+    return json_pack("{s:o, s:o}", "bytes", json_from_u64(blob->bytes), "chunks", chunks);
+}
+
+static json_t *qcow2_json(const struct record_qcow2 *q)
+{
+    json_t *o = json_object(), *extensions = json_array();
+    for (size_t i = 0; i < q->extension_count; i++)
+        json_array_append_new(extensions, json_pack("[I,I]", (json_int_t)q->extensions[i][0],
+                                                    (json_int_t)q->extensions[i][1]));
+    json_object_set_new(o, "version", json_integer(q->version));
+    json_object_set_new(o, "cluster_bits", json_integer(q->cluster_bits));
+    json_object_set_new(o, "size", json_from_u64(q->size));
+    json_object_set_new(o, "crypt_method", json_integer(q->crypt_method));
+    json_object_set_new(o, "l1_size", json_integer(q->l1_size));
+    json_object_set_new(o, "l1_offset", json_from_u64(q->l1_offset));
+    json_object_set_new(o, "refcount_table_offset", json_from_u64(q->refcount_table_offset));
+    json_object_set_new(o, "refcount_table_clusters", json_integer(q->refcount_table_clusters));
+    json_object_set_new(o, "nb_snapshots", json_integer(q->nb_snapshots));
+    json_object_set_new(o, "snapshots_offset", json_from_u64(q->snapshots_offset));
+    json_object_set_new(o, "incompatible", json_from_u64(q->incompatible));
+    json_object_set_new(o, "compatible", json_from_u64(q->compatible));
+    json_object_set_new(o, "autoclear", json_from_u64(q->autoclear));
+    json_object_set_new(o, "refcount_order", json_integer(q->refcount_order));
+    json_object_set_new(o, "header_length", json_integer(q->header_length));
+    json_object_set_new(o, "compression_type", json_integer(q->compression_type));
+    json_object_set_new(o, "header", blob_json(&q->header));
+    json_object_set_new(o, "l1_hash", json_from_id(&q->l1_hash));
+    json_object_set_new(o, "extensions", extensions);
+    return o;
+}
+
+static json_t *hex_json(uint64_t value)
+{
+    return json_sprintf("%llx", (unsigned long long)value);
+}
+
+int record_layer_encode(const struct record_layer *l, char **json, size_t *len, struct error *err)
+{
+    json_t *o = json_object();
+    if (o == NULL)
+        return error_no_memory(err);
+    json_object_set_new(o, "format", json_string(l->is_qcow2 ? "qcow2" : "raw"));
+    json_object_set_new(o, "virtual_size", json_from_u64(l->virtual_size));
+    json_object_set_new(o, "file_size", json_from_u64(l->file_size));
+    json_object_set_new(o, "bytes_allocated", json_from_u64(l->bytes_allocated));
+    json_object_set_new(o, "content", tree_json(&l->content));
+    json_object_set_new(o, "placement", l->is_qcow2 ? tree_json(&l->placement) : json_null());
+    json_object_set_new(o, "path", json_from_bytes(l->path));
+    json_object_set_new(o, "real_path", json_from_bytes(l->real_path));
+    json_object_set_new(o, "opened_as", json_from_bytes(l->opened_as));
+    json_object_set_new(o, "placed_path", json_from_bytes(l->placed_path));
+    json_object_set_new(o, "delta", json_from_bytes(l->delta));
+    json_object_set_new(o, "delta_reason", json_from_bytes(l->delta_reason));
+    json_object_set_new(o, "backing_file", json_from_optional(l->backing_file));
+    json_object_set_new(o, "backing_format", json_from_optional(l->backing_format));
+    json_object_set_new(o, "mode", json_integer(l->mode));
+    json_object_set_new(o, "uid", json_integer(l->uid));
+    json_object_set_new(o, "gid", json_integer(l->gid));
+    json_object_set_new(o, "mtime_ns", json_from_i64(l->mtime_ns));
+    json_object_set_new(o, "ctime_ns", json_from_i64(l->ctime_ns));
+    json_object_set_new(o, "device", json_from_u64(l->device));
+    json_object_set_new(o, "inode", json_from_u64(l->inode));
+    json_object_set_new(o, "host_bytes", json_from_u64(l->host_bytes));
+    json_object_set_new(o, "filesystem",
+                        json_pack("{s:o, s:o}", "type", hex_json(l->fs_type), "uuid",
+                                  json_from_optional(l->fs_uuid)));
+    json_object_set_new(o, "qcow2", l->is_qcow2 ? qcow2_json(&l->qcow2) : json_null());
+    int rc = json_object_size(o) == 24 ? json_encode(o, json, len, err) : error_no_memory(err);
+    json_decref(o);
+    return rc;
+}
+
+static json_t *image_json(const struct record_image *image)
+{
+    json_t *layers = json_array();
+    for (size_t i = 0; i < image->layer_count; i++)
+        json_array_append_new(layers, json_integer((json_int_t)image->layers[i]));
+    return json_pack("{s:o, s:o, s:o}", "layers", layers, "name", json_from_bytes(image->name),
+                     "path", json_from_bytes(image->path));
+}
+
+int record_archive_encode(const struct record_archive *a, char **json, size_t *len,
+                          struct error *err)
+{
+    json_t *o = json_object(), *tags = json_array(), *images = json_array();
+    json_t *layers = json_array(), *with = json_array();
+    for (size_t i = 0; i < a->tag_count; i++)
+        json_array_append_new(tags, json_from_bytes(a->tags[i]));
+    for (size_t i = 0; i < a->image_count; i++)
+        json_array_append_new(images, image_json(&a->images[i]));
+    for (size_t i = 0; i < a->layer_count; i++)
+        json_array_append_new(layers, json_pack("{s:o}", "id", json_from_id(&a->layers[i].id)));
+    for (size_t i = 0; i < a->with_count; i++)
+        json_array_append_new(
+            with, json_pack("{s:o, s:i, s:o}", "blob", blob_json(&a->with[i].blob), "mode",
+                            (int)a->with[i].mode, "name", json_from_bytes(a->with[i].name)));
+    json_object_set_new(o, "format", json_integer(1));
+    json_object_set_new(o, "name", json_from_bytes(a->name));
+    json_object_set_new(o, "host", json_from_bytes(a->host));
+    json_object_set_new(o, "time", json_from_bytes(a->time));
+    json_object_set_new(o, "nonce", json_string(a->nonce));
+    json_object_set_new(o, "tags", tags);
+    json_object_set_new(o, "images", images);
+    json_object_set_new(o, "layers", layers);
+    json_object_set_new(o, "with", with);
+    bool whole = json_object_size(o) == 9 && json_array_size(tags) == a->tag_count &&
+                 json_array_size(images) == a->image_count &&
+                 json_array_size(layers) == a->layer_count &&
+                 json_array_size(with) == a->with_count;
+    int rc = whole ? json_encode(o, json, len, err) : error_no_memory(err);
+    json_decref(o);
+    return rc;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_REGION_RUNS_H
+#define BYRE_ENGINE_REGION_RUNS_H
+
+#include "chunkstore.h"
+
+/* Appends a run behind those that ${region} has, as one with the last where they touch and are of a
+ * kind. Bytes. */
+static inline void region_runs_add(struct cs_region *region, uint32_t offset, uint32_t length,
+                                   bool zero)
+{
+    struct cs_run *last = region->run_count > 0 ? &region->runs[region->run_count - 1] : NULL;
+    if (last != NULL && last->zero == zero && last->offset + last->length == offset)
+        last->length += length;
+    else
+        region->runs[region->run_count++] =
+            (struct cs_run){.offset = offset, .length = length, .zero = zero};
+}
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* byre backup: images with their chains into one archive. */
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/fail.h"
+#include "cli/listener.h"
+#include "cli/output.h"
+#include "cli/repository.h"
+#include "cli/units.h"
+
+enum { COMPRESSION_MIN = 1, COMPRESSION_DEFAULT = 3, COMPRESSION_MAX = 19, SHORT_ID = 8 };
+
+struct backup_args {
+    const char *name;
+    struct option_list tags;
+    struct option_list with;
+    bool only_top;
+    bool full_read;
+    bool assume_stopped;
+    bool frozen_base;
+    bool dry_run;
+    const char *compression;
+};
+
+/* Finds the archive that was just saved in the store's list; NULL: it is not there. */
+static const struct cs_archive *find_saved(const struct cs_store *store, const struct cs_id *id)
+{
+    for (size_t i = cs_archive_count(store); i; i--) {
+        const struct cs_archive *archive = cs_archive_at(store, i - 1);
+
+        if (memcmp(&archive->id, id, sizeof(*id)) == 0)
+            return archive;
+    }
+    return NULL;
+}
+
+static json_t *parent_of(const struct cs_store *store, const struct cs_id *id)
+{
+    const struct cs_archive *archive = find_saved(store, id);
+    struct engine_summary summary;
+
+    if (!archive || engine_read_summary(archive, &summary, NULL) || !summary.parent[0])
+        return json_null();
+    return json_string(summary.parent);
+}
+
+static void print_json(const struct cs_store *store, const struct engine_backup_result *result,
+                       bool dry_run, double seconds)
+{
+    const struct cs_counters *stored = &result->stored;
+    json_t *json = json_pack("{s:s}", "message_type", "summary");
+
+    json_object_set_new(json, "dry_run", json_boolean(dry_run));
+    json_object_set_new(json, "archive", dry_run ? json_null() : output_id(&result->archive));
+    json_object_set_new(json, "name", output_string(result->name));
+    json_object_set_new(json, "parent", dry_run ? json_null() : parent_of(store, &result->archive));
+    json_object_set_new(json, "layers_total", output_size(result->layers_total));
+    json_object_set_new(json, "layers_unchanged", output_size(result->layers_unchanged));
+    json_object_set_new(json, "bytes_allocated", output_size(result->bytes_allocated));
+    json_object_set_new(json, "bytes_read", output_size(result->bytes_read));
+    json_object_set_new(json, "bytes_metadata_read", output_size(result->bytes_metadata_read));
+    json_object_set_new(json, "bytes_new", output_size(stored->bytes_new));
+    json_object_set_new(json, "bytes_stored", output_size(stored->bytes_stored));
+    json_object_set_new(json, "chunks_total", output_size(stored->chunks_total));
+    json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
+    json_object_set_new(json, "bitmaps_obsolete", output_size(0));
+    json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
+    json_object_set_new(json, "seconds", output_seconds(seconds));
+    output_json(stdout, json);
+}
+
+static void print_text(const struct engine_backup_result *result, bool dry_run, double seconds)
+{
+    char hex[CS_ID_HEX];
+    char allocated[UNITS_TEXT];
+    char fresh[UNITS_TEXT];
+    char stored[UNITS_TEXT];
+    char duration[UNITS_TEXT];
+
+    cs_id_hex(&result->archive, hex)[SHORT_ID] = '\0';
+    if (dry_run)
+        printf("nothing saved (dry run)");
+    else
+        printf("archive %s saved", hex);
+    printf(": %llu layer%s, %s allocated, %s new, ", (unsigned long long)result->layers_total,
+           result->layers_total == 1 ? "" : "s", units_size(result->bytes_allocated, allocated),
+           units_size(result->stored.bytes_new, fresh));
+    if (!dry_run)
+        printf("%s stored, ", units_size(result->stored.bytes_stored, stored));
+    printf("%s\n", units_duration(seconds, duration));
+}
+
+static int run(const struct cli *cli)
+{
+    const struct backup_args *args = cli->args;
+    struct progress progress;
+    struct engine_backup_options options = {
+        .images = cli->operands.items,
+        .image_count = cli->operands.count,
+        .name = args->name,
+        .tags = args->tags.items,
+        .tag_count = args->tags.count,
+        .with = args->with.items,
+        .with_count = args->with.count,
+        .only_top = args->only_top,
+        .assume_stopped = args->assume_stopped,
+        .frozen_base = args->frozen_base,
+        .dry_run = args->dry_run,
+    };
+    struct engine_backup_result result = {0};
+    struct cs_store *store = NULL;
+    struct error err = {0};
+    long level = COMPRESSION_DEFAULT;
+    double seconds;
+    int code;
+    int ret;
+
+    if ((args->compression && option_number("--compression", args->compression, COMPRESSION_MIN,
+                                            COMPRESSION_MAX, &level, &err)) ||
+        (args->name && engine_check_name(args->name, &err)))
+        return fail_error(&err);
+    options.compression_level = (int)level;
+    code = repository_open_silently(&store, &cli->options, false);
+    if (code)
+        return code;
+    progress_begin(&progress, &cli->options, stdout);
+    options.listener = listener_for(&progress);
+    ret = engine_backup(store, &options, &result, &err);
+    seconds = progress_seconds(&progress);
+    progress_end(&progress);
+    if (ret)
+        code = fail_error_of_sources(&err);
+    else if (cli->options.json)
+        print_json(store, &result, args->dry_run, seconds);
+    else if (!cli->options.quiet)
+        print_text(&result, args->dry_run, seconds);
+    if (!ret && result.partial)
+        code = EXIT_CODE_PARTIAL;
+    cs_close(store);
+    return code;
+}
+
+#define ARG(member) offsetof(struct backup_args, member)
+
+static const struct option_spec specs[] = {
+    {"name", 0, OPTION_VALUE, ARG(name), "NAME", "the archive's name (default: the first image's)",
+     NULL},
+    {"tag", 0, OPTION_LIST, ARG(tags), "TAG", "may be repeated", NULL},
+    {"with", 0, OPTION_LIST, ARG(with), "FILE", "add a side file; may be repeated", NULL},
+    {"only-top", 0, OPTION_FLAG, ARG(only_top), NULL, "leave backing layers out", NULL},
+    {"full-read", 0, OPTION_FLAG, ARG(full_read), NULL,
+     "trust no earlier backup: read and hash all", NULL},
+    {"assume-stopped", 0, OPTION_FLAG, ARG(assume_stopped), NULL,
+     "nothing writes to a block device now", NULL},
+    {"frozen-base", 0, OPTION_FLAG, ARG(frozen_base), NULL,
+     "an image may be in use as a backing file", NULL},
+    {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
+    {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
+     NULL},
+    {0},
+};
+
+const struct command cmd_backup = {
+    .name = "backup",
+    .usage = "IMAGE...",
+    .summary = "backs up disk images, each with its whole chain, as one archive",
+    .specs = specs,
+    .args_size = sizeof(struct backup_args),
+    .operands_min = 1,
+    .operands_max = COMMAND_ANY,
+    .run = run,
+};

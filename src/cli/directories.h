@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_CLI_DIRECTORIES_H
+#define BYRE_CLI_DIRECTORIES_H
+
+#include "base/error.h"
+
+/* Where the cache and the state are kept on this machine. Creates nothing. */
+
+/* The option's value, else the variable's, else the default; for the caller to free. Where there is
+ * no home to put it into, ${*path} is NULL. */
+int directories_cache(const char *option, char **path, struct error *err);
+int directories_state(const char *option, char **path, struct error *err);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Handlers are installed even where the signal was ignored: the exit codes 130 and 143 are promised
+ * to scripts, whose background jobs start with SIGINT ignored. */
+#include "cli/signals.h"
+
+#include <signal.h>
+#include <string.h>
+
+static volatile int seen;
+
+static void on_signal(int signal_number)
+{
+    if (seen) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number); /* delivered when this handler returns */
+        return;
+    }
+    seen = signal_number;
+}
+
+void signals_setup(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    sigemptyset(&action.sa_mask);
+    /* No SA_RESTART: a read that waits for a person or for another process has to end. */
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+const volatile int *signals_cancel(void)
+{
+    return &seen;
+}
+
+int signals_seen(void)
+{
+    return seen;
+}

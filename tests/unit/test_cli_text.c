@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Text from elsewhere is made harmless, and valid UTF-8 where JSON needs it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/text.h"
+
+static void control_characters_are_replaced(void **state)
+{
+    char text[] = "a\033[31m\n\tb\x7f\xc2\x9b"
+                  "c";
+
+    (void)state;
+    assert_string_equal(text_clean(text), "a?[31m??b???c");
+}
+
+static void other_characters_stay(void **state)
+{
+    char text[] = "gr\xc3\xb6\xc3\x9f\x65 \xe2\x82\xac \xff";
+
+    (void)state;
+    assert_string_equal(text_clean(text), "gr\xc3\xb6\xc3\x9f\x65 \xe2\x82\xac \xff");
+}
+
+static void columns_are_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(text_columns(""), 0);
+    assert_int_equal(text_columns("gr\xc3\xb6\xc3\x9f\x65"), 5);
+    assert_int_equal(text_columns("\xf0\x9f\x90\x84!"), 2);
+}
+
+static void assert_utf8(const char *in, const char *expected)
+{
+    char *out = text_utf8(in);
+
+    assert_non_null(out);
+    assert_string_equal(out, expected);
+    free(out);
+}
+
+#define FFFD "\xef\xbf\xbd"
+
+static void what_is_not_utf8_is_replaced(void **state)
+{
+    (void)state;
+    assert_utf8("", "");
+    assert_utf8("plain \xc3\xb6 \xe2\x82\xac \xf0\x9f\x90\x84",
+                "plain \xc3\xb6 \xe2\x82\xac \xf0\x9f\x90\x84");
+    assert_utf8("\xff", FFFD);
+    assert_utf8("a\xc3", "a" FFFD);                                      /* cut short */
+    assert_utf8("\xc0\xaf", FFFD FFFD);                                  /* overlong slash */
+    assert_utf8("\xe0\x80\xaf", FFFD FFFD FFFD);                         /* overlong slash */
+    assert_utf8("\xed\xa0\x80", FFFD FFFD FFFD);                         /* a surrogate */
+    assert_utf8("\xf4\x90\x80\x80", FFFD FFFD FFFD FFFD);                /* past U+10FFFF */
+    assert_utf8("\xf0\x80\x80\x80", FFFD FFFD FFFD FFFD);                /* overlong */
+    assert_utf8("\xe2\x82z\xf5", FFFD FFFD "z" FFFD);                    /* broken off */
+    assert_utf8("\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf");                 /* U+10FFFF */
+    assert_utf8("\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"); /* around surrogates */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(control_characters_are_replaced),
+        cmocka_unit_test(other_characters_stay),
+        cmocka_unit_test(columns_are_characters),
+        cmocka_unit_test(what_is_not_utf8_is_replaced),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -89,9 +89,9 @@ int cs_config_decode(struct cs_config *config, const uint8_t *data, size_t len,
                        (unsigned long long)c.read_features);
     if (!power_of_two(c.region_size) || !power_of_two(c.block_size) || !power_of_two(c.min_chunk) ||
         !power_of_two(c.max_chunk) || c.block_size < 512 || c.block_size > c.min_chunk ||
-        c.min_chunk > c.max_chunk || c.max_chunk > c.region_size ||
-        c.max_chunk > CS_DATA_OBJECT_MAX || c.region_size < 1 << 20 || c.region_size > 16 << 20 ||
-        c.zero_blocks == 0)
+        c.min_chunk >= c.max_chunk || c.max_chunk > c.region_size ||
+        c.max_chunk > CS_DATA_OBJECT_MAX || c.region_size < 2 << 20 || c.region_size > 16 << 20 ||
+        c.threshold == 0 || c.zero_blocks == 0)
         return cs_fail(err, CS_CORRUPT, "config: impossible chunking parameters at 72");
     *config = c;
     return 0;

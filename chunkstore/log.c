@@ -178,17 +178,21 @@ static int fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
         return cs_fail(err, CS_CORRUPT,
                        "log entry %" PRIu64 ": names checkpoint %" PRIu64 ", the last is %" PRIu64,
                        number, e->head.checkpoint, pos->last_checkpoint);
+    if (e->head.epoch + 1U != (number == 0 ? 1 : state->epoch_count))
+        return cs_fail(err, CS_CORRUPT,
+                       "log entry %" PRIu64 ": is of key epoch %u, out of its turn", number,
+                       e->head.epoch);
     if (number == 0) {
         rc = first_signer(e, state, err);
         if (rc < 0)
             return rc;
     }
     const struct cs_state_key *key = cs_state_key(state, &e->head.signer);
-    bool counts = key != NULL && !key->removed && cs_state_may(key->role, payload_type(e));
-    if (key != NULL && !signature_holds(store, e, key->sign_public))
+    if (key == NULL || !signature_holds(store, e, key->sign_public))
         return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its signature does not hold",
                        number);
     /* what its signer may not do is void: it stays in the chain and changes nothing */
+    bool counts = !key->removed && cs_state_may(key->role, payload_type(e));
     if (counts && number > 0)
         rc = cs_state_apply(state, number, e->payload, e->payload_len, err);
     if (rc < 0)
@@ -197,7 +201,7 @@ static int fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
     pos->next = number + 1;
     pos->entries_since++;
     pos->bytes_since += e->len;
-    if (payload_type(e) == CS_ENTRY_CHECKPOINT) {
+    if (counts && payload_type(e) == CS_ENTRY_CHECKPOINT) {
         pos->last_checkpoint = number;
         if (memcmp(&e->head.signer, &store->identity.slot, sizeof e->head.signer) == 0)
             pos->entries_since = pos->bytes_since = 0;

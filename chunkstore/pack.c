@@ -174,7 +174,7 @@ static int get_frames(struct cs_trailer *t, struct cs_reader *r)
             f->plain > CS_FRAME_MAX || f->stored > f->plain + CS_SEAL_OVERHEAD ||
             f->codec > CS_CODEC_ZSTD || f->objects == 0 ||
             (f->codec == CS_CODEC_RAW && f->stored != f->plain + CS_SEAL_OVERHEAD) ||
-            f->origin >= t->origin_count)
+            f->origin >= t->origin_count || (f->origin == 0 && f->number != i))
             r->bad = true;
         at += f->stored;
         first += f->objects;
@@ -192,7 +192,7 @@ static int get_objects(struct cs_trailer *t, struct cs_reader *r, enum cs_class 
         cs_get_copy(r, t->objects[i].id.bytes, CS_ID_SIZE);
         t->objects[i].type = cs_get_u8(r);
         t->objects[i].length = cs_get_u32(r);
-        if (t->objects[i].length > CS_FRAME_MAX ||
+        if (t->objects[i].length == 0 || t->objects[i].length > CS_FRAME_MAX ||
             (class == CS_DATA && t->objects[i].type != CS_CHUNK))
             r->bad = true;
     }

@@ -27,17 +27,6 @@ static bool owns_cluster(uint8_t class)
     return class == ZERO_HOST || class == DATA;
 }
 
-/* Whether the host column has an entry for a cluster of ${class}. */
-static bool in_host_column(uint8_t class, bool subclusters)
-{
-    return owns_cluster(class) || (subclusters && class < ZERO_HOST);
-}
-
-static bool is_empty(const struct cs_place *p)
-{
-    return p->class == UNALLOCATED && p->host == 0 && p->sub_alloc == 0 && p->sub_zero == 0;
-}
-
 /* ---- encoding ---- */
 
 static int check_place(const struct cs_place *p, size_t i, unsigned bits, bool subclusters,
@@ -68,12 +57,12 @@ static int check_place(const struct cs_place *p, size_t i, unsigned bits, bool s
                            "placement: cluster %zu has the host offset %" PRIu64
                            ", not at a cluster's start",
                            i, p->host);
-        if (p->host != 0 && !in_host_column(p->class, subclusters))
+        if (p->host != 0 && !owns_cluster(p->class))
             return cs_fail(err, CS_USAGE,
                            "placement: cluster %zu of class %u has the host offset %" PRIu64, i,
                            p->class, p->host);
     }
-    if (!subclusters && (p->sub_alloc != 0 || p->sub_zero != 0))
+    if ((!subclusters || p->class == UNALLOCATED) && (p->sub_alloc != 0 || p->sub_zero != 0))
         return cs_fail(err, CS_USAGE, "placement: cluster %zu has subcluster bits", i);
     return 0;
 }
@@ -90,16 +79,13 @@ static void put_classes(struct cs_buf *out, const struct cs_place *places, size_
     }
 }
 
-static void put_hosts(struct cs_buf *out, const struct cs_place *places, size_t n, unsigned bits,
-                      bool subclusters)
+static void put_hosts(struct cs_buf *out, const struct cs_place *places, size_t n, unsigned bits)
 {
     uint64_t expected = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!in_host_column(places[i].class, subclusters))
+        if (!owns_cluster(places[i].class))
             continue;
         uint64_t number = places[i].host >> bits;
-        if (!owns_cluster(places[i].class) && number != 0)
-            number++;
         cs_put_svarint(out, (int64_t)(number - expected));
         expected = number + 1;
     }
@@ -130,14 +116,14 @@ int cs_placement_encode(uint8_t **leaf, size_t *len, const struct cs_place *plac
         int rc = check_place(&places[i], i, cluster_bits, subclusters, err);
         if (rc < 0)
             return rc;
-        empty = empty && is_empty(&places[i]);
+        empty = empty && places[i].class == UNALLOCATED;
     }
     if (empty)
         return 0;
     cs_put_u8(&out, (uint8_t)cluster_bits);
     cs_put_u8(&out, subclusters ? FLAG_SUBCLUSTERS : 0);
     put_classes(&out, places, n);
-    put_hosts(&out, places, n, cluster_bits, subclusters);
+    put_hosts(&out, places, n, cluster_bits);
     put_streams(&out, places, n);
     for (size_t i = 0; subclusters && i < n; i++) {
         cs_put_varint(&out, places[i].sub_alloc);
@@ -188,13 +174,12 @@ static int get_classes(struct cs_place *places, size_t n, struct cs_reader *r, s
     return 0;
 }
 
-static int get_hosts(struct cs_place *places, size_t n, unsigned bits, bool subclusters,
-                     struct cs_reader *r, struct cs_error *err)
+static int get_hosts(struct cs_place *places, size_t n, unsigned bits, struct cs_reader *r,
+                     struct cs_error *err)
 {
     int64_t expected = 0;
     for (size_t i = 0; i < n; i++) {
-        uint8_t class = places[i].class;
-        if (!in_host_column(class, subclusters))
+        if (!owns_cluster(places[i].class))
             continue;
         size_t at = r->pos;
         int64_t delta = cs_get_svarint(r);
@@ -203,13 +188,11 @@ static int get_hosts(struct cs_place *places, size_t n, unsigned bits, bool subc
             return cut_short(r, err);
         if (__builtin_add_overflow(expected, delta, &number))
             number = -1;
-        int64_t shift = !owns_cluster(class) && number != 0;
-        /* shifted, 1 would be host cluster 0, which a place cannot tell from none */
-        if (number < 0 || (uint64_t)(number - shift) > HOST_MAX >> bits || (shift && number == 1))
+        if (number < 0 || (uint64_t)number > HOST_MAX >> bits)
             return cs_fail(err, CS_CORRUPT,
                            "placement leaf: cluster %zu at byte %zu has an impossible host cluster",
                            i, at);
-        places[i].host = (uint64_t)(number - shift) << bits;
+        places[i].host = (uint64_t)number << bits;
         expected = number + 1;
     }
     return 0;
@@ -256,6 +239,11 @@ static int get_subclusters(struct cs_place *places, size_t n, struct cs_reader *
             return cs_fail(err, CS_CORRUPT,
                            "placement leaf: cluster %zu at byte %zu has more than 32 subclusters",
                            i, at);
+        if (places[i].class == UNALLOCATED && (alloc != 0 || zero != 0))
+            return cs_fail(err, CS_CORRUPT,
+                           "placement leaf: cluster %zu at byte %zu is unallocated and has "
+                           "subclusters",
+                           i, at);
         places[i].sub_alloc = (uint32_t)alloc;
         places[i].sub_zero = (uint32_t)zero;
     }
@@ -291,7 +279,7 @@ int cs_placement_decode(struct cs_place *places, size_t n, unsigned cluster_bits
     if (rc == 0)
         rc = get_classes(places, n, &r, err);
     if (rc == 0)
-        rc = get_hosts(places, n, cluster_bits, subclusters, &r, err);
+        rc = get_hosts(places, n, cluster_bits, &r, err);
     if (rc == 0)
         rc = get_streams(places, n, &r, err);
     if (rc == 0 && subclusters)
@@ -302,7 +290,7 @@ int cs_placement_decode(struct cs_place *places, size_t n, unsigned cluster_bits
         return cs_fail(err, CS_CORRUPT, "placement leaf: %zu bytes left over at byte %zu",
                        cs_reader_left(&r), r.pos);
     for (size_t i = 0; i < n; i++)
-        if (!is_empty(&places[i]))
+        if (places[i].class != UNALLOCATED)
             return 0;
     return cs_fail(err, CS_CORRUPT, "placement leaf: nothing but unallocated clusters at byte 2");
 }

@@ -151,8 +151,12 @@ int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_erro
         return rc;
     for (struct cs_job *job; (job = cs_lane_poll(&all->lane)) != NULL;)
         complete(w, (struct region_job *)job);
-    if (all->free == NULL)
-        complete(w, (struct region_job *)cs_lane_take(&all->lane));
+    if (all->free == NULL) {
+        struct cs_job *oldest = cs_lane_take(&all->lane);
+        if (oldest == NULL)
+            return cs_fail(err, CS_USAGE, "all region buffers are lent out");
+        complete(w, (struct region_job *)oldest);
+    }
     struct region_job *r = all->free;
     all->free = r->next_free;
     r->region.run_count = 0;
@@ -167,10 +171,27 @@ static struct region_job *job_of(struct cs_region *region)
     return (struct region_job *)(void *)((char *)region - offsetof(struct region_job, region));
 }
 
+/* Whether the runs could be decoded again: a leaf that cannot would be found out at the restore. */
+static bool runs_are_right(const struct cs_writer *w, const struct cs_region *region)
+{
+    uint64_t end = 0;
+    if (region->run_count > region->run_capacity)
+        return false;
+    for (size_t i = 0; i < region->run_count; i++) {
+        const struct cs_run *run = &region->runs[i];
+        if (run->length == 0 || run->offset < end)
+            return false;
+        end = (uint64_t)run->offset + run->length;
+    }
+    return end <= w->store->config.region_size;
+}
+
 int cs_region_put(struct cs_tree_builder *builder, struct cs_region *region, struct cs_error *err)
 {
     struct region_job *r = job_of(region);
     int rc = cs_tree_failure(builder, err);
+    if (rc == 0 && !runs_are_right(r->writer, region))
+        rc = cs_fail(err, CS_USAGE, "the runs of a region overlap, descend or leave it");
     if (rc < 0) {
         release(r->writer->regions, r);
         return rc;

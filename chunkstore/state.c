@@ -283,7 +283,8 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
         case CS_KEY_ADD:
             get_key(&r, &key);
             get_key_rest(&r, &key);
-            if (change && !r.bad && cs_state_key(state, &key.slot) == NULL) {
+            r.bad |= !change && cs_state_key(state, &key.slot) != NULL; /* a slot is added once */
+            if (change && !r.bad) {
                 struct cs_state_key *added = GROW(state->keys, state->key_count);
                 if (added == NULL) {
                     key_clear(&key);
@@ -296,6 +297,7 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
             break;
         case CS_KEY_REMOVE:
             cs_get_copy(&r, &key.slot, sizeof key.slot);
+            r.bad |= cs_state_key(state, &key.slot) == NULL;
             for (size_t k = 0; change && k < state->key_count; k++)
                 if (memcmp(&state->keys[k].slot, &key.slot, sizeof key.slot) == 0)
                     state->keys[k].removed = true;

@@ -337,6 +337,19 @@ static unsigned usable_cores(void)
     return n > 0 ? (unsigned)n : 1;
 }
 
+int cs_probe(const char *path, struct cs_error *err)
+{
+    struct cs_store store = {.path = (char *)path};
+    int rc = cs_crypt_init(err);
+    if (rc == 0)
+        rc = cs_backend_local(&store.backend, path, false, err);
+    if (rc < 0)
+        return rc;
+    rc = read_config(&store, err);
+    store.backend->ops->close(store.backend);
+    return rc;
+}
+
 int cs_open(struct cs_store **out, const char *path, const struct cs_open_options *options,
             struct cs_error *err)
 {

@@ -108,6 +108,10 @@ int cs_init(const char *path, const struct cs_init_options *options,
             char recovery_code[CS_RECOVERY_CODE_SIZE], struct cs_id *repository_id,
             struct cs_error *err);
 
+/* Whether a repository that this version can open lies at ${path}, as far as can be told without a
+ * secret. CS_NO_REPOSITORY, CS_UNSUPPORTED, CS_CORRUPT. */
+int cs_probe(const char *path, struct cs_error *err);
+
 struct cs_store;
 
 struct cs_open_options {
@@ -418,9 +422,9 @@ struct cs_check_result {
 };
 
 /*
- * Verifies slots, keyrings, the whole log, packs' structure, segments against packs, and as many
- * frames as asked for. What archives need is the caller's part. Returns 0 also where errors were
- * found; else the check itself failed.
+ * Verifies that the log was not rolled back, slots, keyrings, the whole log, packs' structure,
+ * segments against packs, and as many frames as asked for. What archives need is the caller's part.
+ * Returns 0 also where errors were found; else the check itself failed.
  */
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err);

@@ -105,6 +105,7 @@ static int run(const struct cli *cli)
         .with = args->with.items,
         .with_count = args->with.count,
         .only_top = args->only_top,
+        .full_read = args->full_read,
         .assume_stopped = args->assume_stopped,
         .frozen_base = args->frozen_base,
         .dry_run = args->dry_run,

@@ -2,12 +2,9 @@
 /* Opens repositories: gathers path, secret, directories and threads, and wipes the secret. */
 #include "cli/repository.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "cli/directories.h"
-#include "cli/exit_code.h"
 #include "cli/fail.h"
 #include "cli/message.h"
 #include "cli/secret.h"
@@ -25,16 +22,17 @@ int repository_name(const struct global_options *options, const char **repo)
     return 0;
 }
 
-/* Fails early where there is nothing at all, before anybody types a passphrase for it. */
-static int require_something(const char *repo)
+/* Fails early where there is nothing to open, before anybody types a passphrase for it. */
+static int require_repository(const char *repo)
 {
-    struct stat st;
+    struct cs_error err = {0};
 
-    if (stat(repo, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+    if (cs_probe(repo, &err) == 0)
         return 0;
-    message_error(EXIT_CODE_NO_REPOSITORY, "%s: there is no repository here (byre init makes one)",
-                  repo);
-    return EXIT_CODE_NO_REPOSITORY;
+    if (err.code == CS_NO_REPOSITORY)
+        cs_fail(&err, CS_NO_REPOSITORY, "%s: there is no repository here (byre init makes one)",
+                repo);
+    return fail_store(&err);
 }
 
 static int open_with(struct cs_store **store, const struct global_options *options,
@@ -81,7 +79,7 @@ int repository_open_silently(struct cs_store **store, const struct global_option
     int code = repository_name(options, &repo);
 
     if (!code)
-        code = require_something(repo);
+        code = require_repository(repo);
     if (!code && secret_for_repository(&secret, options, repo, false, &err))
         code = fail_error(&err);
     if (!code)
@@ -104,7 +102,7 @@ int repository_open_other(struct cs_store **store, const struct global_options *
 {
     struct secret secret = {0};
     struct error err = {0};
-    int code = require_something(repo);
+    int code = require_repository(repo);
 
     if (!code && secret_for_other(&secret, repo, &err))
         code = fail_error(&err);

@@ -74,7 +74,10 @@ static int open_images(struct backup *b, struct error *err)
         int rc = layer_set_open(&b->set, b->options->images[i], &options, &b->tops[i], err);
         if (rc < 0)
             return rc;
-        if (!b->tops[i]->used_as_base || b->options->frozen_base)
+        if (!b->tops[i]->used_as_base)
+            continue;
+        b->result->top_in_use_as_base = true;
+        if (b->options->frozen_base)
             continue;
         char message[4096];
         snprintf(message, sizeof message,
@@ -83,7 +86,6 @@ static int open_images(struct backup *b, struct error *err)
                  "that this is meant",
                  b->options->images[i]);
         warn(b, message);
-        b->result->top_in_use_as_base = true;
         b->result->partial = true;
     }
     return 0;

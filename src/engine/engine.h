@@ -60,6 +60,7 @@ struct engine_backup_options {
     bool only_top;
     bool assume_stopped;
     bool frozen_base;
+    bool full_read; /* trust no earlier backup; nothing else is done by this version */
     bool dry_run;
     int compression_level;
     struct engine_listener listener;
@@ -68,8 +69,8 @@ struct engine_backup_options {
 struct engine_backup_result {
     struct cs_id archive; /* zero on a dry run */
     char name[256];
-    bool partial; /* committed, but something asked for is missing or doubtful: exit 3 */
-    bool top_in_use_as_base;
+    bool partial;            /* committed, but something asked for is missing or doubtful: exit 3 */
+    bool top_in_use_as_base; /* frozen_base or not */
     uint64_t layers_total;
     uint64_t layers_unchanged;
     uint64_t bytes_allocated;
@@ -121,7 +122,7 @@ void engine_restore_result_clear(struct engine_restore_result *result);
 
 struct engine_check_options {
     double read_data;                               /* fraction, 0 to 1 */
-    void (*report)(void *arg, const char *message); /* each thing found wrong */
+    void (*report)(void *arg, const char *message); /* each thing found wrong; listener.arg */
     struct engine_listener listener;
 };
 

@@ -24,6 +24,9 @@ int target_check(const char *path, bool force, struct error *err)
         return errno == ENOENT || errno == ENOTDIR ? 0 : error_sys(err, errno, "%s", path);
     if (S_ISDIR(st.st_mode))
         return error_set(err, ERROR_EXISTS, "%s: there is a folder of this name", path);
+    if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+        return error_set(err, ERROR_EXISTS, "%s: is no regular file, and is not replaced by one",
+                         path);
     if (S_ISREG(st.st_mode)) {
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         int rc = fd < 0 ? error_sys(err, errno, "%s", path) : lock_probe_unused(fd, path, err);

@@ -27,7 +27,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     err->code = code;
     err->sys = 0;
     va_start(ap, fmt);
-    vsnprintf(err->message, sizeof(err->message), fmt, ap);
+    vsnprintf(err->message, sizeof err->message, fmt, ap);
     va_end(ap);
     return code;
 }
@@ -61,11 +61,11 @@ int error_sys(struct error *err, int sys, const char *fmt, ...)
     err->code = code;
     err->sys = sys;
     va_start(ap, fmt);
-    vsnprintf(err->message, sizeof(err->message), fmt, ap);
+    vsnprintf(err->message, sizeof err->message, fmt, ap);
     va_end(ap);
     len = strlen(err->message);
-    snprintf(err->message + len, sizeof(err->message) - len, ": %s",
-             strerror_r(sys, buf, sizeof(buf)));
+    snprintf(err->message + len, sizeof err->message - len, ": %s",
+             strerror_r(sys, buf, sizeof buf));
     return code;
 }
 
@@ -89,12 +89,12 @@ int error_wrap(struct error *err, const char *fmt, ...)
     if (!err)
         return ERROR_IO;
     va_start(ap, fmt);
-    n = vsnprintf(prefix, sizeof(prefix) - 2, fmt, ap);
+    n = vsnprintf(prefix, sizeof prefix - 2, fmt, ap);
     va_end(ap);
-    len = n < 0 ? 0 : strnlen(prefix, sizeof(prefix) - 3);
+    len = n < 0 ? 0 : strnlen(prefix, sizeof prefix - 3);
     prefix[len++] = ':';
     prefix[len++] = ' ';
-    room = sizeof(err->message) - len - 1;
+    room = sizeof err->message - len - 1;
     if (strlen(err->message) > room)
         err->message[room] = '\0';
     memmove(err->message + len, err->message, strlen(err->message) + 1);

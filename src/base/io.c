@@ -28,11 +28,11 @@ int io_read_some(int fd, const char *name, uint64_t offset, void *buf, size_t le
                  struct error *err)
 {
     size_t done = 0;
-    int ret;
+    int rc;
 
     *got = 0;
-    if ((ret = check_range(name, offset, len, err)) < 0)
-        return ret;
+    if ((rc = check_range(name, offset, len, err)) < 0)
+        return rc;
     while (done < len) {
         size_t want = len - done < MAX_TRANSFER ? len - done : MAX_TRANSFER;
         ssize_t n = pread(fd, (uint8_t *)buf + done, want, (off_t)(offset + done));
@@ -53,10 +53,10 @@ int io_read_some(int fd, const char *name, uint64_t offset, void *buf, size_t le
 int io_read(int fd, const char *name, uint64_t offset, void *buf, size_t len, struct error *err)
 {
     size_t got;
-    int ret;
+    int rc;
 
-    if ((ret = io_read_some(fd, name, offset, buf, len, &got, err)) < 0)
-        return ret;
+    if ((rc = io_read_some(fd, name, offset, buf, len, &got, err)) < 0)
+        return rc;
     if (got < len)
         return error_set(err, ERROR_CORRUPT,
                          "%s: ends at %" PRIu64 ", within the %zu bytes at %" PRIu64, name,
@@ -68,10 +68,10 @@ int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t 
              struct error *err)
 {
     size_t done = 0;
-    int ret;
+    int rc;
 
-    if ((ret = check_range(name, offset, len, err)) < 0)
-        return ret;
+    if ((rc = check_range(name, offset, len, err)) < 0)
+        return rc;
     while (done < len) {
         size_t want = len - done < MAX_TRANSFER ? len - done : MAX_TRANSFER;
         ssize_t n = pwrite(fd, (const uint8_t *)buf + done, want, (off_t)(offset + done));

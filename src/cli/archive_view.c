@@ -53,14 +53,14 @@ static int shared_digits(const struct cs_id *a, const struct cs_id *b)
 int archive_view_digits(const struct cs_store *store)
 {
     size_t count = cs_archive_count(store);
-    struct cs_id *ids = count > 1 ? calloc(count, sizeof(*ids)) : NULL;
+    struct cs_id *ids = count > 1 ? calloc(count, sizeof *ids) : NULL;
     int digits = DIGITS_MIN;
 
     if (!ids)
         return count > 1 ? CS_ID_HEX - 1 : digits;
     for (size_t i = 0; i < count; i++)
         ids[i] = cs_archive_at(store, i)->id;
-    qsort(ids, count, sizeof(*ids), compare_ids);
+    qsort(ids, count, sizeof *ids, compare_ids);
     for (size_t i = 1; i < count; i++) {
         int shared = shared_digits(&ids[i - 1], &ids[i]);
 

@@ -30,7 +30,7 @@ static const struct cs_archive *find_saved(const struct cs_store *store, const s
     for (size_t i = cs_archive_count(store); i; i--) {
         const struct cs_archive *archive = cs_archive_at(store, i - 1);
 
-        if (memcmp(&archive->id, id, sizeof(*id)) == 0)
+        if (memcmp(&archive->id, id, sizeof *id) == 0)
             return archive;
     }
     return NULL;
@@ -116,7 +116,7 @@ static int run(const struct cli *cli)
     long level = COMPRESSION_DEFAULT;
     double seconds;
     int code;
-    int ret;
+    int rc;
 
     if ((args->compression && option_number("--compression", args->compression, COMPRESSION_MIN,
                                             COMPRESSION_MAX, &level, &err)) ||
@@ -128,16 +128,16 @@ static int run(const struct cli *cli)
         return code;
     progress_begin(&progress, &cli->options, stdout);
     options.listener = listener_for(&progress);
-    ret = engine_backup(store, &options, &result, &err);
+    rc = engine_backup(store, &options, &result, &err);
     seconds = progress_seconds(&progress);
     progress_end(&progress);
-    if (ret)
+    if (rc)
         code = fail_error_of_sources(&err);
     else if (cli->options.json)
         print_json(store, &result, args->dry_run, seconds);
     else if (!cli->options.quiet)
         print_text(&result, args->dry_run, seconds);
-    if (!ret && result.partial)
+    if (!rc && result.partial)
         code = EXIT_CODE_PARTIAL;
     cs_close(store);
     return code;

@@ -29,15 +29,15 @@ struct init_args {
 /* Writes the code and a line's end to ${fd}, durably. Closes it. */
 static int write_code(int fd, const char *path, const char *code, struct error *err)
 {
-    int ret = io_write(fd, path, 0, code, strlen(code), err);
+    int rc = io_write(fd, path, 0, code, strlen(code), err);
 
-    if (!ret)
-        ret = io_write(fd, path, strlen(code), "\n", 1, err);
-    if (!ret && fsync(fd))
-        ret = error_sys(err, errno, "%s: flushing", path);
-    if (close(fd) && !ret)
-        ret = error_sys(err, errno, "%s: closing", path);
-    return ret;
+    if (!rc)
+        rc = io_write(fd, path, strlen(code), "\n", 1, err);
+    if (!rc && fsync(fd))
+        rc = error_sys(err, errno, "%s: flushing", path);
+    if (close(fd) && !rc)
+        rc = error_sys(err, errno, "%s: closing", path);
+    return rc;
 }
 
 /* Flushes the folder that ${path} is in, so that the new name stays. */
@@ -46,7 +46,7 @@ static int sync_folder(const char *path, struct error *err)
     char *folder = strdup(path);
     char *slash = folder ? strrchr(folder, '/') : NULL;
     int fd;
-    int ret = 0;
+    int rc = 0;
 
     if (!folder)
         return error_no_memory(err);
@@ -54,11 +54,11 @@ static int sync_folder(const char *path, struct error *err)
         slash[slash == folder] = '\0';
     fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fsync(fd))
-        ret = error_sys(err, errno, "%s: flushing its folder", path);
+        rc = error_sys(err, errno, "%s: flushing its folder", path);
     if (fd >= 0)
         close(fd);
     free(folder);
-    return ret;
+    return rc;
 }
 
 static void print_result(const struct cli *cli, const char *repo, const struct cs_id *id,
@@ -134,12 +134,12 @@ static int run(const struct cli *cli)
         goto out;
     }
     if (code_file) {
-        int ret = write_code(code_fd, code_file, recovery_code, &err);
+        int rc = write_code(code_fd, code_file, recovery_code, &err);
 
         code_fd = -1;
-        if (!ret)
-            ret = sync_folder(code_file, &err);
-        if (ret) {
+        if (!rc)
+            rc = sync_folder(code_file, &err);
+        if (rc) {
             code = EXIT_CODE_FAILED;
             message_error(code,
                           "THE RECOVERY CODE WAS NOT SAVED (%s); the repository is there, so write "
@@ -152,7 +152,7 @@ static int run(const struct cli *cli)
 out:
     if (code_fd >= 0)
         close(code_fd);
-    explicit_bzero(recovery_code, sizeof(recovery_code));
+    explicit_bzero(recovery_code, sizeof recovery_code);
     secret_wipe(&secret);
     cs_close(other);
     return code;

@@ -47,10 +47,10 @@ static int list_table(const struct cs_key *keys, size_t count, struct error *err
 {
     static const char *const headings[] = {" ID", "ROLE", "KIND", "ADDED", "LABEL"};
     struct table table;
-    int ret = 0;
+    int rc = 0;
 
-    table_begin(&table, sizeof(headings) / sizeof(headings[0]), headings, NULL);
-    for (size_t i = 0; !ret && i < count; i++) {
+    table_begin(&table, sizeof headings / sizeof headings[0], headings, NULL);
+    for (size_t i = 0; !rc && i < count; i++) {
         char id[CS_NAME_HEX + 1];
         char time[UNITS_TEXT];
         const char *const cells[] = {
@@ -63,13 +63,13 @@ static int list_table(const struct cs_key *keys, size_t count, struct error *err
 
         id[0] = keys[i].own ? '*' : ' ';
         cs_name_hex(&keys[i].slot, id + 1);
-        for (size_t k = 0; !ret && k < sizeof(cells) / sizeof(cells[0]); k++)
-            ret = table_add(&table, cells[k], err);
+        for (size_t k = 0; !rc && k < sizeof cells / sizeof cells[0]; k++)
+            rc = table_add(&table, cells[k], err);
     }
-    if (!ret)
+    if (!rc)
         table_print(&table, stdout);
     table_clear(&table);
-    return ret;
+    return rc;
 }
 
 static int run_list(const struct cli *cli)

@@ -33,7 +33,7 @@ static int run(const struct cli *cli)
     code = repository_open(&store, &cli->options);
     if (code)
         return code;
-    if (gethostname(label, sizeof(label) - 1))
+    if (gethostname(label, sizeof label - 1))
         strcpy(label, "unknown");
     if (secret_new(&secret, args->password_file, args->key_file, &err)) {
         code = fail_error(&err);

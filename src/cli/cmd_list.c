@@ -68,11 +68,11 @@ static int list_json(const struct cs_archive *const *archives, size_t count, str
 
     for (size_t i = 0; i < count; i++) {
         struct engine_summary summary;
-        int ret = engine_read_summary(archives[i], &summary, err);
+        int rc = engine_read_summary(archives[i], &summary, err);
 
-        if (ret) {
+        if (rc) {
             json_decref(list);
-            return ret;
+            return rc;
         }
         json_array_append_new(list, archive_view_json(archives[i], &summary));
     }
@@ -90,15 +90,15 @@ static int add_row(struct table *table, const struct cs_archive *archive, int di
     char allocated[UNITS_TEXT];
     char stored[UNITS_TEXT];
     char *tags = NULL;
-    int ret = engine_read_summary(archive, &summary, err);
+    int rc = engine_read_summary(archive, &summary, err);
 
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     tags = archive_view_tags(archive, ",");
     if (!tags)
         return error_no_memory(err);
     cs_id_hex(&archive->id, hex)[digits] = '\0';
-    snprintf(images, sizeof(images), "%llu", (unsigned long long)summary.images);
+    snprintf(images, sizeof images, "%llu", (unsigned long long)summary.images);
     {
         const char *const cells[] = {
             hex,
@@ -111,11 +111,11 @@ static int add_row(struct table *table, const struct cs_archive *archive, int di
             units_size(archive->bytes_stored, stored),
         };
 
-        for (size_t i = 0; !ret && i < sizeof(cells) / sizeof(cells[0]); i++)
-            ret = table_add(table, cells[i], err);
+        for (size_t i = 0; !rc && i < sizeof cells / sizeof cells[0]; i++)
+            rc = table_add(table, cells[i], err);
     }
     free(tags);
-    return ret;
+    return rc;
 }
 
 static int list_table(const struct cs_store *store, const struct cs_archive *const *archives,
@@ -126,17 +126,17 @@ static int list_table(const struct cs_store *store, const struct cs_archive *con
     static const bool right[] = {false, false, false, false, false, true, true, true};
     int digits = archive_view_digits(store);
     struct table table;
-    int ret = 0;
+    int rc = 0;
 
-    table_begin(&table, sizeof(headings) / sizeof(headings[0]), headings, right);
-    for (size_t i = 0; !ret && i < count; i++)
-        ret = add_row(&table, archives[i], digits, err);
-    if (!ret && count)
+    table_begin(&table, sizeof headings / sizeof headings[0], headings, right);
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = add_row(&table, archives[i], digits, err);
+    if (!rc && count)
         table_print(&table, stdout);
-    else if (!ret)
+    else if (!rc)
         message_info("no archives");
     table_clear(&table);
-    return ret;
+    return rc;
 }
 
 static int run(const struct cli *cli)
@@ -148,19 +148,19 @@ static int run(const struct cli *cli)
     size_t count = 0;
     long last = LONG_MAX;
     int code;
-    int ret;
+    int rc;
 
     if (args->last && option_number("--last", args->last, 1, LONG_MAX, &last, &err))
         return fail_error(&err);
     code = repository_open(&store, &cli->options);
     if (code)
         return code;
-    ret = choose(store, args, (size_t)last, &archives, &count, &err);
-    if (!ret && cli->options.json)
-        ret = list_json(archives, count, &err);
-    else if (!ret)
-        ret = list_table(store, archives, count, &err);
-    if (ret)
+    rc = choose(store, args, (size_t)last, &archives, &count, &err);
+    if (!rc && cli->options.json)
+        rc = list_json(archives, count, &err);
+    else if (!rc)
+        rc = list_table(store, archives, count, &err);
+    if (rc)
         code = fail_error(&err);
     free(archives);
     cs_close(store);

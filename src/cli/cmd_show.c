@@ -11,19 +11,19 @@ static int show(const struct cli *cli, struct cs_store *store, struct error *err
     const struct cs_archive *archive = NULL;
     struct record_archive record = {0};
     struct engine_summary summary;
-    int ret;
+    int rc;
 
-    ret = engine_find_archive(store, cli->operands.items[0], &archive, err);
-    if (!ret)
-        ret = engine_read_summary(archive, &summary, err);
-    if (!ret)
-        ret = record_archive_read(&record, store, &archive->id, err);
-    if (!ret && cli->options.json)
+    rc = engine_find_archive(store, cli->operands.items[0], &archive, err);
+    if (!rc)
+        rc = engine_read_summary(archive, &summary, err);
+    if (!rc)
+        rc = record_archive_read(&record, store, &archive->id, err);
+    if (!rc && cli->options.json)
         output_json(stdout, show_json(archive, &summary, &record));
-    else if (!ret)
+    else if (!rc)
         show_text(stdout, archive, &summary, &record);
     record_archive_clear(&record);
-    return ret;
+    return rc;
 }
 
 static int run(const struct cli *cli)

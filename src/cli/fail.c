@@ -36,7 +36,7 @@ int fail_usage(const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     return fail(EXIT_CODE_USAGE, text);
 }

@@ -13,11 +13,11 @@ static void print_options(FILE *stream, const struct option_spec *specs)
         char letter[8] = "    ";
 
         if (specs->letter)
-            snprintf(letter, sizeof(letter), "-%c, ", specs->letter);
+            snprintf(letter, sizeof letter, "-%c, ", specs->letter);
         if (specs->kind == OPTION_OPTIONAL)
-            snprintf(text, sizeof(text), "%s--%s[=%s]", letter, specs->name, specs->value);
+            snprintf(text, sizeof text, "%s--%s[=%s]", letter, specs->name, specs->value);
         else
-            snprintf(text, sizeof(text), "%s--%s%s%s", letter, specs->name, specs->value ? " " : "",
+            snprintf(text, sizeof text, "%s--%s%s%s", letter, specs->name, specs->value ? " " : "",
                      specs->value ? specs->value : "");
         if (strlen(text) > OPTION_COLUMN - 4)
             fprintf(stream, "  %s\n%*s%s\n", text, OPTION_COLUMN, "", specs->help);

@@ -39,7 +39,7 @@ static void say(const char *type, const char *prefix, int code, const char *fmt,
 {
     char text[4096];
 
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     if (settings.line_drawn)
         message_line(NULL);
     if (settings.json) {

@@ -16,7 +16,7 @@
 
 int option_list_add(struct option_list *list, const char *item, struct error *err)
 {
-    const char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
+    const char **items = reallocarray(list->items, list->count + 1, sizeof *items);
 
     if (!items)
         return error_no_memory(err);
@@ -105,7 +105,7 @@ static int unknown_long(const struct option_set *sets, size_t set_count, const c
     struct suggest suggest = {0};
     char word[64];
 
-    if (len >= sizeof(word))
+    if (len >= sizeof word)
         return error_set(err, ERROR_USAGE, "unknown option --%.60s...", name);
     memcpy(word, name, len);
     word[len] = '\0';
@@ -155,7 +155,7 @@ static int parse_letters(const struct option_set *sets, size_t set_count, int ar
         const struct option_set *set = NULL;
         const struct option_spec *spec = find_letter(sets, set_count, *letters, &set);
         const char *value = NULL;
-        int ret;
+        int rc;
 
         if (!spec)
             return error_set(err, ERROR_USAGE, "unknown option -%c", *letters);
@@ -168,9 +168,9 @@ static int parse_letters(const struct option_set *sets, size_t set_count, int ar
                 return error_set(err, ERROR_USAGE, "option -%c needs a value: %s", *letters,
                                  spec->value);
         }
-        ret = store(set, spec, value, err);
-        if (ret || value)
-            return ret;
+        rc = store(set, spec, value, err);
+        if (rc || value)
+            return rc;
     }
     return 0;
 }
@@ -180,27 +180,27 @@ int option_parse(const struct option_set *sets, size_t set_count, int argc, cons
 {
     bool options = true;
     int at = 0;
-    int ret = 0;
+    int rc = 0;
 
-    while (!ret && at < argc) {
+    while (!rc && at < argc) {
         const char *arg = argv[at];
 
         if (options && strcmp(arg, "--") == 0) {
             options = false;
             at++;
         } else if (options && strncmp(arg, "--", 2) == 0) {
-            ret = parse_long(sets, set_count, argc, argv, &at, err);
+            rc = parse_long(sets, set_count, argc, argv, &at, err);
         } else if (options && arg[0] == '-' && arg[1]) {
-            ret = parse_letters(sets, set_count, argc, argv, &at, err);
+            rc = parse_letters(sets, set_count, argc, argv, &at, err);
         } else if (stop) {
             break;
         } else {
-            ret = option_list_add(operands, arg, err);
+            rc = option_list_add(operands, arg, err);
             at++;
         }
     }
     *used = at;
-    return ret;
+    return rc;
 }
 
 int option_number(const char *what, const char *text, long min, long max, long *number,

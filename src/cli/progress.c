@@ -47,7 +47,7 @@ static bool colour_wanted(void)
 
 void progress_begin(struct progress *progress, const struct global_options *options, FILE *json)
 {
-    memset(progress, 0, sizeof(*progress));
+    memset(progress, 0, sizeof *progress);
     progress->started = now();
     if (options->json) {
         progress->style = PROGRESS_JSON;
@@ -111,12 +111,12 @@ void progress_update(struct progress *progress, const char *what, uint64_t done,
     switch (progress->style) {
     case PROGRESS_BAR:
         /* The last column stays free: writing there makes some terminals wrap. */
-        progress_format(line, sizeof(line), terminal_columns() - 1, progress->colour, what, done,
+        progress_format(line, sizeof line, terminal_columns() - 1, progress->colour, what, done,
                         total, time);
         message_line(line);
         break;
     case PROGRESS_LINES:
-        progress_format(line, sizeof(line), 79, false, what, done, total, time);
+        progress_format(line, sizeof line, 79, false, what, done, total, time);
         fprintf(stderr, "%s\n", line);
         break;
     case PROGRESS_JSON:

@@ -57,8 +57,8 @@ void progress_format(char *line, size_t size, size_t columns, bool colour, const
         fraction = 1;
     if (fraction > 0)
         units_clock(seconds / fraction - seconds, left_text);
-    snprintf(percent, sizeof(percent), "%3u%%", (unsigned)(100 * fraction));
-    snprintf(amounts, sizeof(amounts), "  %s of %s  %s/s  ETA %s", units_size(done, done_text),
+    snprintf(percent, sizeof percent, "%3u%%", (unsigned)(100 * fraction));
+    snprintf(amounts, sizeof amounts, "  %s of %s  %s/s  ETA %s", units_size(done, done_text),
              units_size(total, total_text),
              units_size(seconds > 0 ? (uint64_t)((double)done / seconds) : 0, rate_text),
              left_text);
@@ -81,7 +81,7 @@ void progress_format(char *line, size_t size, size_t columns, bool colour, const
     if (!what || used + 2 + WHAT_MIN > columns)
         return;
     what = strrchr(what, '/') ? strrchr(what, '/') + 1 : what;
-    snprintf(name, sizeof(name), "%s", what);
+    snprintf(name, sizeof name, "%s", what);
     if (used + 2 + text_columns(name) > columns)
         return;
     append(line, size, "  ");

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU};
-enum { CAUGHT = sizeof(caught) / sizeof(caught[0]) };
+enum { CAUGHT = sizeof caught / sizeof caught[0] };
 
 static volatile sig_atomic_t noted;
 
@@ -57,56 +57,56 @@ static int ask(int fd, const char *question, char *buf, size_t size, size_t *len
     struct termios hidden;
     struct sigaction action;
     struct sigaction before[CAUGHT];
-    int ret;
+    int rc;
 
-    memset(&action, 0, sizeof(action));
+    memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
     action.sa_handler = note;
     noted = 0;
     for (size_t i = 0; i < CAUGHT; i++)
         sigaction(caught[i], &action, &before[i]);
     if (tcgetattr(fd, &shown)) {
-        ret = error_sys(err, errno, "asking the terminal for its settings");
+        rc = error_sys(err, errno, "asking the terminal for its settings");
         goto out;
     }
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
     if (tcsetattr(fd, TCSAFLUSH, &hidden)) {
-        ret = errno == EINTR ? ERROR_INTERRUPTED
-                             : error_sys(err, errno, "turning off the terminal's echo");
+        rc = errno == EINTR ? ERROR_INTERRUPTED
+                            : error_sys(err, errno, "turning off the terminal's echo");
         goto out;
     }
     say(fd, question);
-    ret = read_line(fd, buf, size, len, err);
+    rc = read_line(fd, buf, size, len, err);
     say(fd, "\n");
     while (tcsetattr(fd, TCSAFLUSH, &shown) && errno == EINTR && noted != SIGTTOU)
         ;
 out:
     for (size_t i = 0; i < CAUGHT; i++)
         sigaction(caught[i], &before[i], NULL);
-    return ret;
+    return rc;
 }
 
 int prompt_secret(const char *question, char *buf, size_t size, size_t *len, struct error *err)
 {
     int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     bool stopped;
-    int ret;
+    int rc;
 
     if (fd < 0)
         return error_set(err, ERROR_NOT_FOUND, "there is no terminal");
     do {
-        ret = ask(fd, question, buf, size, len, err);
+        rc = ask(fd, question, buf, size, len, err);
         stopped = noted == SIGTSTP || noted == SIGTTIN || noted == SIGTTOU;
         if (noted)
             raise(noted);
-    } while (ret == ERROR_INTERRUPTED && stopped);
+    } while (rc == ERROR_INTERRUPTED && stopped);
     close(fd);
     if (noted && !stopped)
-        ret = ERROR_INTERRUPTED;
-    if (ret == ERROR_INTERRUPTED)
+        rc = ERROR_INTERRUPTED;
+    if (rc == ERROR_INTERRUPTED)
         return error_set(err, ERROR_INTERRUPTED, "interrupted");
-    if (!ret && *len == size)
+    if (!rc && *len == size)
         return error_set(err, ERROR_USAGE, "the line is longer than %zu bytes", size - 1);
-    return ret;
+    return rc;
 }

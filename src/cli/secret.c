@@ -10,7 +10,7 @@
 
 void secret_wipe(struct secret *secret)
 {
-    explicit_bzero(secret, sizeof(*secret));
+    explicit_bzero(secret, sizeof *secret);
 }
 
 struct cs_secret secret_view(const struct secret *secret)
@@ -39,7 +39,7 @@ static const char *variable(const char *prefix, const char *name)
     char full[64];
     const char *value;
 
-    snprintf(full, sizeof(full), "%s%s", prefix, name);
+    snprintf(full, sizeof full, "%s%s", prefix, name);
     value = getenv(full);
     return value && *value ? value : NULL;
 }
@@ -50,20 +50,20 @@ static int from_environment(struct secret *secret, const char *prefix, bool *fou
 {
     char name[64];
     char *password;
-    int ret = read_first(secret, variable(prefix, "KEY_FILE"), variable(prefix, "PASSWORD_FILE"),
-                         variable(prefix, "PASSWORD_COMMAND"), found, err);
+    int rc = read_first(secret, variable(prefix, "KEY_FILE"), variable(prefix, "PASSWORD_FILE"),
+                        variable(prefix, "PASSWORD_COMMAND"), found, err);
 
     if (*found)
-        return ret;
-    snprintf(name, sizeof(name), "%sPASSWORD", prefix);
+        return rc;
+    snprintf(name, sizeof name, "%sPASSWORD", prefix);
     password = getenv(name);
     if (!password)
         return 0;
     *found = true;
-    ret = secret_read_text(secret, password, err);
-    if (ret) {
+    rc = secret_read_text(secret, password, err);
+    if (rc) {
         error_wrap(err, "%s", name);
-        return ret;
+        return rc;
     }
     /* /proc shows this very memory, and programs that are started later would inherit it. */
     explicit_bzero(password, strlen(password));
@@ -75,14 +75,14 @@ static int from_environment(struct secret *secret, const char *prefix, bool *fou
 static int ask_twice(struct secret *secret, const char *question, struct error *err)
 {
     struct secret again = {0};
-    int ret = secret_read_terminal(secret, question, err);
+    int rc = secret_read_terminal(secret, question, err);
 
-    if (!ret)
-        ret = secret_read_terminal(&again, "the same once more: ", err);
-    if (!ret && (again.len != secret->len || memcmp(again.data, secret->data, again.len) != 0))
-        ret = error_set(err, ERROR_USAGE, "the two passphrases differ");
+    if (!rc)
+        rc = secret_read_terminal(&again, "the same once more: ", err);
+    if (!rc && (again.len != secret->len || memcmp(again.data, secret->data, again.len) != 0))
+        rc = error_set(err, ERROR_USAGE, "the two passphrases differ");
     secret_wipe(&again);
-    return ret;
+    return rc;
 }
 
 int secret_for_repository(struct secret *secret, const struct global_options *options,
@@ -90,46 +90,46 @@ int secret_for_repository(struct secret *secret, const struct global_options *op
 {
     char question[256];
     bool found = false;
-    int ret = read_first(secret, options->key_file, options->password_file,
-                         options->password_command, &found, err);
+    int rc = read_first(secret, options->key_file, options->password_file,
+                        options->password_command, &found, err);
 
     if (!found)
-        ret = from_environment(secret, "BYRE_", &found, err);
+        rc = from_environment(secret, "BYRE_", &found, err);
     if (found)
-        return ret;
-    snprintf(question, sizeof(question), "%spassphrase for %.200s: ", fresh ? "new " : "", repo);
-    ret = fresh ? ask_twice(secret, question, err) : secret_read_terminal(secret, question, err);
-    if (ret == ERROR_NOT_FOUND)
-        ret = error_set(err, ERROR_USAGE,
-                        "no passphrase: give --key-file, --password-file or --password-command, or "
-                        "set BYRE_KEY_FILE, BYRE_PASSWORD_FILE, BYRE_PASSWORD_COMMAND or "
-                        "BYRE_PASSWORD (there is no terminal to ask on)");
-    return ret;
+        return rc;
+    snprintf(question, sizeof question, "%spassphrase for %.200s: ", fresh ? "new " : "", repo);
+    rc = fresh ? ask_twice(secret, question, err) : secret_read_terminal(secret, question, err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_USAGE,
+                       "no passphrase: give --key-file, --password-file or --password-command, or "
+                       "set BYRE_KEY_FILE, BYRE_PASSWORD_FILE, BYRE_PASSWORD_COMMAND or "
+                       "BYRE_PASSWORD (there is no terminal to ask on)");
+    return rc;
 }
 
 int secret_for_other(struct secret *secret, const char *repo, struct error *err)
 {
     char question[256];
     bool found = false;
-    int ret = from_environment(secret, "BYRE_FROM_", &found, err);
+    int rc = from_environment(secret, "BYRE_FROM_", &found, err);
 
     if (found)
-        return ret;
-    snprintf(question, sizeof(question), "passphrase for %.200s: ", repo);
-    ret = secret_read_terminal(secret, question, err);
-    if (ret == ERROR_NOT_FOUND)
-        ret = error_set(err, ERROR_USAGE,
-                        "no passphrase for %s: set BYRE_FROM_KEY_FILE, BYRE_FROM_PASSWORD_FILE, "
-                        "BYRE_FROM_PASSWORD_COMMAND or BYRE_FROM_PASSWORD (there is no terminal to "
-                        "ask on)",
-                        repo);
-    return ret;
+        return rc;
+    snprintf(question, sizeof question, "passphrase for %.200s: ", repo);
+    rc = secret_read_terminal(secret, question, err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_USAGE,
+                       "no passphrase for %s: set BYRE_FROM_KEY_FILE, BYRE_FROM_PASSWORD_FILE, "
+                       "BYRE_FROM_PASSWORD_COMMAND or BYRE_FROM_PASSWORD (there is no terminal to "
+                       "ask on)",
+                       repo);
+    return rc;
 }
 
 int secret_new(struct secret *secret, const char *password_file, const char *key_file,
                struct error *err)
 {
-    int ret;
+    int rc;
 
     if (password_file && key_file)
         return error_set(err, ERROR_USAGE, "give --new-password-file or --new-key-file, not both");
@@ -137,10 +137,10 @@ int secret_new(struct secret *secret, const char *password_file, const char *key
         return secret_read_file(secret, password_file, err);
     if (key_file)
         return secret_read_key_file(secret, key_file, err);
-    ret = ask_twice(secret, "new passphrase: ", err);
-    if (ret == ERROR_NOT_FOUND)
-        ret = error_set(err, ERROR_USAGE,
-                        "no new passphrase: give --new-password-file or --new-key-file (there is "
-                        "no terminal to ask on)");
-    return ret;
+    rc = ask_twice(secret, "new passphrase: ", err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_USAGE,
+                       "no new passphrase: give --new-password-file or --new-key-file (there is "
+                       "no terminal to ask on)");
+    return rc;
 }

@@ -22,9 +22,9 @@
 static int fill(struct secret *secret, int fd, bool line, const char *from, struct error *err)
 {
     secret->len = 0;
-    while (secret->len < sizeof(secret->data)) {
+    while (secret->len < sizeof secret->data) {
         uint8_t *at = secret->data + secret->len;
-        ssize_t got = read(fd, at, sizeof(secret->data) - secret->len);
+        ssize_t got = read(fd, at, sizeof secret->data - secret->len);
 
         if (got < 0 && errno == EINTR) {
             if (signals_seen())
@@ -52,7 +52,7 @@ int secret_read_first_line(struct secret *secret, const char *from, struct error
         if (len && secret->data[len - 1] == '\r')
             len--;
     }
-    explicit_bzero(secret->data + len, sizeof(secret->data) - len);
+    explicit_bzero(secret->data + len, sizeof secret->data - len);
     secret->len = len;
     if (len == 0)
         return error_set(err, ERROR_USAGE, "%s: the passphrase is empty", from);
@@ -77,28 +77,28 @@ static int open_file(const char *path, const char *what, int *fd, struct error *
 int secret_read_file(struct secret *secret, const char *path, struct error *err)
 {
     int fd = -1;
-    int ret = open_file(path, "password file", &fd, err);
+    int rc = open_file(path, "password file", &fd, err);
 
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     secret->kind = CS_SLOT_PASSPHRASE;
-    ret = fill(secret, fd, true, path, err);
+    rc = fill(secret, fd, true, path, err);
     close(fd);
-    return ret ? ret : secret_read_first_line(secret, path, err);
+    return rc ? rc : secret_read_first_line(secret, path, err);
 }
 
 int secret_read_key_file(struct secret *secret, const char *path, struct error *err)
 {
     int fd = -1;
-    int ret = open_file(path, "key file", &fd, err);
+    int rc = open_file(path, "key file", &fd, err);
 
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     secret->kind = CS_SLOT_KEY_FILE;
-    ret = fill(secret, fd, false, path, err);
+    rc = fill(secret, fd, false, path, err);
     close(fd);
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     if (secret->len < CS_KEY_FILE_MIN || secret->len > CS_KEY_FILE_MAX)
         return error_set(err, ERROR_USAGE, "%s: a key file has %d to %d bytes, this one has %s",
                          path, CS_KEY_FILE_MIN, CS_KEY_FILE_MAX,
@@ -143,11 +143,11 @@ static void drain(int fd)
     char buf[512];
     ssize_t got;
 
-    while ((got = read(fd, buf, sizeof(buf))) > 0 || (got < 0 && errno == EINTR)) {
+    while ((got = read(fd, buf, sizeof buf)) > 0 || (got < 0 && errno == EINTR)) {
         if (signals_seen())
             break;
     }
-    explicit_bzero(buf, sizeof(buf));
+    explicit_bzero(buf, sizeof buf);
 }
 
 int secret_read_command(struct secret *secret, const char *command, struct error *err)
@@ -155,13 +155,13 @@ int secret_read_command(struct secret *secret, const char *command, struct error
     pid_t pid = 0;
     int status = 0;
     int fd = -1;
-    int ret = start(command, &pid, &fd, err);
+    int rc = start(command, &pid, &fd, err);
 
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     secret->kind = CS_SLOT_PASSPHRASE;
-    ret = fill(secret, fd, false, "password command", err);
-    if (!ret)
+    rc = fill(secret, fd, false, "password command", err);
+    if (!rc)
         drain(fd);
     close(fd);
     if (signals_seen())
@@ -172,8 +172,8 @@ int secret_read_command(struct secret *secret, const char *command, struct error
     }
     if (signals_seen())
         return error_set(err, ERROR_INTERRUPTED, "interrupted");
-    if (ret)
-        return ret;
+    if (rc)
+        return rc;
     if (WIFSIGNALED(status))
         return error_set(err, ERROR_IO, "password command: ended by signal %d", WTERMSIG(status));
     if (WEXITSTATUS(status))
@@ -199,12 +199,12 @@ int secret_read_text(struct secret *secret, const char *text, struct error *err)
 
 int secret_read_terminal(struct secret *secret, const char *question, struct error *err)
 {
-    int ret;
+    int rc;
 
     secret->kind = CS_SLOT_PASSPHRASE;
-    ret = prompt_secret(question, (char *)secret->data, sizeof(secret->data), &secret->len, err);
-    if (ret)
-        return ret;
+    rc = prompt_secret(question, (char *)secret->data, sizeof secret->data, &secret->len, err);
+    if (rc)
+        return rc;
     if (secret->len == 0)
         return error_set(err, ERROR_USAGE, "the passphrase is empty");
     return 0;

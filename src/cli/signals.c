@@ -22,7 +22,7 @@ void signals_setup(void)
 {
     struct sigaction action;
 
-    memset(&action, 0, sizeof(action));
+    memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
     /* No SA_RESTART: a read that waits for a person or for another process has to end. */
     action.sa_handler = on_signal;

@@ -28,7 +28,7 @@ unsigned suggest_distance(const char *a, const char *b)
         return strcmp(a, b) == 0 ? 0 : UINT_MAX;
     for (unsigned j = 0; j <= b_len; j++)
         above[j] = j;
-    memset(before, 0, sizeof(row[0]));
+    memset(before, 0, sizeof row[0]);
     for (unsigned i = 1; i <= a_len; i++) {
         unsigned *spare = before;
 

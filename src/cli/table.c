@@ -10,7 +10,7 @@
 void table_begin(struct table *table, size_t columns, const char *const *headings,
                  const bool *right)
 {
-    memset(table, 0, sizeof(*table));
+    memset(table, 0, sizeof *table);
     table->columns = columns;
     table->headings = headings;
     table->right = right;
@@ -18,7 +18,7 @@ void table_begin(struct table *table, size_t columns, const char *const *heading
 
 int table_add(struct table *table, const char *text, struct error *err)
 {
-    char **cells = reallocarray(table->cells, table->cell_count + 1, sizeof(*cells));
+    char **cells = reallocarray(table->cells, table->cell_count + 1, sizeof *cells);
 
     if (!cells)
         return error_no_memory(err);
@@ -68,5 +68,5 @@ void table_clear(struct table *table)
     for (size_t i = 0; i < table->cell_count; i++)
         free(table->cells[i]);
     free(table->cells);
-    memset(table, 0, sizeof(*table));
+    memset(table, 0, sizeof *table);
 }

@@ -50,7 +50,7 @@ void layer_set_clear(struct layer_set *set)
     while (set->count > 0)
         layer_free(set->layers[--set->count]);
     free(set->layers);
-    memset(set, 0, sizeof(*set));
+    memset(set, 0, sizeof *set);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -107,13 +107,13 @@ static int device_size(int fd, const char *path, uint64_t *size, struct error *e
 /* Opens layer->path, and holds it against what stat() said it would be. */
 static int open_file(struct layer *layer, struct error *err)
 {
-    int ret;
+    int rc;
 
     /* Before the open: opening some devices does something. */
     if (stat(layer->path, &layer->st) < 0)
         return error_sys(err, errno, "%s: cannot open", layer->path);
-    if ((ret = check_followable(layer->path, &layer->st, err)) < 0)
-        return ret;
+    if ((rc = check_followable(layer->path, &layer->st, err)) < 0)
+        return rc;
     /* What it is may have changed since; a FIFO must not make us wait. */
     layer->fd = open(layer->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (layer->fd < 0)
@@ -126,13 +126,13 @@ static int open_file(struct layer *layer, struct error *err)
 static int lock_file(struct layer *layer, const struct chain_options *options, struct error *err)
 {
     bool device = S_ISBLK(layer->st.st_mode);
-    int ret;
+    int rc;
 
-    if ((ret = lock_for_reading(layer->fd, layer->path, &layer->used_as_base, err)) < 0)
-        return ret;
+    if ((rc = lock_for_reading(layer->fd, layer->path, &layer->used_as_base, err)) < 0)
+        return rc;
     if (device && !options->assume_stopped &&
-        (ret = lock_probe_device(layer->fd, layer->path, err)) < 0)
-        return ret;
+        (rc = lock_probe_device(layer->fd, layer->path, err)) < 0)
+        return rc;
     /* A power cut may take back dirty pages that we have read, and leave a time stamp that says
      * that nothing changed. */
     if (fsync(layer->fd) < 0 && errno != EINVAL && errno != EROFS)
@@ -140,8 +140,8 @@ static int lock_file(struct layer *layer, const struct chain_options *options, s
     if (fstat(layer->fd, &layer->st) < 0)
         return error_sys(err, errno, "%s: cannot stat", layer->path);
     layer->file_size = (uint64_t)layer->st.st_size;
-    if (device && (ret = device_size(layer->fd, layer->path, &layer->file_size, err)) < 0)
-        return ret;
+    if (device && (rc = device_size(layer->fd, layer->path, &layer->file_size, err)) < 0)
+        return rc;
     if (!(layer->real_path = realpath(layer->path, NULL)))
         return error_sys(err, errno, "%s: cannot resolve the path", layer->path);
     return 0;
@@ -152,29 +152,29 @@ static int find_format(struct layer *layer, enum declared declared, struct error
     static const uint8_t magic[MAGIC_LENGTH] = {'Q', 'F', 'I', 0xfb};
     uint8_t head[MAGIC_LENGTH];
     size_t got;
-    int ret;
+    int rc;
 
     layer->format = declared == DECLARED_QCOW2 ? LAYER_QCOW2 : LAYER_RAW;
     if (declared != DECLARED_NONE)
         return 0;
-    if ((ret = io_read_some(layer->fd, layer->path, 0, head, sizeof(head), &got, err)) < 0)
-        return ret;
-    if (got == sizeof(head) && memcmp(head, magic, sizeof(head)) == 0)
+    if ((rc = io_read_some(layer->fd, layer->path, 0, head, sizeof head, &got, err)) < 0)
+        return rc;
+    if (got == sizeof head && memcmp(head, magic, sizeof head) == 0)
         layer->format = LAYER_QCOW2;
     return 0;
 }
 
 static int parse_file(struct layer *layer, enum declared declared, struct error *err)
 {
-    int ret;
+    int rc;
 
-    if ((ret = find_format(layer, declared, err)) < 0)
-        return ret;
+    if ((rc = find_format(layer, declared, err)) < 0)
+        return rc;
     layer->virtual_size = layer->file_size;
     if (layer->format == LAYER_RAW)
         return 0;
-    if ((ret = qcow2_image_open(&layer->image, layer->fd, layer->path, layer->file_size, err)) < 0)
-        return ret;
+    if ((rc = qcow2_image_open(&layer->image, layer->fd, layer->path, layer->file_size, err)) < 0)
+        return rc;
     layer->virtual_size = qcow2_image_virtual_size(layer->image);
     return 0;
 }
@@ -216,7 +216,7 @@ static int backing_of(const struct layer *layer, const char **name, enum declare
 static int check_same_below(const struct layer *layer, const char *path, struct error *err)
 {
     char *here = strdup(path);
-    int ret = 0;
+    int rc = 0;
 
     if (!here)
         return error_no_memory(err);
@@ -228,15 +228,15 @@ static int check_same_below(const struct layer *layer, const char *path, struct 
         if (!(here = below))
             return error_no_memory(err);
         if (stat(here, &st) < 0 || !same_file(&st, &layer->backing->st)) {
-            ret = error_set(err, ERROR_UNSUPPORTED,
-                            "%s: reached under two names, from which its backing file is not the "
-                            "same: %s is not %s",
-                            layer->path, here, layer->backing->path);
+            rc = error_set(err, ERROR_UNSUPPORTED,
+                           "%s: reached under two names, from which its backing file is not the "
+                           "same: %s is not %s",
+                           layer->path, here, layer->backing->path);
             break;
         }
     }
     free(here);
-    return ret;
+    return rc;
 }
 
 /* Whether ${known}, of the set, can be what ${layer}, the same file, was opened for. */
@@ -244,10 +244,10 @@ static int check_shared(const struct layer *known, struct layer *layer, enum dec
                         size_t above, struct error *err)
 {
     size_t depth = above;
-    int ret;
+    int rc;
 
-    if ((ret = find_format(layer, declared, err)) < 0)
-        return ret;
+    if ((rc = find_format(layer, declared, err)) < 0)
+        return rc;
     if (known->format != layer->format)
         return error_set(err, ERROR_UNSUPPORTED,
                          "%s: used as raw by one image and as qcow2 by another", layer->path);
@@ -276,41 +276,40 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
                       struct layer **known, struct error *err)
 {
     struct layer *layer = NULL;
-    int ret;
+    int rc;
 
     *known = NULL;
-    if (!(layer = calloc(1, sizeof(*layer))))
+    if (!(layer = calloc(1, sizeof *layer)))
         return error_no_memory(err);
     layer->fd = -1;
     if (!(layer->path = resolve(overlay ? overlay->path : NULL, name)) ||
         !(layer->opened_as = strdup(name))) {
-        ret = error_sys(err, errno, "%s: cannot resolve the name", name);
+        rc = error_sys(err, errno, "%s: cannot resolve the name", name);
         goto fail;
     }
-    if ((ret = open_file(layer, err)) < 0)
+    if ((rc = open_file(layer, err)) < 0)
         goto fail;
     if (find_layer(chain->layers, chain->count, &layer->st)) {
-        ret =
-            error_set(err, ERROR_CORRUPT, "%s: the chain of backing files is a loop", layer->path);
+        rc = error_set(err, ERROR_CORRUPT, "%s: the chain of backing files is a loop", layer->path);
         goto fail;
     }
     if ((*known = find_layer(set->layers, set->count, &layer->st))) {
-        ret = check_shared(*known, layer, declared, chain->count, err);
+        rc = check_shared(*known, layer, declared, chain->count, err);
         goto fail;
     }
     if (chain->count == MAX_DEPTH) {
-        ret = error_set(err, ERROR_CORRUPT, "%s: the chain is deeper than %d", layer->path,
-                        MAX_DEPTH);
+        rc = error_set(err, ERROR_CORRUPT, "%s: the chain is deeper than %d", layer->path,
+                       MAX_DEPTH);
         goto fail;
     }
-    if ((ret = lock_file(layer, options, err)) < 0 || (ret = parse_file(layer, declared, err)) < 0)
+    if ((rc = lock_file(layer, options, err)) < 0 || (rc = parse_file(layer, declared, err)) < 0)
         goto fail;
     chain->layers[chain->count++] = layer;
     return 0;
 
 fail: /* or known: the descriptor goes, and the lock of the set's own stays */
     layer_free(layer);
-    return ret;
+    return rc;
 }
 
 /* Follows the backing names from ${path} on, and links each new layer to the one below it. */
@@ -320,22 +319,22 @@ static int open_chain(const struct layer_set *set, struct new_chain *chain, cons
     enum declared declared = DECLARED_NONE;
     struct layer *overlay = NULL;
     const char *name = path;
-    int ret;
+    int rc;
 
     while (name) {
         struct layer *layer;
 
-        ret = open_layer(set, chain, overlay, name, declared, options, &layer, err);
-        if (ret < 0) {
+        rc = open_layer(set, chain, overlay, name, declared, options, &layer, err);
+        if (rc < 0) {
             if (overlay)
                 error_wrap(err, "backing file of %s", overlay->path);
-            return ret;
+            return rc;
         }
         name = NULL;
         if (!layer) {
             layer = chain->layers[chain->count - 1];
-            if (!options->only_top && (ret = backing_of(layer, &name, &declared, err)) < 0)
-                return ret;
+            if (!options->only_top && (rc = backing_of(layer, &name, &declared, err)) < 0)
+                return rc;
         }
         if (overlay)
             overlay->backing = layer;
@@ -352,16 +351,16 @@ int layer_set_open(struct layer_set *set, const char *path, const struct chain_o
     struct new_chain chain = {.count = 0};
     struct layer *found = NULL;
     struct layer **layers;
-    int ret;
+    int rc;
 
     *top = NULL;
     if (*path == '\0')
         return error_set(err, ERROR_USAGE, "the name of the image is empty");
-    if ((ret = open_chain(set, &chain, path, options, &found, err)) < 0)
+    if ((rc = open_chain(set, &chain, path, options, &found, err)) < 0)
         goto fail;
     layers = reallocarray(set->layers, set->count + chain.count + 1, sizeof(struct layer *));
     if (!layers) {
-        ret = error_no_memory(err);
+        rc = error_no_memory(err);
         goto fail;
     }
     set->layers = layers;
@@ -373,7 +372,7 @@ int layer_set_open(struct layer_set *set, const char *path, const struct chain_o
 fail:
     for (size_t i = 0; i < chain.count; i++)
         layer_free(chain.layers[i]);
-    return ret;
+    return rc;
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
@@ -386,13 +385,13 @@ static int verify_layer(const struct layer *layer, struct error *err)
     bool device = S_ISBLK(layer->st.st_mode);
     uint64_t size;
     struct stat st;
-    int ret;
+    int rc;
 
     if (fstat(layer->fd, &st) < 0)
         return error_sys(err, errno, "%s: cannot stat", layer->path);
     size = (uint64_t)st.st_size;
-    if (device && (ret = device_size(layer->fd, layer->path, &size, err)) < 0)
-        return ret;
+    if (device && (rc = device_size(layer->fd, layer->path, &size, err)) < 0)
+        return rc;
     if (size != layer->file_size)
         return error_set(err, ERROR_CHANGED,
                          "%s: changed while it was read (from %" PRIu64 " to %" PRIu64 " bytes)",
@@ -413,10 +412,10 @@ static int verify_layer(const struct layer *layer, struct error *err)
 int layer_set_verify_unchanged(const struct layer_set *set, struct error *err)
 {
     for (size_t i = 0; i < set->count; i++) {
-        int ret = verify_layer(set->layers[i], err);
+        int rc = verify_layer(set->layers[i], err);
 
-        if (ret < 0)
-            return ret;
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }

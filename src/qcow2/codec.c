@@ -35,7 +35,7 @@ int qcow2_codec_new(struct qcow2_codec **codec, enum qcow2_compression type, str
     *codec = NULL;
     if (type != QCOW2_ZLIB && type != QCOW2_ZSTD)
         return error_set(err, ERROR_UNSUPPORTED, "compression type %d is not known", (int)type);
-    if (!(c = calloc(1, sizeof(*c))))
+    if (!(c = calloc(1, sizeof *c)))
         return error_no_memory(err);
     c->type = type;
     *codec = c;
@@ -64,7 +64,7 @@ static int inflate_decode(struct qcow2_codec *c, const uint8_t *in, size_t in_le
                           size_t out_len, size_t *used, struct error *err)
 {
     z_stream *s = &c->inflate;
-    int ret;
+    int rc;
 
     if (!c->inflate_ready) {
         if (inflateInit2(s, READ_WINDOW) != Z_OK)
@@ -77,10 +77,10 @@ static int inflate_decode(struct qcow2_codec *c, const uint8_t *in, size_t in_le
     s->avail_in = (uInt)in_len;
     s->next_out = out;
     s->avail_out = (uInt)out_len;
-    ret = inflate(s, Z_FINISH);
-    if (ret == Z_MEM_ERROR)
+    rc = inflate(s, Z_FINISH);
+    if (rc == Z_MEM_ERROR)
         return error_no_memory(err);
-    if ((ret != Z_STREAM_END && ret != Z_BUF_ERROR && ret != Z_OK) || s->avail_out != 0)
+    if ((rc != Z_STREAM_END && rc != Z_BUF_ERROR && rc != Z_OK) || s->avail_out != 0)
         return error_set(err, ERROR_CORRUPT, "deflate: gives %zu of %zu bytes%s%s",
                          out_len - s->avail_out, out_len, s->msg ? ": " : "", s->msg ? s->msg : "");
     *used = in_len - s->avail_in;
@@ -104,7 +104,7 @@ static int zstd_decode(struct qcow2_codec *c, const uint8_t *in, size_t in_len, 
 {
     ZSTD_inBuffer input = {.src = in, .size = in_len};
     ZSTD_outBuffer output = {.dst = out, .size = out_len};
-    size_t ret = 0;
+    size_t rc = 0;
 
     if (!c->dctx && !(c->dctx = ZSTD_createDCtx()))
         return error_no_memory(err);
@@ -112,14 +112,14 @@ static int zstd_decode(struct qcow2_codec *c, const uint8_t *in, size_t in_len, 
     while (output.pos < output.size) {
         size_t in_before = input.pos, out_before = output.pos;
 
-        ret = ZSTD_decompressStream(c->dctx, &output, &input);
-        if (ZSTD_isError(ret))
-            return error_set(err, ERROR_CORRUPT, "zstd: %s", ZSTD_getErrorName(ret));
+        rc = ZSTD_decompressStream(c->dctx, &output, &input);
+        if (ZSTD_isError(rc))
+            return error_set(err, ERROR_CORRUPT, "zstd: %s", ZSTD_getErrorName(rc));
         if (input.pos == in_before && output.pos == out_before)
             return error_set(err, ERROR_CORRUPT, "zstd: gives %zu of %zu bytes", output.pos,
                              out_len);
     }
-    if (ret > 0)
+    if (rc > 0)
         return error_set(err, ERROR_CORRUPT, "zstd: the frame does not end at %zu bytes", out_len);
     *used = input.pos;
     return 0;
@@ -140,7 +140,7 @@ static int deflate_encode(struct qcow2_codec *c, const uint8_t *in, size_t in_le
                           size_t room, size_t *out_len, struct error *err)
 {
     z_stream *s = &c->deflate;
-    int ret;
+    int rc;
 
     if (!c->deflate_ready) {
         if (deflateInit2(s, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WRITE_WINDOW, WRITE_MEMORY,
@@ -154,11 +154,11 @@ static int deflate_encode(struct qcow2_codec *c, const uint8_t *in, size_t in_le
     s->avail_in = (uInt)in_len;
     s->next_out = out;
     s->avail_out = (uInt)room;
-    ret = deflate(s, Z_FINISH);
-    if (ret == Z_STREAM_END)
+    rc = deflate(s, Z_FINISH);
+    if (rc == Z_STREAM_END)
         *out_len = room - s->avail_out;
-    else if (ret != Z_OK && ret != Z_BUF_ERROR)
-        return error_set(err, ERROR_IO, "deflate: error %d", ret);
+    else if (rc != Z_OK && rc != Z_BUF_ERROR)
+        return error_set(err, ERROR_IO, "deflate: error %d", rc);
     return 0;
 }
 
@@ -167,15 +167,15 @@ static int zstd_encode(struct qcow2_codec *c, const uint8_t *in, size_t in_len, 
 {
     ZSTD_inBuffer input = {.src = in, .size = in_len};
     ZSTD_outBuffer output = {.dst = out, .size = room};
-    size_t ret;
+    size_t rc;
 
     if (!c->cctx && !(c->cctx = ZSTD_createCCtx()))
         return error_no_memory(err);
     ZSTD_CCtx_reset(c->cctx, ZSTD_reset_session_only);
-    ret = ZSTD_compressStream2(c->cctx, &output, &input, ZSTD_e_end);
-    if (ZSTD_isError(ret))
-        return error_set(err, ERROR_IO, "zstd: %s", ZSTD_getErrorName(ret));
-    if (ret == 0)
+    rc = ZSTD_compressStream2(c->cctx, &output, &input, ZSTD_e_end);
+    if (ZSTD_isError(rc))
+        return error_set(err, ERROR_IO, "zstd: %s", ZSTD_getErrorName(rc));
+    if (rc == 0)
         *out_len = output.pos;
     return 0;
 }

@@ -96,9 +96,9 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
 {
     uint64_t word = be64_get(p);
     uint64_t bitmap = is_extended(h) ? be64_get(p + 8) : 0;
-    int ret;
+    int rc;
 
-    memset(e, 0, sizeof(*e));
+    memset(e, 0, sizeof *e);
     if (word & COMPRESSED) {
         if (bitmap)
             return error_set(err, ERROR_CORRUPT,
@@ -108,8 +108,8 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
         return 0;
     }
     e->host = word & QCOW2_OFFSET_MASK;
-    if ((ret = check_offset(h, word, e->host, err)) < 0)
-        return ret;
+    if ((rc = check_offset(h, word, e->host, err)) < 0)
+        return rc;
     if (is_extended(h))
         return decode_subclusters(e, word, bitmap, err);
     if (word & ALL_ZERO && h->version < 3)
@@ -168,14 +168,14 @@ int qcow2_entry_encode(uint8_t *p, const struct qcow2_header *h, const struct qc
                        bool copied, struct error *err)
 {
     uint64_t word = 0;
-    int ret;
+    int rc;
 
     if (e->class == QCOW2_COMPRESSED)
-        ret = encode_compressed(&word, h, e, err);
+        rc = encode_compressed(&word, h, e, err);
     else
-        ret = encode_standard(&word, h, e, copied, err);
-    if (ret < 0)
-        return ret;
+        rc = encode_standard(&word, h, e, copied, err);
+    if (rc < 0)
+        return rc;
     be64_put(p, word);
     if (is_extended(h))
         be64_put(p + 8, (uint64_t)e->sub_zero << 32 | e->sub_alloc);

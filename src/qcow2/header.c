@@ -50,7 +50,7 @@ size_t qcow2_header_peek_cluster_size(const uint8_t buf[24])
 void qcow2_header_clear(struct qcow2_header *h)
 {
     free(h->extensions);
-    memset(h, 0, sizeof(*h));
+    memset(h, 0, sizeof *h);
 }
 
 static int decode_fields(struct qcow2_header *h, const uint8_t *buf, size_t len, struct error *err)
@@ -137,21 +137,20 @@ static int check_tables(const struct qcow2_header *h, uint64_t file_size, struct
     uint64_t entry_size = h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2 ? 16 : 8;
     uint64_t span = cluster_size * (cluster_size / entry_size); /* bytes behind one L1 entry */
     uint64_t needed = h->size / span + (h->size % span != 0);
-    int ret;
+    int rc;
 
     if (file_size > INT64_MAX)
         return error_set(err, ERROR_USAGE, "no file has %" PRIu64 " bytes", file_size);
     if (h->refcount_table_clusters == 0)
         return error_set(err, ERROR_CORRUPT, "header: there is no refcount table");
-    if ((ret =
-             check_table(h, "refcount table", h->refcount_table_offset, h->refcount_table_clusters,
-                         cluster_size, MAX_REFTABLE_BYTES, file_size, true, err)) < 0 ||
-        (ret = check_table(h, "snapshot table", h->snapshots_offset, h->nb_snapshots,
-                           MIN_SNAPSHOT_SIZE, (uint64_t)MAX_SNAPSHOTS * MIN_SNAPSHOT_SIZE,
-                           file_size, false, err)) < 0 ||
-        (ret = check_table(h, "L1 table", h->l1_offset, h->l1_size, 8, MAX_L1_BYTES, file_size,
-                           false, err)) < 0)
-        return ret;
+    if ((rc = check_table(h, "refcount table", h->refcount_table_offset, h->refcount_table_clusters,
+                          cluster_size, MAX_REFTABLE_BYTES, file_size, true, err)) < 0 ||
+        (rc = check_table(h, "snapshot table", h->snapshots_offset, h->nb_snapshots,
+                          MIN_SNAPSHOT_SIZE, (uint64_t)MAX_SNAPSHOTS * MIN_SNAPSHOT_SIZE, file_size,
+                          false, err)) < 0 ||
+        (rc = check_table(h, "L1 table", h->l1_offset, h->l1_size, 8, MAX_L1_BYTES, file_size,
+                          false, err)) < 0)
+        return rc;
     if (h->l1_size < needed)
         return error_set(err, ERROR_CORRUPT,
                          "header: the L1 table at %" PRIu64 " has %" PRIu32 " entries, but %" PRIu64
@@ -195,7 +194,7 @@ static int add_extension(struct qcow2_header *h, uint32_t type, uint32_t length,
 
     if ((n & (n - 1)) == 0) { /* full at each power of two */
         size_t room = n ? (size_t)n * 2 : 1;
-        void *p = reallocarray(h->extensions, room, sizeof(*h->extensions));
+        void *p = reallocarray(h->extensions, room, sizeof *h->extensions);
 
         if (!p)
             return error_no_memory(err);
@@ -210,11 +209,11 @@ static int check_extension(struct qcow2_header *h, const uint8_t *data,
                            const struct qcow2_extension *ext, struct error *err)
 {
     if (ext->type == QCOW2_EXT_BACKING_FORMAT) {
-        if (ext->length >= sizeof(h->backing_format))
+        if (ext->length >= sizeof h->backing_format)
             return error_set(err, ERROR_CORRUPT,
                              "header: the backing format at %" PRIu32 " has %" PRIu32 " bytes",
                              ext->offset, ext->length);
-        memset(h->backing_format, 0, sizeof(h->backing_format));
+        memset(h->backing_format, 0, sizeof h->backing_format);
         memcpy(h->backing_format, data, ext->length);
     }
     if (ext->type == QCOW2_EXT_CRYPTO &&
@@ -231,7 +230,7 @@ static int decode_extensions(struct qcow2_header *h, const uint8_t *buf, struct 
 {
     uint64_t end = h->backing_offset ? h->backing_offset : (uint64_t)1 << h->cluster_bits;
     uint64_t at = h->header_length;
-    int ret;
+    int rc;
 
     while (at < end) {
         uint32_t type, length;
@@ -249,9 +248,9 @@ static int decode_extensions(struct qcow2_header *h, const uint8_t *buf, struct 
                              at - EXTENSION_HEAD, length);
         if (type == QCOW2_EXT_END)
             return 0;
-        if ((ret = add_extension(h, type, length, (uint32_t)at, err)) < 0 ||
-            (ret = check_extension(h, buf + at, &h->extensions[h->nb_extensions - 1], err)) < 0)
-            return ret;
+        if ((rc = add_extension(h, type, length, (uint32_t)at, err)) < 0 ||
+            (rc = check_extension(h, buf + at, &h->extensions[h->nb_extensions - 1], err)) < 0)
+            return rc;
         at += ((uint64_t)length + 7) & ~UINT64_C(7);
     }
     return 0;
@@ -318,26 +317,26 @@ int qcow2_header_decode(struct qcow2_header *h, const uint8_t *buf, size_t len, 
                         struct error *err)
 {
     struct qcow2_header tmp = {0};
-    int ret;
+    int rc;
 
-    if ((ret = decode_fields(&tmp, buf, len, err)) < 0)
+    if ((rc = decode_fields(&tmp, buf, len, err)) < 0)
         goto out;
     if (tmp.backing_offset > UINT64_C(1) << tmp.cluster_bits) {
-        ret = error_set(err, ERROR_CORRUPT,
-                        "header: the backing file name at %" PRIu64 " lies outside the header",
-                        tmp.backing_offset);
+        rc = error_set(err, ERROR_CORRUPT,
+                       "header: the backing file name at %" PRIu64 " lies outside the header",
+                       tmp.backing_offset);
         goto out;
     }
-    if ((ret = refuse_unknown_features(&tmp, buf, err)) < 0 ||
-        (ret = check_features(&tmp, err)) < 0 || (ret = check_tables(&tmp, file_size, err)) < 0 ||
-        (ret = decode_extensions(&tmp, buf, err)) < 0 || (ret = decode_backing(&tmp, buf, err)) < 0)
+    if ((rc = refuse_unknown_features(&tmp, buf, err)) < 0 ||
+        (rc = check_features(&tmp, err)) < 0 || (rc = check_tables(&tmp, file_size, err)) < 0 ||
+        (rc = decode_extensions(&tmp, buf, err)) < 0 || (rc = decode_backing(&tmp, buf, err)) < 0)
         goto out;
     *h = tmp;
     return 0;
 
 out:
     qcow2_header_clear(&tmp);
-    return ret;
+    return rc;
 }
 
 /* Where the next byte goes, and what is missing once it does not fit. */
@@ -365,28 +364,28 @@ static int encode_extensions(struct space *s, const struct qcow2_header *h, cons
                              struct error *err)
 {
     const uint8_t *format = (const uint8_t *)h->backing_format;
-    uint32_t format_length = (uint32_t)strnlen(h->backing_format, sizeof(h->backing_format) - 1);
+    uint32_t format_length = (uint32_t)strnlen(h->backing_format, sizeof h->backing_format - 1);
     bool format_done = format_length == 0;
-    int ret = 0;
+    int rc = 0;
 
-    for (uint32_t i = 0; i < h->nb_extensions && ret == 0; i++) {
+    for (uint32_t i = 0; i < h->nb_extensions && rc == 0; i++) {
         const struct qcow2_extension *ext = &h->extensions[i];
 
         if (ext->type == QCOW2_EXT_BACKING_FORMAT) {
             if (!format_done)
-                ret = put_extension(s, ext->type, format, format_length);
+                rc = put_extension(s, ext->type, format, format_length);
             format_done = true;
         } else if (original) {
             if (ext->offset > s->size || ext->length > s->size - ext->offset)
                 return error_set(err, ERROR_USAGE,
                                  "header: the extension at %" PRIu32 " is not in the original",
                                  ext->offset);
-            ret = put_extension(s, ext->type, original + ext->offset, ext->length);
+            rc = put_extension(s, ext->type, original + ext->offset, ext->length);
         }
     }
-    if (ret == 0 && !format_done)
-        ret = put_extension(s, QCOW2_EXT_BACKING_FORMAT, format, format_length);
-    if (ret < 0)
+    if (rc == 0 && !format_done)
+        rc = put_extension(s, QCOW2_EXT_BACKING_FORMAT, format, format_length);
+    if (rc < 0)
         return error_set(err, ERROR_NO_SPACE, "the header extensions do not fit %zu bytes",
                          s->size);
     return 0;
@@ -394,7 +393,7 @@ static int encode_extensions(struct space *s, const struct qcow2_header *h, cons
 
 static int encode_backing(struct space *s, const struct qcow2_header *h, struct error *err)
 {
-    size_t length = strnlen(h->backing_file, sizeof(h->backing_file));
+    size_t length = strnlen(h->backing_file, sizeof h->backing_file);
 
     if (length > QCOW2_MAX_BACKING_NAME)
         return error_set(err, ERROR_USAGE, "the backing file name has more than %u bytes",
@@ -442,10 +441,10 @@ int qcow2_header_encode(uint8_t *buf, size_t cluster_size, const struct qcow2_he
                         const uint8_t *original, struct error *err)
 {
     struct space s = {.buf = buf, .size = cluster_size, .at = h->header_length};
-    int ret;
+    int rc;
 
-    if ((ret = check_encodable(h, cluster_size, err)) < 0)
-        return ret;
+    if ((rc = check_encodable(h, cluster_size, err)) < 0)
+        return rc;
     memset(buf, 0, cluster_size);
     memcpy(buf, magic, MAGIC_LENGTH);
     be32_put(buf + 4, h->version);
@@ -476,8 +475,7 @@ int qcow2_header_encode(uint8_t *buf, size_t cluster_size, const struct qcow2_he
         if (h->header_length > COMPRESSION_TYPE_AT)
             buf[COMPRESSION_TYPE_AT] = h->compression_type;
     }
-    if ((ret = encode_extensions(&s, h, original, err)) < 0 ||
-        (ret = encode_backing(&s, h, err)) < 0)
-        return ret;
+    if ((rc = encode_extensions(&s, h, original, err)) < 0 || (rc = encode_backing(&s, h, err)) < 0)
+        return rc;
     return 0;
 }

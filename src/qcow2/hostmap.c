@@ -23,7 +23,7 @@ struct hostmap_page {
 
 void hostmap_init(struct hostmap *map, uint64_t limit)
 {
-    memset(map, 0, sizeof(*map));
+    memset(map, 0, sizeof *map);
     map->limit = limit < HOSTMAP_MAX_CLUSTERS ? limit : HOSTMAP_MAX_CLUSTERS;
 }
 
@@ -32,7 +32,7 @@ void hostmap_clear(struct hostmap *map)
     for (size_t i = 0; i < map->nb_pages; i++)
         free(map->pages[i]);
     free(map->pages);
-    memset(map, 0, sizeof(*map));
+    memset(map, 0, sizeof *map);
 }
 
 static const struct hostmap_page *page_at(const struct hostmap *map, uint64_t cluster)
@@ -53,15 +53,15 @@ static struct hostmap_page *page_make(struct hostmap *map, uint64_t cluster)
 
         while (n <= i)
             n *= 2;
-        pages = realloc(map->pages, n * sizeof(*pages));
+        pages = realloc(map->pages, n * sizeof *pages);
         if (pages == NULL)
             return NULL;
-        memset(pages + map->nb_pages, 0, (n - map->nb_pages) * sizeof(*pages));
+        memset(pages + map->nb_pages, 0, (n - map->nb_pages) * sizeof *pages);
         map->pages = pages;
         map->nb_pages = n;
     }
     if (map->pages[i] == NULL)
-        map->pages[i] = calloc(1, sizeof(*map->pages[i]));
+        map->pages[i] = calloc(1, sizeof *map->pages[i]);
     return map->pages[i];
 }
 

@@ -54,7 +54,7 @@ static int refuse_unsupported(const struct qcow2_header *h, struct error *err)
         {QCOW2_INCOMPAT_EXTENDED_L2, "subclusters (extended L2) are not supported"},
     };
 
-    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
         if (h->incompatible & features[i].bit)
             return error_set(err, ERROR_UNSUPPORTED, "%s", features[i].what);
     if (h->crypt_method)
@@ -73,25 +73,25 @@ static int read_header(struct qcow2_image *image, struct error *err)
 {
     uint8_t peek[PEEK_SIZE] = {0};
     size_t got, size;
-    int ret;
+    int rc;
 
-    if ((ret = io_read_some(image->fd, image->name, 0, peek, sizeof(peek), &got, err)) < 0)
-        return ret;
+    if ((rc = io_read_some(image->fd, image->name, 0, peek, sizeof peek, &got, err)) < 0)
+        return rc;
     size = qcow2_header_peek_cluster_size(peek);
     if (size == 0) { /* there is no cluster to read; decoding says why */
-        ret = qcow2_header_decode(&image->header, peek, got, image->file_size, err);
+        rc = qcow2_header_decode(&image->header, peek, got, image->file_size, err);
         error_wrap(err, "%s", image->name);
-        return ret;
+        return rc;
     }
     if (!(image->header_cluster = calloc(1, size)))
         return error_no_memory(err);
-    if ((ret = io_read_some(image->fd, image->name, 0, image->header_cluster, size, &got, err)) < 0)
-        return ret;
-    if ((ret = qcow2_header_decode(&image->header, image->header_cluster, got, image->file_size,
-                                   err)) < 0 ||
-        (ret = refuse_unsupported(&image->header, err)) < 0) {
+    if ((rc = io_read_some(image->fd, image->name, 0, image->header_cluster, size, &got, err)) < 0)
+        return rc;
+    if ((rc = qcow2_header_decode(&image->header, image->header_cluster, got, image->file_size,
+                                  err)) < 0 ||
+        (rc = refuse_unsupported(&image->header, err)) < 0) {
         error_wrap(err, "%s", image->name);
-        return ret;
+        return rc;
     }
     image->metadata_read += got;
     image->cluster_size = size;
@@ -104,25 +104,25 @@ int qcow2_image_open(struct qcow2_image **result, int fd, const char *name, uint
                      struct error *err)
 {
     struct qcow2_image *image;
-    int ret;
+    int rc;
 
     *result = NULL;
-    if (!(image = calloc(1, sizeof(*image))))
+    if (!(image = calloc(1, sizeof *image)))
         return error_no_memory(err);
     image->fd = fd;
     image->name = name;
     image->file_size = file_size;
-    if ((ret = read_header(image, err)) < 0 ||
-        (ret = qcow2_l1_read(&image->l1, fd, name, &image->header, file_size, err)) < 0)
+    if ((rc = read_header(image, err)) < 0 ||
+        (rc = qcow2_l1_read(&image->l1, fd, name, &image->header, file_size, err)) < 0)
         goto fail;
     image->metadata_read += (uint64_t)image->header.l1_size * 8;
     image->cache_slots = (uint32_t)(L2_CACHE_BYTES / image->cluster_size);
     if (image->cache_slots > image->header.l1_size)
         image->cache_slots = image->header.l1_size ? image->header.l1_size : 1;
     image->cache = malloc(image->cache_slots * image->cluster_size);
-    image->cache_tag = calloc(image->cache_slots, sizeof(*image->cache_tag));
+    image->cache_tag = calloc(image->cache_slots, sizeof *image->cache_tag);
     if (!image->cache || !image->cache_tag) {
-        ret = error_no_memory(err);
+        rc = error_no_memory(err);
         goto fail;
     }
     *result = image;
@@ -130,7 +130,7 @@ int qcow2_image_open(struct qcow2_image **result, int fd, const char *name, uint
 
 fail:
     qcow2_image_close(image);
-    return ret;
+    return rc;
 }
 
 void qcow2_image_close(struct qcow2_image *image)
@@ -205,14 +205,14 @@ static int get_table(struct qcow2_image *image, uint32_t index, const uint8_t **
     uint8_t *p = image->cache + (size_t)slot * image->cluster_size;
     uint64_t offset = image->l1[index] & QCOW2_OFFSET_MASK;
     size_t got;
-    int ret;
+    int rc;
 
     *table = p;
     if (image->cache_tag[slot] == index + 1)
         return 0;
     image->cache_tag[slot] = 0;
-    if ((ret = io_read_some(image->fd, image->name, offset, p, image->cluster_size, &got, err)) < 0)
-        return ret;
+    if ((rc = io_read_some(image->fd, image->name, offset, p, image->cluster_size, &got, err)) < 0)
+        return rc;
     if (got < qcow2_l1_table_used(&image->header, index))
         return error_set(err, ERROR_CORRUPT, "%s: the L2 table at %" PRIu64 " ends beyond the file",
                          image->name, offset);
@@ -251,20 +251,20 @@ static int decode_table(struct qcow2_image *image, uint32_t index, size_t first,
                         struct qcow2_entry *out, struct error *err)
 {
     const uint8_t *table;
-    int ret;
+    int rc;
 
-    if ((ret = get_table(image, index, &table, err)) < 0)
-        return ret;
+    if ((rc = get_table(image, index, &table, err)) < 0)
+        return rc;
     for (size_t i = 0; i < n; i++) {
         size_t at = (first + i) * image->entry_size;
 
-        if ((ret = qcow2_entry_decode(&out[i], &image->header, table + at, err)) < 0 ||
-            (has_host(&out[i]) && (ret = check_range(image, &out[i], err)) < 0)) {
+        if ((rc = qcow2_entry_decode(&out[i], &image->header, table + at, err)) < 0 ||
+            (has_host(&out[i]) && (rc = check_range(image, &out[i], err)) < 0)) {
             uint64_t cluster = ((uint64_t)index << image->l2_bits) + first + i;
 
             error_wrap(err, "%s: guest cluster %" PRIu64 ", L2 entry at %" PRIu64, image->name,
                        cluster, (image->l1[index] & QCOW2_OFFSET_MASK) + at);
-            return ret;
+            return rc;
         }
     }
     return 0;
@@ -274,7 +274,7 @@ int qcow2_image_entries(struct qcow2_image *image, uint64_t first, size_t n,
                         struct qcow2_entry *out, struct error *err)
 {
     uint64_t per_table = UINT64_C(1) << image->l2_bits;
-    int ret;
+    int rc;
 
     while (n > 0) {
         uint64_t index = first >> image->l2_bits;
@@ -282,15 +282,15 @@ int qcow2_image_entries(struct qcow2_image *image, uint64_t first, size_t n,
         size_t step = n;
 
         if (index >= image->header.l1_size) {
-            memset(out, 0, n * sizeof(*out));
+            memset(out, 0, n * sizeof *out);
             return 0;
         }
         if (step > per_table - in_table)
             step = (size_t)(per_table - in_table);
         if (!(image->l1[index] & QCOW2_OFFSET_MASK))
-            memset(out, 0, step * sizeof(*out));
-        else if ((ret = decode_table(image, (uint32_t)index, (size_t)in_table, step, out, err)) < 0)
-            return ret;
+            memset(out, 0, step * sizeof *out);
+        else if ((rc = decode_table(image, (uint32_t)index, (size_t)in_table, step, out, err)) < 0)
+            return rc;
         out += step;
         first += step;
         n -= step;
@@ -303,10 +303,10 @@ static int read_data(struct qcow2_image *image, uint64_t host, size_t n, uint8_t
                      struct error *err)
 {
     size_t len = n * image->cluster_size, got;
-    int ret;
+    int rc;
 
-    if ((ret = io_read_some(image->fd, image->name, host, buf, len, &got, err)) < 0)
-        return ret;
+    if ((rc = io_read_some(image->fd, image->name, host, buf, len, &got, err)) < 0)
+        return rc;
     if (len - got >= image->cluster_size)
         return error_set(err, ERROR_CORRUPT,
                          "the file ends at %" PRIu64 ", before the data up to %" PRIu64, host + got,
@@ -321,11 +321,11 @@ static int prepare_stream(struct qcow2_image *image, size_t size, struct error *
     uint8_t *p;
 
     if (!image->codec) {
-        int ret = qcow2_codec_new(&image->codec,
-                                  (enum qcow2_compression)image->header.compression_type, err);
+        int rc = qcow2_codec_new(&image->codec,
+                                 (enum qcow2_compression)image->header.compression_type, err);
 
-        if (ret < 0)
-            return ret;
+        if (rc < 0)
+            return rc;
     }
     if (size <= image->stream_size)
         return 0;
@@ -340,17 +340,17 @@ static int read_compressed(struct qcow2_image *image, struct qcow2_entry *e, uin
                            struct error *err)
 {
     size_t got, used;
-    int ret;
+    int rc;
 
-    if ((ret = prepare_stream(image, e->length, err)) < 0 ||
-        (ret = io_read_some(image->fd, image->name, e->host, image->stream, e->length, &got, err)) <
+    if ((rc = prepare_stream(image, e->length, err)) < 0 ||
+        (rc = io_read_some(image->fd, image->name, e->host, image->stream, e->length, &got, err)) <
             0)
-        return ret;
+        return rc;
     image->data_read += got;
-    if ((ret = qcow2_codec_decode(image->codec, image->stream, got, buf, image->cluster_size, &used,
-                                  err)) < 0) {
+    if ((rc = qcow2_codec_decode(image->codec, image->stream, got, buf, image->cluster_size, &used,
+                                 err)) < 0) {
         error_wrap(err, "compressed, at host offset %" PRIu64, e->host);
-        return ret;
+        return rc;
     }
     e->length = (uint32_t)used;
     return 0;
@@ -372,7 +372,7 @@ int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
                      struct qcow2_entry *entries, uint8_t *buf, struct error *err)
 {
     size_t step;
-    int ret;
+    int rc;
 
     for (size_t i = 0; i < n; i += step) {
         struct qcow2_entry *e = &entries[i];
@@ -381,18 +381,18 @@ int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
         step = 1;
         if (e->class == QCOW2_DATA) {
             step = contiguous(image, e, n - i);
-            ret = read_data(image, e->host, step, p, err);
+            rc = read_data(image, e->host, step, p, err);
         } else if (e->class == QCOW2_COMPRESSED) {
-            ret = check_range(image, e, err);
-            if (ret == 0)
-                ret = read_compressed(image, e, p, err);
+            rc = check_range(image, e, err);
+            if (rc == 0)
+                rc = read_compressed(image, e, p, err);
         } else {
             memset(p, 0, image->cluster_size);
-            ret = 0;
+            rc = 0;
         }
-        if (ret < 0) {
+        if (rc < 0) {
             error_wrap(err, "%s: guest cluster %" PRIu64, image->name, first + i);
-            return ret;
+            return rc;
         }
     }
     return 0;

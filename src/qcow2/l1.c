@@ -27,10 +27,10 @@ size_t qcow2_l1_table_used(const struct qcow2_header *h, uint64_t index)
 static int check_entry(const struct qcow2_header *h, uint32_t index, uint64_t word,
                        uint64_t file_size, uint64_t *offset, struct error *err)
 {
-    int ret;
+    int rc;
 
-    if ((ret = qcow2_entry_decode_l1(offset, h, word, err)) < 0)
-        return ret;
+    if ((rc = qcow2_entry_decode_l1(offset, h, word, err)) < 0)
+        return rc;
     /* A masked offset is below 2^56, so there is no overflow. */
     if (*offset && *offset + qcow2_l1_table_used(h, index) > file_size)
         return error_set(err, ERROR_CORRUPT,
@@ -70,7 +70,7 @@ static int check_distinct(const uint64_t *l1, uint64_t *tables, size_t n, struct
         sorted = tables[i - 1] < tables[i];
     if (sorted)
         return 0;
-    qsort(tables, n, sizeof(*tables), compare_offsets);
+    qsort(tables, n, sizeof *tables, compare_offsets);
     for (size_t i = 1; i < n; i++)
         if (tables[i - 1] == tables[i])
             return report_shared(l1, tables[i], err);
@@ -82,26 +82,26 @@ static int check_tables(const uint64_t *l1, const char *name, const struct qcow2
 {
     uint64_t *tables = NULL;
     size_t n = 0;
-    int ret = 0;
+    int rc = 0;
 
     if (h->l1_size == 0)
         return 0;
-    if (!(tables = calloc(h->l1_size, sizeof(*tables))))
+    if (!(tables = calloc(h->l1_size, sizeof *tables)))
         return error_no_memory(err);
     for (uint32_t i = 0; i < h->l1_size; i++) {
-        if ((ret = check_entry(h, i, l1[i], file_size, &tables[n], err)) < 0) {
+        if ((rc = check_entry(h, i, l1[i], file_size, &tables[n], err)) < 0) {
             error_wrap(err, "%s: L1 entry %" PRIu32 " at %" PRIu64, name, i,
                        h->l1_offset + (uint64_t)i * 8);
             goto out;
         }
         n += tables[n] != 0;
     }
-    if ((ret = check_distinct(l1, tables, n, err)) < 0)
+    if ((rc = check_distinct(l1, tables, n, err)) < 0)
         error_wrap(err, "%s", name);
 
 out:
     free(tables);
-    return ret;
+    return rc;
 }
 
 int qcow2_l1_read(uint64_t **result, int fd, const char *name, const struct qcow2_header *h,
@@ -109,21 +109,21 @@ int qcow2_l1_read(uint64_t **result, int fd, const char *name, const struct qcow
 {
     size_t n = h->l1_size;
     uint64_t *l1;
-    int ret;
+    int rc;
 
     *result = NULL;
-    if (!(l1 = calloc(n ? n : 1, sizeof(*l1))))
+    if (!(l1 = calloc(n ? n : 1, sizeof *l1)))
         return error_no_memory(err);
-    if ((ret = io_read(fd, name, h->l1_offset, l1, n * 8, err)) < 0)
+    if ((rc = io_read(fd, name, h->l1_offset, l1, n * 8, err)) < 0)
         goto fail;
     for (size_t i = 0; i < n; i++)
         l1[i] = be64_get((const uint8_t *)&l1[i]);
-    if ((ret = check_tables(l1, name, h, file_size, err)) < 0)
+    if ((rc = check_tables(l1, name, h, file_size, err)) < 0)
         goto fail;
     *result = l1;
     return 0;
 
 fail:
     free(l1);
-    return ret;
+    return rc;
 }

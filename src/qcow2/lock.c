@@ -63,12 +63,12 @@ static int probe(int fd, const char *name, short type, off_t start, off_t len, b
 static int find_reader(int fd, const char *name, bool *found, struct error *err)
 {
     bool uses = false, unshares = false, byre = false;
-    int ret;
+    int rc;
 
-    if ((ret = probe(fd, name, F_WRLCK, USE + CONSISTENT_READ, 1, &uses, err)) < 0 ||
-        (ret = probe(fd, name, F_WRLCK, UNSHARED + WRITE, 1, &unshares, err)) < 0 ||
-        (ret = probe(fd, name, F_WRLCK, BYRE, 1, &byre, err)) < 0)
-        return ret;
+    if ((rc = probe(fd, name, F_WRLCK, USE + CONSISTENT_READ, 1, &uses, err)) < 0 ||
+        (rc = probe(fd, name, F_WRLCK, UNSHARED + WRITE, 1, &unshares, err)) < 0 ||
+        (rc = probe(fd, name, F_WRLCK, BYRE, 1, &byre, err)) < 0)
+        return rc;
     *found = (uses || unshares) && !byre;
     return 0;
 }
@@ -85,23 +85,23 @@ int lock_for_reading(int fd, const char *name, bool *used_as_base, struct error 
         {UNSHARED + CONSISTENT_READ, "somebody forbids reading it"},
     };
     bool held = false;
-    int ret;
+    int rc;
 
     /* Own locks first, then the look at others': whoever comes in between sees ours. */
-    for (size_t i = 0; i < sizeof(mine) / sizeof(mine[0]); i++)
-        if ((ret = take(fd, name, mine[i], err)) < 0)
-            return ret;
-    for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
-        if ((ret = probe(fd, name, F_WRLCK, conflicts[i].byte, 1, &held, err)) < 0)
-            return ret;
+    for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++)
+        if ((rc = take(fd, name, mine[i], err)) < 0)
+            return rc;
+    for (size_t i = 0; i < sizeof conflicts / sizeof conflicts[0]; i++) {
+        if ((rc = probe(fd, name, F_WRLCK, conflicts[i].byte, 1, &held, err)) < 0)
+            return rc;
         if (held)
             return error_set(err, ERROR_IN_USE, "%s: in use: %s (lock on byte %lld)", name,
                              conflicts[i].what, (long long)conflicts[i].byte);
     }
     /* Other tools' exclusive locks. A probe with F_WRLCK would meet QEMU's own readers, too, and
      * so refuse every base of a running machine. */
-    if ((ret = probe(fd, name, F_RDLCK, 0, 0, &held, err)) < 0)
-        return ret;
+    if ((rc = probe(fd, name, F_RDLCK, 0, 0, &held, err)) < 0)
+        return rc;
     if (held)
         return error_set(err, ERROR_IN_USE, "%s: in use: somebody has locked it exclusively", name);
     return used_as_base ? find_reader(fd, name, used_as_base, err) : 0;
@@ -110,10 +110,10 @@ int lock_for_reading(int fd, const char *name, bool *used_as_base, struct error 
 int lock_probe_unused(int fd, const char *name, struct error *err)
 {
     bool held = false;
-    int ret;
+    int rc;
 
-    if ((ret = probe(fd, name, F_WRLCK, 0, 0, &held, err)) < 0)
-        return ret;
+    if ((rc = probe(fd, name, F_WRLCK, 0, 0, &held, err)) < 0)
+        return rc;
     if (held)
         return error_set(err, ERROR_IN_USE, "%s: in use: somebody has it open and locked", name);
     return 0;
@@ -128,10 +128,10 @@ static enum sight look_at_flags(const char *pid, const char *fd)
     enum sight sight = UNSEEN;
     FILE *f;
 
-    snprintf(path, sizeof(path), "/proc/%.20s/fdinfo/%.20s", pid, fd);
+    snprintf(path, sizeof path, "/proc/%.20s/fdinfo/%.20s", pid, fd);
     if (!(f = fopen(path, "re")))
         return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
-    while (sight == UNSEEN && fgets(line, sizeof(line), f)) {
+    while (sight == UNSEEN && fgets(line, sizeof line, f)) {
         unsigned long flags;
         char *end;
 
@@ -152,7 +152,7 @@ static enum sight look_at_process(const char *pid, dev_t rdev)
     char path[64];
     DIR *dir;
 
-    snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+    snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
     if (!(dir = opendir(path)))
         return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
     while (sight != SEEN_WRITER && (entry = readdir(dir))) {
@@ -203,12 +203,12 @@ int lock_probe_device(int fd, const char *name, struct error *err)
             continue;
         sight = look_at_process(entry->d_name, st.st_rdev);
         if (sight == SEEN_WRITER) {
-            int ret = error_set(err, ERROR_IN_USE,
-                                "%s: in use: process %.20s has the device open for writing", name,
-                                entry->d_name);
+            int rc = error_set(err, ERROR_IN_USE,
+                               "%s: in use: process %.20s has the device open for writing", name,
+                               entry->d_name);
 
             closedir(proc);
-            return ret;
+            return rc;
         }
         if (sight == UNSEEN)
             unseen = true;

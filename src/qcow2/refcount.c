@@ -22,7 +22,7 @@ struct refcount_page {
 
 void refcounts_init(struct refcounts *counts, uint32_t order, uint32_t cluster_bits)
 {
-    memset(counts, 0, sizeof(*counts));
+    memset(counts, 0, sizeof *counts);
     counts->order = order;
     counts->cluster_bits = cluster_bits;
     counts->block_entries = (UINT64_C(8) << cluster_bits) >> order;
@@ -37,7 +37,7 @@ void refcounts_clear(struct refcounts *counts)
     }
     free(counts->pages);
     free(counts->blocks);
-    memset(counts, 0, sizeof(*counts));
+    memset(counts, 0, sizeof *counts);
 }
 
 uint64_t refcounts_limit(const struct refcounts *counts)
@@ -56,16 +56,16 @@ static struct refcount_page *page_make(struct refcounts *counts, uint64_t cluste
 
         while (n <= i)
             n *= 2;
-        pages = reallocarray(counts->pages, n, sizeof(*pages));
+        pages = reallocarray(counts->pages, n, sizeof *pages);
         if (pages == NULL)
             return NULL;
-        memset(pages + counts->nb_pages, 0, (n - counts->nb_pages) * sizeof(*pages));
+        memset(pages + counts->nb_pages, 0, (n - counts->nb_pages) * sizeof *pages);
         counts->pages = pages;
         counts->nb_pages = n;
     }
     page = &counts->pages[i];
     if (page->narrow == NULL && page->wide == NULL) {
-        page->narrow = calloc(PAGE_CLUSTERS, sizeof(*page->narrow));
+        page->narrow = calloc(PAGE_CLUSTERS, sizeof *page->narrow);
         if (page->narrow == NULL)
             return NULL;
     }
@@ -74,7 +74,7 @@ static struct refcount_page *page_make(struct refcounts *counts, uint64_t cluste
 
 static int widen(struct refcount_page *page)
 {
-    page->wide = calloc(PAGE_CLUSTERS, sizeof(*page->wide));
+    page->wide = calloc(PAGE_CLUSTERS, sizeof *page->wide);
     if (page->wide == NULL)
         return -1;
     for (size_t i = 0; i < PAGE_CLUSTERS; i++)
@@ -184,7 +184,7 @@ int refcounts_place(struct refcounts *counts, struct hostmap *map, struct error 
 
     if ((rc = size_table(counts, map->end, err)) < 0)
         return rc;
-    counts->blocks = calloc(counts->nb_blocks, sizeof(*counts->blocks));
+    counts->blocks = calloc(counts->nb_blocks, sizeof *counts->blocks);
     if (counts->blocks == NULL)
         return error_no_memory(err);
     if ((rc = hostmap_fill(map, counts->table_clusters, &first, err)) < 0)

@@ -14,20 +14,20 @@ enum { SPANS_MIN_ROOM = 1024 };
 
 void spans_init(struct spans *spans)
 {
-    memset(spans, 0, sizeof(*spans));
+    memset(spans, 0, sizeof *spans);
 }
 
 void spans_clear(struct spans *spans)
 {
     free(spans->claimed.items);
     free(spans->contested.items);
-    memset(spans, 0, sizeof(*spans));
+    memset(spans, 0, sizeof *spans);
 }
 
 static int grow(struct span_list *list, struct error *err)
 {
     size_t room = list->room ? list->room * 2 : SPANS_MIN_ROOM;
-    struct span *items = reallocarray(list->items, room, sizeof(*items));
+    struct span *items = reallocarray(list->items, room, sizeof *items);
 
     if (items == NULL)
         return error_no_memory(err);
@@ -61,7 +61,7 @@ static int join(struct span_list *list, struct span_list *twice, struct error *e
     int rc;
 
     if (list->n > 1)
-        qsort(list->items, list->n, sizeof(*list->items), by_start);
+        qsort(list->items, list->n, sizeof *list->items, by_start);
     for (size_t i = 0; i < list->n; i++) {
         struct span next = list->items[i];
         struct span *last = n > 0 ? &list->items[n - 1] : NULL;

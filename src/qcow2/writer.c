@@ -91,10 +91,10 @@ static int copy_header(struct qcow2_writer *w, const struct qcow2_header *header
         return error_no_memory(err);
     memcpy(w->original_header, original, w->cluster_size);
     if (n > 0) {
-        h->extensions = reallocarray(NULL, n, sizeof(*h->extensions));
+        h->extensions = reallocarray(NULL, n, sizeof *h->extensions);
         if (h->extensions == NULL)
             return error_no_memory(err);
-        memcpy(h->extensions, header->extensions, n * sizeof(*h->extensions));
+        memcpy(h->extensions, header->extensions, n * sizeof *h->extensions);
         h->nb_extensions = header->nb_extensions;
     }
     return 0;
@@ -106,7 +106,7 @@ static int allocate(struct qcow2_writer *w, struct error *err)
     w->pending.buf = malloc(w->pending.room);
     w->table = malloc(w->cluster_size);
     w->stream = malloc(w->cluster_size);
-    w->l1 = calloc(w->header.l1_size ? w->header.l1_size : 1, sizeof(*w->l1));
+    w->l1 = calloc(w->header.l1_size ? w->header.l1_size : 1, sizeof *w->l1);
     if (w->pending.buf == NULL || w->table == NULL || w->stream == NULL || w->l1 == NULL)
         return error_no_memory(err);
     return 0;
@@ -151,7 +151,7 @@ int writer_new(struct qcow2_writer **writer, const struct writer_layout *layout,
     if ((rc = refuse_unsupported(header, target->name, err)) < 0 ||
         (rc = check_header(header, target->name, err)) < 0)
         return rc;
-    w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof *w);
     if (w == NULL)
         return error_no_memory(err);
     w->layout = layout;

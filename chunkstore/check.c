@@ -87,7 +87,7 @@ static int check_keyring(struct check *c, const struct cs_state_key *key, uint16
         rc = cs_keyring_issuer(&issuer_name, data, len, name, err);
     if (rc == 0) {
         const struct cs_state_key *issuer = cs_state_key(&c->state, &issuer_name);
-        if (issuer == NULL || issuer->role != CS_ROLE_FULL ||
+        if (!cs_state_may_issue(issuer, epoch) ||
             !cs_keyring_verify(data, &c->store->config.repository_id, issuer->sign_public))
             rc = cs_fail(err, CS_CORRUPT, "%s: its signature by a full key does not hold", name);
     }
@@ -155,7 +155,7 @@ static bool find_entry(struct check *c, const struct cs_name *pack, const struct
                 break;
             if (e.frame == frame && e.slot == slot &&
                 memcmp(s->packs + (size_t)e.pack * CS_NAME_SIZE, pack, CS_NAME_SIZE) == 0) {
-                c->expected[i][e.pack]--;
+                c->expected[i][e.pack] -= c->expected[i][e.pack] > 0;
                 found = true;
             }
         }

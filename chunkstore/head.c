@@ -68,6 +68,8 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err)
     bool older = number > last;
     if (!older) {
         rc = hash_entry(store, number, found.bytes, err);
+        if (rc == CS_NOT_FOUND)
+            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
         if (rc < 0)
             goto out;
     }

@@ -75,6 +75,10 @@ int cs_index_refresh(struct cs_store *store, struct cs_error *err)
             rc = cs_state_pack_live(&store->state, &pack, &s->live[p], err);
         }
     }
+    if (rc < 0) { /* half an index would make objects look lost */
+        cs_index_free(store->index);
+        store->index = NULL;
+    }
     return rc;
 }
 

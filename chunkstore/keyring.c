@@ -134,6 +134,11 @@ int cs_keyring_unseal(struct cs_keyring *keyring, const uint8_t *data, size_t le
     memcpy(k.data_secret, payload + 164, CS_KEY_SIZE);
     memcpy(k.data_public, payload + 196, CS_KEY_SIZE);
     memcpy(k.data_private, payload + 228, CS_KEY_SIZE);
+    if (k.role != CS_ROLE_FULL &&
+        !cs_equal(k.data_private, (uint8_t[CS_KEY_SIZE]){0}, CS_KEY_SIZE)) {
+        rc = cs_fail(err, CS_CORRUPT, "%s: has a data key that is not for its role", name);
+        goto out;
+    }
     *keyring = k;
 out:
     cs_wipe(&k, sizeof k);

@@ -70,17 +70,6 @@ static int require_full(const struct cs_store *store, struct cs_error *err)
                    cs_role_name(cs_own_role(store)));
 }
 
-/* Whoever manages keys trusts no checkpoint: the log is folded from its first entry. */
-static int fold_all(struct cs_store *store, struct cs_error *err)
-{
-    cs_state_clear(&store->state);
-    store->position = (struct cs_log_position){0};
-    int rc = cs_log_catch_up(store, err);
-    return rc == 0 && store->position.next == 0
-               ? cs_fail(err, CS_CORRUPT, "log entry 0: is missing")
-               : rc;
-}
-
 static int put_keyring(struct cs_store *store, const struct cs_keyring *keyring, enum cs_role role,
                        const struct cs_name *slot, const uint8_t dh_public[CS_KEY_SIZE],
                        struct cs_error *err)
@@ -104,9 +93,14 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
     struct cs_buf payload = {0};
     struct cs_pins pins = store->pins;
     const struct cs_epoch *keys = NULL;
-    int rc = require_full(store, err);
+    bool appending = false;
+    if (role < CS_ROLE_FULL || role > CS_ROLE_APPEND)
+        return cs_fail(err, CS_USAGE, "there is no such role");
+    int rc = cs_secret_check(secret, err);
     if (rc == 0)
-        rc = fold_all(store, err);
+        rc = require_full(store, err);
+    if (rc == 0)
+        rc = cs_log_fold_whole(store, err);
     if (rc < 0)
         return rc;
     cs_identity_new(&identity);
@@ -129,11 +123,12 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
         cs_entry_begin(&payload, CS_ENTRY_KEY, (int64_t)time(NULL));
         cs_put_u16(&payload, 1);
         cs_put_key_add(&payload, &identity, role, secret->kind, label);
+        appending = true;
         rc = cs_log_append(store, &payload, NULL, err);
     }
     cs_buf_clear(&payload);
     *slot = identity.slot;
-    if (rc < 0) { /* files of a key that does not count */
+    if (rc < 0 && !appending) { /* else the entry may be there: then the files must be, too */
         store->backend->ops->remove(store->backend, name, NULL);
         for (uint16_t epoch = 0; epoch < store->state.epoch_count; epoch++) {
             cs_keyring_file(name, &identity.slot, epoch);
@@ -144,20 +139,76 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
     return rc;
 }
 
-/* The keyrings of a new epoch, for all slots that stay. */
+static int leftover(const char *name, uint16_t epoch, struct cs_error *err)
+{
+    return cs_fail(err, CS_EXISTS,
+                   "%s: is left of a change of keys that was cut short, or somebody is at one now; "
+                   "if nobody is, delete the keyrings of epoch %04x and try again",
+                   name, epoch);
+}
+
+/*
+ * An epoch that was begun with this key and cut short before its entry has left a keyring of our
+ * own: then ${keyring} becomes that one, and ${*adopted} is set. A leaving slot must have none.
+ */
+static int adopt_epoch(struct cs_store *store, const struct cs_name *leaving,
+                       struct cs_keyring *keyring, bool *adopted, struct cs_error *err)
+{
+    char name[64];
+    uint64_t size = 0;
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct cs_keyring found;
+    *adopted = false;
+    cs_keyring_file(name, leaving, keyring->epoch);
+    if (store->backend->ops->size(store->backend, name, &size, NULL) == 0)
+        return leftover(name, keyring->epoch, err);
+    cs_keyring_file(name, &store->identity.slot, keyring->epoch);
+    int rc = cs_backend_read_all(store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
+    if (rc == CS_NOT_FOUND)
+        return 0;
+    if (rc == 0)
+        rc = cs_keyring_unseal(&found, data, len, name, keyring->epoch,
+                               &store->config.repository_id, &store->identity, err);
+    if (rc == 0) {
+        const struct cs_state_key *issuer = cs_state_key(&store->state, &found.issuer);
+        if (found.role != CS_ROLE_FULL || !cs_state_may_issue(issuer, keyring->epoch) ||
+            !cs_keyring_verify(data, &store->config.repository_id, issuer->sign_public))
+            rc = cs_fail(err, CS_CORRUPT, "%s: was not issued by a full key", name);
+    }
+    if (rc == 0) {
+        *keyring = found;
+        *adopted = true;
+    }
+    cs_wipe(&found, sizeof found);
+    free(data);
+    return rc;
+}
+
+/* The keyrings of a new epoch, for all slots that stay; our own first, for by it a try that was cut
+ * short is taken up again. */
 static int issue_epoch(struct cs_store *store, const struct cs_name *leaving,
                        struct cs_keyring *keyring, struct cs_error *err)
 {
+    bool adopted = false;
     if (store->state.epoch_count > UINT16_MAX)
         return cs_fail(err, CS_UNSUPPORTED, "the repository has used up its key epochs");
     *keyring = *cs_store_keys(store);
     cs_keyring_new_epoch(keyring, (uint16_t)store->state.epoch_count);
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < store->state.key_count; i++) {
-        const struct cs_state_key *k = &store->state.keys[i];
-        if (!k->removed && memcmp(&k->slot, leaving, sizeof k->slot) != 0)
+    int rc = adopt_epoch(store, leaving, keyring, &adopted, err);
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (size_t i = 0; rc == 0 && i < store->state.key_count; i++) {
+            const struct cs_state_key *k = &store->state.keys[i];
+            bool own = memcmp(&k->slot, &store->identity.slot, sizeof k->slot) == 0;
+            if (k->removed || own != (pass == 0) || memcmp(&k->slot, leaving, sizeof k->slot) == 0)
+                continue;
             rc = put_keyring(store, keyring, k->role, &k->slot, k->dh_public, err);
-    }
+            if (rc == CS_EXISTS) {
+                char name[64];
+                cs_keyring_file(name, &k->slot, keyring->epoch);
+                rc = adopted ? 0 : leftover(name, keyring->epoch, err);
+            }
+        }
     return rc < 0 ? rc : store->backend->ops->sync(store->backend, "keys", err);
 }
 
@@ -181,7 +232,7 @@ int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_e
     size_t epochs = 0;
     int rc = require_full(store, err);
     if (rc == 0)
-        rc = fold_all(store, err);
+        rc = cs_log_fold_whole(store, err);
     if (rc < 0)
         return rc;
     const struct cs_state_key *key = cs_state_key(&store->state, &leaving);
@@ -205,22 +256,28 @@ int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_e
     cs_buf_clear(&payload);
     if (rc < 0)
         return rc;
+    /* the log has spoken; files that stay open nothing any more */
     cs_slot_file(name, &leaving);
-    rc = store->backend->ops->remove(store->backend, name, err);
+    store->backend->ops->remove(store->backend, name, NULL);
     for (uint16_t epoch = 0; epoch < epochs; epoch++) {
         cs_keyring_file(name, &leaving, epoch);
         store->backend->ops->remove(store->backend, name, NULL);
     }
-    if (rc == CS_NOT_FOUND)
-        rc = 0;
-    return rc < 0 ? rc : store->backend->ops->sync(store->backend, "keys", err);
+    store->backend->ops->sync(store->backend, "keys", NULL);
+    return 0;
 }
 
 int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct cs_error *err)
 {
     uint8_t sealed[CS_SLOT_SIZE];
     char name[64];
-    int rc = cs_slot_seal(sealed, &store->identity, &store->pins, secret, err);
+    int rc = cs_log_catch_up(store, err);
+    if (rc == 0 &&
+        (store->rollback != NULL || cs_state_key(&store->state, &store->identity.slot)->removed))
+        rc =
+            cs_fail(err, CS_AUTH, "the key in use has been removed, or the repository rolled back");
+    if (rc == 0)
+        rc = cs_slot_seal(sealed, &store->identity, &store->pins, secret, err);
     cs_slot_file(name, &store->identity.slot);
     if (rc == 0)
         rc = cs_backend_put(store->backend, name, sealed, sizeof sealed, true, err);

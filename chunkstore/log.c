@@ -112,7 +112,7 @@ static int entry_read(struct cs_store *store, struct entry *e, uint64_t number,
     rc = head_decode(&e->head, e->data, e->len, number, err);
     if (rc < 0)
         goto out;
-    if (e->head.sealed < CS_SEAL_OVERHEAD ||
+    if (e->head.sealed < CS_SEAL_OVERHEAD + CS_PAYLOAD_HEAD ||
         e->len != (uint64_t)CS_ENTRY_HEAD + e->head.sealed + CS_SIGNATURE_SIZE) {
         rc = cs_fail(err, CS_CORRUPT,
                      "log entry %" PRIu64 ": has %zu bytes, its header says %" PRIu64, number,
@@ -149,7 +149,14 @@ static bool signature_holds(const struct cs_store *store, const struct entry *e,
 
 static uint16_t payload_type(const struct entry *e)
 {
-    return e->payload_len >= 2 ? cs_from_le16(e->payload) : 0;
+    return cs_from_le16(e->payload);
+}
+
+/* Whether the signer is one that may append such an entry; else the entry is void. */
+static bool entry_counts(const struct cs_state *state, const struct entry *e)
+{
+    const struct cs_state_key *key = cs_state_key(state, &e->head.signer);
+    return key != NULL && !key->removed && cs_state_may(key->role, payload_type(e));
 }
 
 /* Entry 0 brings the key that it is signed with; every slot pins its hash. */
@@ -192,7 +199,7 @@ static int fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
         return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its signature does not hold",
                        number);
     /* what its signer may not do is void: it stays in the chain and changes nothing */
-    bool counts = !key->removed && cs_state_may(key->role, payload_type(e));
+    bool counts = entry_counts(state, e);
     if (counts && number > 0)
         rc = cs_state_apply(state, number, e->payload, e->payload_len, err);
     if (rc < 0)
@@ -211,48 +218,65 @@ static int fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
 
 /* ---- finding the head ---- */
 
-struct newest {
+struct numbers { /* names in a folder that are so many hex digits */
     size_t digits;
-    uint64_t number;
-    bool found;
+    uint64_t *at;
+    size_t count;
+    size_t room;
 };
 
 static int see_name(void *arg, const char *name, struct cs_error *err)
 {
-    struct newest *newest = arg;
-    (void)err;
-    if (strlen(name) != newest->digits || strspn(name, "0123456789abcdef") != newest->digits)
+    struct numbers *n = arg;
+    if (strlen(name) != n->digits || strspn(name, "0123456789abcdef") != n->digits)
         return 0;
-    uint64_t number = strtoull(name, NULL, 16);
-    if (!newest->found || number > newest->number)
-        newest->number = number;
-    newest->found = true;
+    if (n->count == n->room) {
+        size_t room = n->room > 0 ? 2 * n->room : 64;
+        uint64_t *at = reallocarray(n->at, room, sizeof *at);
+        if (at == NULL)
+            return cs_fail_memory(err);
+        n->at = at;
+        n->room = room;
+    }
+    n->at[n->count++] = strtoull(name, NULL, 16);
     return 0;
+}
+
+static int descending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int list_numbers(struct cs_store *store, const char *folder, struct numbers *n,
+                        struct cs_error *err)
+{
+    int rc = store->backend->ops->list(store->backend, folder, see_name, n, err);
+    if (rc == 0 && n->count > 1)
+        qsort(n->at, n->count, sizeof *n->at, descending);
+    return rc;
 }
 
 /* The number of the newest entry. A folder may be there before its first entry is. */
 static int find_head(struct cs_store *store, uint64_t *number, struct cs_error *err)
 {
-    struct newest folder = {.digits = 13};
-    int rc = store->backend->ops->list(store->backend, "log", see_name, &folder, err);
-    if (rc < 0)
-        return rc;
-    for (unsigned tries = 0; folder.found && tries < 2; tries++) {
+    struct numbers folders = {.digits = 13};
+    bool found = false;
+    int rc = list_numbers(store, "log", &folders, err);
+    for (size_t i = 0; rc == 0 && !found && i < folders.count; i++) {
         char name[64];
-        struct newest entry = {.digits = 3};
-        cs_entry_folder(name, folder.number << 12);
-        rc = store->backend->ops->list(store->backend, name, see_name, &entry, err);
-        if (rc < 0)
-            return rc;
-        if (entry.found) {
-            *number = folder.number << 12 | entry.number;
-            return 0;
-        }
-        if (folder.number == 0)
-            break;
-        folder.number--;
+        struct numbers entries = {.digits = 3};
+        cs_entry_folder(name, folders.at[i] << 12);
+        rc = list_numbers(store, name, &entries, err);
+        found = rc == 0 && entries.count > 0;
+        if (found)
+            *number = folders.at[i] << 12 | entries.at[0];
+        free(entries.at);
     }
-    return cs_fail(err, CS_CORRUPT, "%s: the log has no entries", store->path);
+    free(folders.at);
+    if (rc == 0 && !found)
+        rc = cs_fail(err, CS_CORRUPT, "%s: the log has no entries", store->path);
+    return rc;
 }
 
 /* The newest checkpoint of our own: the only ones believed. 0: none. */
@@ -345,7 +369,34 @@ int cs_log_load(struct cs_store *store, struct cs_error *err)
         rc = fold_on(store, &store->state, &store->position, head, err);
     if (rc == 0)
         rc = cs_store_verify_epochs(store, err);
+    store->log_loaded = rc == 0;
     return rc;
+}
+
+int cs_log_fold_whole(struct cs_store *store, struct cs_error *err)
+{
+    struct cs_state state = {0};
+    struct cs_log_position pos = {0}, known = store->position;
+    struct entry e;
+    int rc = 0;
+    while (rc == 0 && pos.next < known.next) {
+        rc = entry_read(store, &e, pos.next, err);
+        if (rc == CS_NOT_FOUND)
+            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", pos.next);
+        if (rc < 0)
+            break;
+        rc = fold(store, &state, &pos, &e, err);
+        entry_clear(&e);
+    }
+    if (rc == 0 && memcmp(pos.head, known.head, CS_HASH_SIZE) != 0)
+        rc = cs_fail(err, CS_CORRUPT, "the log is not the one that was opened");
+    if (rc < 0) {
+        cs_state_clear(&state);
+        return rc;
+    }
+    cs_state_clear(&store->state);
+    store->state = state;
+    return cs_log_catch_up(store, err);
 }
 
 int cs_log_catch_up(struct cs_store *store, struct cs_error *err)
@@ -403,6 +454,8 @@ static int is_mine(struct cs_store *store, const char *name, const struct cs_buf
 static int may_append(const struct cs_store *store, uint16_t type, struct cs_error *err)
 {
     const struct cs_state_key *key = cs_state_key(&store->state, &store->identity.slot);
+    if (store->rollback != NULL)
+        return cs_fail(err, CS_CORRUPT, "%s; nothing is written to it", store->rollback);
     if (key == NULL || key->removed)
         return cs_fail(err, CS_AUTH, "the key in use has been removed from the repository");
     if (!cs_state_may(key->role, type))
@@ -431,6 +484,8 @@ static int put_entry(struct cs_store *store, const struct cs_buf *entry, struct 
     }
     if (rc == 0)
         rc = store->backend->ops->sync(store->backend, folder, err);
+    if (rc == 0) /* whoever made the folder may have been killed before this */
+        rc = store->backend->ops->sync(store->backend, "log", err);
     return rc;
 }
 
@@ -458,8 +513,17 @@ int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t
         return cs_fail_memory(err);
     if (cs_entry_size(payload->len) > CS_ENTRY_MAX)
         return cs_fail(err, CS_USAGE, "a log entry of %zu bytes is too large", payload->len);
+    const uint64_t key_entries = store->state.key_entries;
     do {
-        rc = may_append(store, cs_from_le16(payload->data), err);
+        uint16_t type = cs_from_le16(payload->data);
+        rc = may_append(store, type, err);
+        if (rc == 0 && type == CS_ENTRY_KEY && store->state.key_entries != key_entries) {
+            rc = cs_fail(err, CS_USAGE, "somebody else has changed the keys meanwhile; try again");
+            break;
+        }
+        if (rc == 0) /* what nobody could read must not become durable */
+            rc =
+                cs_state_try(&store->state, store->position.next, payload->data, payload->len, err);
         if (rc == 0)
             rc = entry_build(store, payload, &entry, err);
         if (rc == 0)
@@ -490,7 +554,8 @@ int cs_log_checkpoint(struct cs_store *store, uint64_t *size, struct cs_error *e
     int rc = 0;
     if (payload.failed)
         rc = cs_fail_memory(err);
-    else if (payload.len < store->position.bytes_since) {
+    else if (payload.len < store->position.bytes_since &&
+             cs_entry_size(payload.len) <= CS_ENTRY_MAX) {
         /* a checkpoint tells the state before itself: nobody may come between */
         struct cs_buf entry = {0};
         rc = may_append(store, CS_ENTRY_CHECKPOINT, err);
@@ -564,7 +629,7 @@ int cs_log_verify(struct cs_store *store, struct cs_state *state,
             return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", pos.next);
         if (rc < 0)
             return rc;
-        if (payload_type(&e) == CS_ENTRY_CHECKPOINT)
+        if (payload_type(&e) == CS_ENTRY_CHECKPOINT && entry_counts(state, &e))
             rc = hold_checkpoint(state, &e, report, arg, err);
         if (rc == 0)
             rc = fold(store, state, &pos, &e, err);

@@ -20,11 +20,16 @@ void cs_entry_folder(char out[64], uint64_t number);
  * one, and verifies the keyrings. */
 int cs_log_load(struct cs_store *store, struct cs_error *err);
 
+/* Folds the whole log anew from entry 0, and demands that it meets the head known before: for
+ * whoever manages keys. On failure nothing has changed. */
+int cs_log_fold_whole(struct cs_store *store, struct cs_error *err);
+
 /* Applies the entries that others have appended since. */
 int cs_log_catch_up(struct cs_store *store, struct cs_error *err);
 
 /*
- * Appends an entry with ${payload}; entries that others append meanwhile are applied first. On 0 it
+ * Appends an entry with ${payload}; entries that others append meanwhile are applied first. A key
+ * entry is not appended after one of somebody else: CS_USAGE, and the caller begins anew. On 0 it
  * is durable and applied, and ${*size} (may be NULL) is its size in bytes. CS_AUTH where the own
  * key may not.
  */

@@ -124,8 +124,12 @@ static int frame_key(uint8_t key[CS_KEY_SIZE], struct cs_store *store, const str
         memcpy(key, keys->frame_key, CS_KEY_SIZE);
         return 0;
     }
-    if (keys->keyring.role != CS_ROLE_FULL)
-        return cs_require_data_key(store, err);
+    if (keys->keyring.role != CS_ROLE_FULL) {
+        rc = cs_require_data_key(store, err);
+        return rc < 0 ? rc
+                      : cs_fail(err, CS_AUTH, "the keyring of epoch %u has no data key",
+                                origin->epoch);
+    }
     const struct cs_keyring *k = &keys->keyring;
     if (!cs_pack_data_key(key, k->data_private, origin->ephemeral, k->data_secret,
                           origin->ephemeral, k->data_public, &store->config.repository_id,

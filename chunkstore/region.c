@@ -37,7 +37,7 @@ static void run_region(struct cs_job *job, unsigned worker)
 {
     struct region_job *r = (struct region_job *)job;
     struct cs_writer *w = r->writer;
-    const uint8_t *id_key = cs_store_keys(w->store)->id_key;
+    const uint8_t *id_key = w->id_key; /* the store's keys may move meanwhile */
     cs_chunker_cut(&w->store->chunker, r->region.data, r->region.runs, &r->region.run_count,
                    r->cuts, &r->chunk_count);
     for (size_t i = 0; i < r->chunk_count; i++) {

@@ -70,6 +70,11 @@ int cs_state_pack_live(struct cs_state *state, const struct cs_name *pack, bool 
     return 0;
 }
 
+bool cs_state_may_issue(const struct cs_state_key *key, uint16_t epoch)
+{
+    return key != NULL && key->role == CS_ROLE_FULL && (!key->removed || epoch <= key->last_epoch);
+}
+
 bool cs_state_may(enum cs_role role, uint16_t type)
 {
     switch (type) {
@@ -208,49 +213,61 @@ static int corrupt(struct cs_error *err, uint64_t number, const struct cs_reader
                    (unsigned long long)number, r->pos);
 }
 
-static int apply_added(struct cs_state *state, uint64_t number, struct cs_reader *r, uint16_t type,
-                       int64_t time, struct cs_error *err)
+struct additions { /* the body of a publish, archive or replace entry */
+    struct cs_state fresh;
+    const uint8_t *removed; /* names of segments, end to end */
+    uint32_t removed_count;
+};
+
+static int parse_additions(struct additions *a, uint64_t number, struct cs_reader *r, uint16_t type,
+                           int64_t time, struct cs_error *err)
 {
-    struct cs_state fresh = {0};
-    const uint8_t *removed = NULL;
-    uint32_t removed_count = 0;
     if (type == CS_ENTRY_REPLACE) {
-        removed_count = cs_get_count32(r, CS_NAME_SIZE);
-        removed = cs_get_bytes(r, (size_t)removed_count * CS_NAME_SIZE);
+        a->removed_count = cs_get_count32(r, CS_NAME_SIZE);
+        a->removed = cs_get_bytes(r, (size_t)a->removed_count * CS_NAME_SIZE);
     }
-    int rc = get_packs(r, &fresh);
+    int rc = get_packs(r, &a->fresh);
     if (rc == 0)
-        rc = get_segments(r, &fresh);
+        rc = get_segments(r, &a->fresh);
     if (rc == 0 && type == CS_ENTRY_ARCHIVE) {
-        struct cs_archive *archive = GROW(fresh.archives, fresh.archive_count);
-        if (archive == NULL) {
-            rc = CS_NO_MEMORY;
-            goto out;
-        }
+        struct cs_archive *archive = GROW(a->fresh.archives, a->fresh.archive_count);
+        if (archive == NULL)
+            return cs_fail_memory(err);
         archive->entry = number;
         archive->time = time;
         cs_get_copy(r, &archive->id, sizeof archive->id);
         archive->bytes_stored = cs_get_u64(r);
         rc = get_archive_text(r, archive);
     }
-    if (rc == 0 && !cs_reader_done(r)) {
-        rc = corrupt(err, number, r);
-        goto out;
+    if (rc < 0)
+        return cs_fail_memory(err);
+    return cs_reader_done(r) ? 0 : corrupt(err, number, r);
+}
+
+static void remove_segment(struct cs_state *state, const uint8_t *name)
+{
+    for (size_t k = 0; k < state->segment_count; k++) {
+        if (memcmp(&state->segments[k].id, name, CS_NAME_SIZE) != 0)
+            continue;
+        state->segment_count--;
+        memmove(&state->segments[k], &state->segments[k + 1],
+                (state->segment_count - k) * sizeof *state->segments);
+        return;
     }
-    for (uint32_t i = 0; rc == 0 && i < removed_count; i++)
-        for (size_t k = 0; k < state->segment_count; k++)
-            if (memcmp(&state->segments[k].id, removed + (size_t)i * CS_NAME_SIZE, CS_NAME_SIZE) ==
-                0) {
-                state->segment_count--;
-                memmove(&state->segments[k], &state->segments[k + 1],
-                        (state->segment_count - k) * sizeof *state->segments);
-                break;
-            }
-    if (rc == 0)
-        rc = append(state, &fresh);
-out:
-    cs_state_clear(&fresh);
-    return rc == CS_NO_MEMORY ? cs_fail_memory(err) : rc;
+}
+
+/* With ${change} false, only parses. */
+static int apply_added(struct cs_state *state, uint64_t number, struct cs_reader r, uint16_t type,
+                       int64_t time, bool change, struct cs_error *err)
+{
+    struct additions a = {0};
+    int rc = parse_additions(&a, number, &r, type, time, err);
+    for (uint32_t i = 0; rc == 0 && change && i < a.removed_count; i++)
+        remove_segment(state, a.removed + (size_t)i * CS_NAME_SIZE);
+    if (rc == 0 && change && append(state, &a.fresh) < 0)
+        rc = cs_fail_memory(err);
+    cs_state_clear(&a.fresh);
+    return rc;
 }
 
 static void get_key(struct cs_reader *r, struct cs_state_key *key)
@@ -276,6 +293,8 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
                       bool change, struct cs_error *err)
 {
     uint16_t n = cs_get_count16(&r, 1);
+    size_t epochs = state->epoch_count;
+    state->key_entries += change;
     for (uint16_t i = 0; i < n && !r.bad; i++) {
         struct cs_state_key key = {.added = time};
         uint8_t data_public[CS_KEY_SIZE];
@@ -299,14 +318,17 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
             cs_get_copy(&r, &key.slot, sizeof key.slot);
             r.bad |= cs_state_key(state, &key.slot) == NULL;
             for (size_t k = 0; change && k < state->key_count; k++)
-                if (memcmp(&state->keys[k].slot, &key.slot, sizeof key.slot) == 0)
+                if (memcmp(&state->keys[k].slot, &key.slot, sizeof key.slot) == 0 &&
+                    !state->keys[k].removed) {
                     state->keys[k].removed = true;
+                    state->keys[k].last_epoch =
+                        state->epoch_count > 0 ? (uint16_t)(state->epoch_count - 1) : 0;
+                }
             break;
         case CS_KEY_EPOCH:
-            if (cs_get_u16(&r) != state->epoch_count && change)
-                return corrupt(err, number, &r);
+            r.bad |= cs_get_u16(&r) != epochs++;
             cs_get_copy(&r, data_public, sizeof data_public);
-            if (change) {
+            if (change && !r.bad) {
                 uint8_t(*epoch)[CS_KEY_SIZE] = GROW(state->epochs, state->epoch_count);
                 if (epoch == NULL)
                     return cs_fail_memory(err);
@@ -320,24 +342,22 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
     return cs_reader_done(&r) ? 0 : corrupt(err, number, &r);
 }
 
-int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
-                   struct cs_error *err)
+static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
+                 bool change, struct cs_error *err)
 {
     struct cs_reader r = cs_reader_of(payload, len);
     uint16_t type = cs_get_u16(&r);
     uint16_t flags = cs_get_u16(&r);
     int64_t time = (int64_t)cs_get_u64(&r);
-    if (r.bad)
+    if (r.bad || (flags & ~CS_ENTRY_OPTIONAL) != 0)
         return corrupt(err, number, &r);
-    int rc;
     switch (type) {
     case CS_ENTRY_KEY:
-        rc = apply_keys(state, number, r, time, false, err);
-        return rc < 0 ? rc : apply_keys(state, number, r, time, true, err);
+        return apply_keys(state, number, r, time, change, err);
     case CS_ENTRY_PUBLISH:
     case CS_ENTRY_ARCHIVE:
     case CS_ENTRY_REPLACE:
-        return apply_added(state, number, &r, type, time, err);
+        return apply_added(state, number, r, type, time, change, err);
     case CS_ENTRY_CHECKPOINT:
         return 0;
     default:
@@ -346,9 +366,23 @@ int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *paylo
                            "log entry %llu: is of type %u, which a newer program wrote; use that "
                            "one",
                            (unsigned long long)number, type);
-        state->unknown_entry = number + 1;
+        if (change)
+            state->unknown_entry = number + 1;
         return 0;
     }
+}
+
+int cs_state_try(const struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
+                 struct cs_error *err)
+{
+    return apply((struct cs_state *)state, number, payload, len, false, err);
+}
+
+int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
+                   struct cs_error *err)
+{
+    int rc = cs_state_try(state, number, payload, len, err);
+    return rc < 0 ? rc : apply(state, number, payload, len, true, err);
 }
 
 /* ---- checkpoints ---- */
@@ -433,6 +467,7 @@ void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state)
         cs_put_u8(&body, (uint8_t)k->role);
         cs_put_u8(&body, (uint8_t)k->kind);
         cs_put_u8(&body, k->removed);
+        cs_put_u16(&body, k->last_epoch);
         cs_put_bytes(&body, k->dh_public, CS_KEY_SIZE);
         cs_put_bytes(&body, k->sign_public, CS_KEY_SIZE);
         cs_put_str16(&body, k->label);
@@ -452,7 +487,7 @@ void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state)
 
 static int get_checkpoint_keys(struct cs_reader *r, struct cs_state *state)
 {
-    uint16_t n = cs_get_count16(r, 16 + 3 + 64 + 2 + 8);
+    uint16_t n = cs_get_count16(r, 16 + 3 + 2 + 64 + 2 + 8);
     for (uint16_t i = 0; i < n && !r->bad; i++) {
         struct cs_state_key *key = GROW(state->keys, state->key_count);
         if (key == NULL)
@@ -461,6 +496,7 @@ static int get_checkpoint_keys(struct cs_reader *r, struct cs_state *state)
         uint8_t removed = cs_get_u8(r);
         key->removed = removed != 0;
         r->bad |= removed > 1;
+        key->last_epoch = cs_get_u16(r);
         get_key_rest(r, key);
         key->added = (int64_t)cs_get_u64(r);
     }

@@ -20,6 +20,7 @@ enum cs_entry_type {
 };
 
 enum { CS_ENTRY_OPTIONAL = 1 }; /* flag */
+enum { CS_PAYLOAD_HEAD = 12 };  /* bytes of type, flags and time */
 
 enum cs_key_change { CS_KEY_ADD = 1, CS_KEY_REMOVE = 2, CS_KEY_EPOCH = 3 };
 
@@ -28,6 +29,7 @@ struct cs_state_key {
     enum cs_role role;
     enum cs_slot_kind kind;
     bool removed;
+    uint16_t last_epoch; /* the current one when it was removed; 0 before */
     uint8_t dh_public[CS_KEY_SIZE];
     uint8_t sign_public[CS_KEY_SIZE];
     char *label;
@@ -57,6 +59,7 @@ struct cs_state {
     size_t segment_count;
     struct cs_archive *archives;
     size_t archive_count;
+    uint64_t key_entries; /* key entries applied since loading, to notice that there are new ones */
     uint64_t unknown_entry;       /* number + 1 of an entry of unknown optional type; 0: none */
     struct cs_name *sorted_packs; /* names of the live packs, made when first asked for */
     size_t sorted_count;
@@ -68,6 +71,10 @@ const struct cs_state_key *cs_state_key(const struct cs_state *state, const stru
 int cs_state_pack_live(struct cs_state *state, const struct cs_name *pack, bool *live,
                        struct cs_error *err);
 
+/* Whether ${key} (may be NULL) may have issued keyrings of ${epoch}: role full, and not removed
+ * before it began. */
+bool cs_state_may_issue(const struct cs_state_key *key, uint16_t epoch);
+
 /* Whether a key of ${role} may append an entry of ${type}. */
 bool cs_state_may(enum cs_role role, uint16_t type);
 
@@ -78,6 +85,10 @@ bool cs_state_may(enum cs_role role, uint16_t type);
  */
 int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
                    struct cs_error *err);
+
+/* Whether cs_state_apply would take this payload; changes nothing. */
+int cs_state_try(const struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
+                 struct cs_error *err);
 
 /* Replaces ${state} by what a checkpoint's payload holds. */
 int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint8_t *payload,

@@ -178,6 +178,13 @@ int cs_store_epoch(struct cs_store *store, uint16_t epoch, const struct cs_epoch
             return rc;
         }
         store->epochs[epoch] = e;
+        /* while the log is folded its end will verify; later nobody would */
+        rc = store->log_loaded ? cs_store_verify_epochs(store, err) : 0;
+        if (rc < 0) {
+            epoch_free(e);
+            store->epochs[epoch] = NULL;
+            return rc;
+        }
     }
     *keys = store->epochs[epoch];
     return 0;
@@ -193,7 +200,7 @@ int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err)
         if (e == NULL || e->verified)
             continue;
         const struct cs_state_key *issuer = cs_state_key(&store->state, &e->keyring.issuer);
-        if (issuer == NULL || issuer->role != CS_ROLE_FULL ||
+        if (!cs_state_may_issue(issuer, (uint16_t)i) ||
             !cs_keyring_verify(e->raw, &store->config.repository_id, issuer->sign_public))
             return cs_fail(err, CS_CORRUPT, "the keyring of epoch %zu was not issued by a full key",
                            i);

@@ -63,6 +63,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     if (w == NULL)
         return cs_fail_memory(err);
     w->store = store;
+    memcpy(w->id_key, cs_store_keys(store)->id_key, CS_KEY_SIZE);
     w->dry_run = options->dry_run;
     w->published_at = monotonic_seconds();
     int level = options->compression_level != 0 ? options->compression_level : DEFAULT_LEVEL;
@@ -101,6 +102,7 @@ void cs_writer_end(struct cs_writer *w)
         cs_pool_free(w->pool);
     cs_pending_clear(&w->pending);
     free(w->packs);
+    cs_wipe(w->id_key, sizeof w->id_key);
     free(w);
 }
 
@@ -123,8 +125,24 @@ static int name_pack(struct cs_writer *w, const struct cs_name *pack, uint32_t *
     return 0;
 }
 
-int cs_writer_store(struct cs_writer *w, enum cs_class class, uint8_t type, const struct cs_id *id,
-                    const void *data, size_t len, bool *fresh, struct cs_error *err)
+/* A run that has failed to store something publishes and commits nothing more: packs that lack a
+ * frame must not come into the log. */
+static int run_failure(const struct cs_writer *w, struct cs_error *err)
+{
+    return w->failed.code == 0 ? 0 : cs_fail(err, w->failed.code, "%s", w->failed.message);
+}
+
+static int keep_failure(struct cs_writer *w, int rc, const struct cs_error *e, struct cs_error *err)
+{
+    if (rc == 0)
+        return 0;
+    w->failed = *e;
+    return cs_fail(err, rc, "%s", e->message);
+}
+
+static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
+                        const struct cs_id *id, const void *data, size_t len, bool *fresh,
+                        struct cs_error *err)
 {
     struct cs_location where;
     struct cs_place_in_pack place;
@@ -146,6 +164,16 @@ int cs_writer_store(struct cs_writer *w, enum cs_class class, uint8_t type, cons
         rc = cs_pending_add(&w->pending, id, *pack, place.frame, place.slot, err);
     w->unpublished += len;
     return rc;
+}
+
+int cs_writer_store(struct cs_writer *w, enum cs_class class, uint8_t type, const struct cs_id *id,
+                    const void *data, size_t len, bool *fresh, struct cs_error *err)
+{
+    struct cs_error e = {0};
+    int rc = run_failure(w, err);
+    if (rc < 0)
+        return rc;
+    return keep_failure(w, store_object(w, class, type, id, data, len, fresh, &e), &e, err);
 }
 
 int cs_writer_store_chunk(struct cs_writer *w, const struct cs_id *id, const void *data, size_t len,
@@ -224,7 +252,8 @@ static int draft_reserve(struct segment_draft *d, size_t entries, uint32_t packs
     return e != NULL && p != NULL ? 0 : cs_fail_memory(err);
 }
 
-/* Takes over the entries of ${s} whose packs are live. */
+/* Takes over all entries of ${s}. Those of packs that are not live stay: a pack may become live
+ * with the next entry of the log, and which are dead for good is for prune to tell. */
 static int draft_merge(struct segment_draft *d, const struct cs_segment *s, struct cs_error *err)
 {
     int rc = draft_reserve(d, (size_t)s->entry_count, s->pack_count, err);
@@ -233,8 +262,6 @@ static int draft_merge(struct segment_draft *d, const struct cs_segment *s, stru
     for (uint64_t i = 0; i < s->entry_count; i++) {
         struct cs_entry e;
         cs_segment_entry(s, i, &e);
-        if (!s->live[e.pack])
-            continue;
         e.pack += d->pack_count;
         d->entries[d->count++] = e;
     }
@@ -292,7 +319,7 @@ struct durable { /* what an entry is about to make true */
 
 /* Finishes the packs and writes their segment: all of it durable. ${merge}: small segments of
  * before may go into it. */
-static int make_durable(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+static int write_all(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
 {
     const struct cs_backend_ops *ops = w->store->backend->ops;
     struct segment_draft draft = {0};
@@ -352,6 +379,13 @@ out:
     free(draft.packs);
     cs_buf_clear(&removed);
     return rc;
+}
+
+static int make_durable(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+{
+    struct cs_error e = {0};
+    int rc = run_failure(w, err);
+    return rc < 0 ? rc : keep_failure(w, write_all(w, merge, out, &e), &e, err);
 }
 
 /* What was made durable is in the log now; the run begins with an empty table again. */

@@ -11,6 +11,7 @@ struct cs_regions; /* region.c's buffers */
 
 struct cs_writer {
     struct cs_store *store;
+    uint8_t id_key[CS_KEY_SIZE]; /* for the workers */
     bool dry_run;
     struct cs_pool *pool;
     struct cs_worker *workers;
@@ -23,8 +24,9 @@ struct cs_writer {
     uint32_t data_pack; /* the open one of each class, in packs */
     uint32_t meta_pack;
     struct cs_counters counters;
-    uint64_t unpublished; /* bytes of new objects since the last publish */
-    int64_t published_at; /* monotonic seconds */
+    uint64_t unpublished;   /* bytes of new objects since the last publish */
+    int64_t published_at;   /* monotonic seconds */
+    struct cs_error failed; /* the first failure to store: what was put is not whole any more */
 };
 
 /* Stores an object unless it is there; ${*fresh} (may be NULL) tells. */

@@ -9,18 +9,22 @@ from format1.keys import KEY_FILE, PASSPHRASE, RECOVERY, parse_recovery_code
 from format1.records import LayerRecord, verify_archives
 from format1.repository import Repository
 from format1.store import verify_packs
-from format1.wire import Damage, Refused, as_json, need
+from format1.wire import Damage, Refused, as_json
 
 
-def read_secret(args):
-    """The kind of slot that the secret opens, and the secret."""
-    choices = (PASSPHRASE, args.passphrase_file), (KEY_FILE, args.key_file), (RECOVERY, args.recovery_code_file)
-    kind, path = next(choice for choice in choices if choice[1])
-    with open(path, "rb") as file:
+def read_secrets(args):
+    """The kinds of slot that the secret may open, and the secret of each."""
+    with open(args.key_file or args.passphrase_file, "rb") as file:
         secret = file.read(1 << 20)
-    if kind == PASSPHRASE:
-        return kind, secret.removesuffix(b"\n")
-    return kind, secret if kind == KEY_FILE else parse_recovery_code(secret.decode("ascii", "replace"))
+    if args.key_file:
+        if not 32 <= len(secret) <= 8192:
+            raise Refused("a key file has 32 to 8192 bytes")
+        return {KEY_FILE: secret}
+    line, newline, _ = secret.partition(b"\n")
+    if newline:
+        line = line.removesuffix(b"\r")
+    code = parse_recovery_code(line)
+    return {PASSPHRASE: line} | ({RECOVERY: code} if code else {})
 
 
 def utc(seconds):
@@ -45,7 +49,7 @@ def command_list(repository, args):
     if args.json:
         print_json([{"id": id_.hex(), "name": as_json(a.name), "time": utc(a.time), "host": as_json(a.host),
                      "entry": a.entry, "bytes_stored": str(a.stored), "tags": [as_json(tag) for tag in a.tags],
-                     "summary": json.loads(a.summary)} for id_, a in archives])
+                     "summary": a.summary} for id_, a in archives])
     else:
         for id_, a in archives:
             print(id_.hex(), printable(a.name), utc(a.time), printable(a.host), sep="  ")
@@ -53,7 +57,7 @@ def command_list(repository, args):
 
 def command_show(repository, args):
     archive = repository.archive(args.archive)
-    print_json({"archive": archive.json, "layers": [LayerRecord(repository.store, id_).json for id_ in archive.layers]})
+    print_json({"archive": archive.json, "layers": [LayerRecord(repository.store, id_, repository.config).json for id_ in archive.layers]})
 
 
 def command_extract(repository, args):
@@ -62,11 +66,9 @@ def command_extract(repository, args):
 
 def command_verify(repository, _):
     log = repository.log
-    slots, rings, listed = repository.keys.check_all(repository.state)
-    print(f"config\nkeys: {slots} slots, of which the log knows {listed}; {rings} keyrings")
-    for number, right in log.checkpoints:
-        need(right, f"log entry {number}: the checkpoint is not the state before it")
-    print(f"log: {log.count} entries, {len(log.void)} of them void, {len(log.checkpoints)} checkpoints")
+    slots, rings = repository.keys.check_all(repository.state)
+    print(f"config\nkeys: {slots} slots, {rings} keyrings")
+    print(f"log: {log.count} entries, {len(log.void)} of them void, {len(log.checkpoints) - 1} checkpoints")
     for what, counted in (("segments", {"segments": len(repository.state.segments), "ids": len(repository.store.index.places)}),
                           ("packs", verify_packs(repository.store)),
                           ("archives", verify_archives(repository.store, repository.config))):
@@ -77,9 +79,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("repository")
     secret = parser.add_mutually_exclusive_group(required=True)
-    secret.add_argument("--passphrase-file", help="one newline at its end does not count")
+    secret.add_argument("--passphrase-file", "--recovery-code-file", help="its first line")
     secret.add_argument("--key-file")
-    secret.add_argument("--recovery-code-file")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("list", help="the archives, from the log alone")
     command.add_argument("--json", action="store_true")
@@ -104,7 +105,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     try:
-        args.run(Repository(args.repository, *read_secret(args)), args)
+        args.run(Repository(args.repository, read_secrets(args)), args)
     except Damage as damage:
         sys.exit(f"damage: {damage}")                                # status 1
     except (Refused, OSError) as error:

@@ -115,21 +115,24 @@ static void test_known_leaf_with_subclusters(void **state)
     static const struct cs_place places[] = {
         {.class = 3, .host = 5 * CLUSTER, .sub_alloc = UINT32_MAX},
         {.class = 0},
-        {.class = 1, .host = 1 * CLUSTER, .sub_zero = 1},
-        {.class = 0, .host = 2 * CLUSTER},
+        {.class = 1, .sub_zero = 1},
+        {.class = 2, .host = 2 * CLUSTER, .sub_zero = UINT32_MAX},
+        {.class = 0},
         {.class = 4, .host = 7, .length = 1},
+        {.class = 3, .host = 3 * CLUSTER, .sub_alloc = 128, .sub_zero = UINT32_C(1) << 31},
     };
 
     (void)state;
-    /* numbers 5, none 0, 1 + 1, 2 + 1; expected 0, 6, 1, 3 */
-    assert_leaf(places, 5, true,
+    /* classes 0 and 1 are in no host column: numbers 5, 2, 3; expected 0, 6, 3 */
+    assert_leaf(places, 7, true,
                 "\20\1"
-                "\1\3\1\0\1\1\1\0\1\4"
-                "\12\13\2\0"
+                "\1\3\1\0\1\1\1\2\1\0\1\4\1\3"
+                "\12\7\0"
                 "\16\1"
                 "\377\377\377\377\17\0"
-                "\0\0\0\1\0\0\0\0",
-                32);
+                "\0\0\0\1\0\377\377\377\377\17"
+                "\0\0\0\0\200\1\200\200\200\200\10",
+                48);
 }
 
 static void test_region_of_nothing_has_no_leaf(void **state)
@@ -153,13 +156,13 @@ static void test_region_of_nothing_has_no_leaf(void **state)
 static void test_zero_clusters_and_subcluster_bits_are_something(void **state)
 {
     static const struct cs_place zero = {.class = 1};
-    static const struct cs_place sub = {.class = 0, .sub_zero = 1};
-    static const struct cs_place host = {.class = 0, .host = CLUSTER};
+    static const struct cs_place sub = {.class = 1, .sub_zero = 1};
+    static const struct cs_place host = {.class = 3, .sub_alloc = 1};
 
     (void)state;
     assert_leaf(&zero, 1, false, "\20\0\1\1", 4);
-    assert_leaf(&sub, 1, true, "\20\1\1\0\0\0\1", 7);
-    assert_leaf(&host, 1, true, "\20\1\1\0\4\0\0", 7);
+    assert_leaf(&sub, 1, true, "\20\1\1\1\0\1", 6);
+    assert_leaf(&host, 1, true, "\20\1\1\3\0\1\0", 7);
 }
 
 static void test_farthest_host_offsets(void **state)
@@ -194,11 +197,11 @@ static struct cs_place random_place(unsigned bits, bool subclusters, uint64_t *n
         p.host = *next;
         p.length = (uint32_t)(1 + below(UINT64_C(1) << (1 + below(27))));
         *next += p.length;
-    } else if (p.class >= 2 || (subclusters && below(2))) {
+    } else if (p.class >= 2) {
         p.host = *next >> bits << bits;
         *next = p.host + (UINT64_C(1) << bits);
     }
-    if (subclusters) {
+    if (subclusters && p.class > 0) {
         p.sub_alloc = (uint32_t)(next_random() >> below(64));
         p.sub_zero = (uint32_t)(next_random() >> below(64));
     }
@@ -259,8 +262,12 @@ static void test_encoder_refuses_what_it_could_not_give_back(void **state)
     assert_usage((struct cs_place){.class = 2, .host = 1}, false, "cluster's start");
     assert_usage((struct cs_place){.class = 0, .host = 512}, true, "cluster's start");
     assert_usage((struct cs_place){.class = 3, .host = UINT64_C(1) << 63}, false, "host offset");
-    assert_usage((struct cs_place){.class = 0, .host = CLUSTER}, false, "host offset");
-    assert_usage((struct cs_place){.class = 1, .host = CLUSTER}, false, "host offset");
+    for (int subclusters = 0; subclusters < 2; subclusters++) {
+        assert_usage((struct cs_place){.class = 0, .host = CLUSTER}, subclusters != 0,
+                     "class 0 has the host offset");
+        assert_usage((struct cs_place){.class = 1, .host = CLUSTER}, subclusters != 0,
+                     "class 1 has the host offset");
+    }
     assert_usage((struct cs_place){.class = 3, .length = 1}, false, "not compressed");
     assert_usage((struct cs_place){.class = 4, .host = 1}, false, "compressed length");
     assert_usage((struct cs_place){.class = 4, .length = (1 << 27) + 1}, false,
@@ -269,6 +276,8 @@ static void test_encoder_refuses_what_it_could_not_give_back(void **state)
                  "host offset");
     assert_usage((struct cs_place){.class = 3, .sub_alloc = 1}, false, "subcluster bits");
     assert_usage((struct cs_place){.class = 3, .sub_zero = 1}, false, "subcluster bits");
+    assert_usage((struct cs_place){.class = 0, .sub_alloc = 1}, true, "subcluster bits");
+    assert_usage((struct cs_place){.class = 0, .sub_zero = 1}, true, "subcluster bits");
 }
 
 static void test_cluster_bits_are_bounded(void **state)
@@ -334,17 +343,14 @@ static void test_host_clusters_are_checked(void **state)
     cs_put_svarint(&b, INT64_MAX); /* 1 more than fits */
     assert_buf_refused(&b, 2, "impossible host cluster");
 
-    cs_put_bytes(&b, "\20\1\1\1", 4);
-    cs_put_svarint(&b, INT64_MIN);
+    cs_put_bytes(&b, "\20\1\1\2", 4); /* the same with subclusters */
+    cs_put_svarint(&b, INT64_C(1) << (63 - BITS));
     cs_put_zeros(&b, 2);
     assert_buf_refused(&b, 1, "impossible host cluster");
 
-    /* host cluster 0 of an unallocated cluster */
-    assert_refused("\20\1\1\0\2\0\1", 7, 1, "impossible host cluster");
-    cs_put_bytes(&b, "\20\1\1\1", 4); /* shifted, one cluster too far */
-    cs_put_svarint(&b, (INT64_C(1) << (63 - BITS)) + 1);
-    cs_put_zeros(&b, 2);
-    assert_buf_refused(&b, 1, "impossible host cluster");
+    /* classes 0 and 1 have no entry: what would be theirs is the next column's, and one is left */
+    assert_refused("\20\1\1\1\2\0\1", 7, 1, "1 bytes left over at byte 6");
+    assert_refused("\20\1\1\1\1\0\0\0\0\1\0", 11, 2, "cluster 1 at byte 8");
 }
 
 static void test_streams_are_checked(void **state)
@@ -375,25 +381,29 @@ static void test_streams_are_checked(void **state)
 static void test_subclusters_are_checked(void **state)
 {
     (void)state;
-    assert_refused("\20\1\1\1\0\200\200\200\200\20\0", 11, 1,
-                   "cluster 0 at byte 5 has more than 32 subclusters");
-    assert_refused("\20\1\1\1\0\0\200\200\200\200\20", 11, 1, "more than 32 subclusters");
-    assert_refused("\20\1\1\1\0\0", 6, 1, "unexpected end at byte 6");
-    assert_refused("\20\1\1\1\0\200\0\0", 8, 1, "malformed number");
+    assert_refused("\20\1\1\1\200\200\200\200\20\0", 10, 1,
+                   "cluster 0 at byte 4 has more than 32 subclusters");
+    assert_refused("\20\1\1\1\0\200\200\200\200\20", 10, 1, "more than 32 subclusters");
+    assert_refused("\20\1\1\1\0", 5, 1, "unexpected end at byte 5");
+    assert_refused("\20\1\1\1\200\0\0", 7, 1, "malformed number");
+    assert_refused("\20\1\1\1\1\0\0\1\0\1", 10, 2,
+                   "cluster 1 at byte 8 is unallocated and has subclusters");
+    assert_refused("\20\1\1\1\1\0\0\1\1\0", 10, 2,
+                   "cluster 1 at byte 8 is unallocated and has subclusters");
 }
 
 static void test_bytes_left_over_are_refused(void **state)
 {
     (void)state;
     assert_refused("\20\0\1\1\0", 5, 1, "1 bytes left over at byte 4");
-    assert_refused("\20\1\1\1\0\0\0\0", 8, 1, "1 bytes left over at byte 7");
+    assert_refused("\20\1\1\1\0\0\0", 7, 1, "1 bytes left over at byte 6");
 }
 
 static void test_leaf_of_nothing_is_refused(void **state)
 {
     (void)state;
     assert_refused("\20\0\2\0", 4, 2, "nothing but unallocated clusters");
-    assert_refused("\20\1\2\0\0\1\0\0\0\0", 10, 2, "nothing but unallocated clusters");
+    assert_refused("\20\1\2\0\0\0\0\0", 8, 2, "nothing but unallocated clusters");
 }
 
 int main(void)

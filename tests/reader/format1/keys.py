@@ -25,30 +25,28 @@ class Config:
             raise Refused("config: features that this reader does not know")
         c.take(8)                                                    # features for writers: not a reader's business
         self.id = c.take(32)
-        self.created = c.i64()
-        self.region, block, smallest, self.largest = sizes = [c.u32() for _ in range(4)]
+        c.i64()                                                      # time of creation
+        self.region, block, smallest, largest = sizes = [c.u32() for _ in range(4)]
         threshold, zero_blocks = c.u64(), c.u32()
         c.zero(4)
         c.const(hash32(data[:104]), "hash")
         c.end()
         c.need(all(size and size & (size - 1) == 0 for size in sizes), "a size is not a power of two")
-        c.need(block <= smallest <= self.largest <= min(self.region, 1 << 20), "sizes out of order")
-        c.need(1 << 20 <= self.region <= 16 << 20 and threshold and zero_blocks, "parameter out of bounds")
+        c.need(512 <= block <= smallest < largest <= min(self.region, 1 << 20), "sizes out of order")
+        c.need(2 << 20 <= self.region <= 16 << 20 and threshold and zero_blocks, "parameter out of bounds")
         self.hash = hash32(data)
 
 
 def parse_recovery_code(text):
-    """The 16 bytes that a recovery code stands for (§4.1)."""
-    digits = "".join(text.split()).replace("-", "").upper().translate(str.maketrans("OIL", "011"))
+    """The 16 bytes that a recovery code stands for (§4.1); None if this is none."""
+    digits = text.decode("latin-1").translate(str.maketrans("OoIiLl", "001111", "- ")).upper()
     if len(digits) != 28 or not set(digits) <= set(CROCKFORD):
-        raise Refused("not a recovery code: it has 28 digits and letters")
+        return None
     value = 0
     for digit in digits:
         value = value << 5 | CROCKFORD.index(digit)
     code = (value >> 4).to_bytes(17, "big")
-    if value & 15 or hash32(code[:16])[0] != code[16]:
-        raise Refused("recovery code: mistyped, its check digits do not fit")
-    return code[:16]
+    return None if value & 15 or hash32(code[:16])[0] != code[16] else code[:16]
 
 
 class Slot:
@@ -98,19 +96,9 @@ class Slot:
         c.end()
         return True
 
-    def check_pins(self, state, log_start):
-        need(self.log_start == log_start, f"{self.what}: pins another log entry 0")
-        need(self.epoch < len(state.epochs) and state.epochs[self.epoch] == self.data_public,
-             f"{self.what}: pins another data public key")
-        need(self.id in state.keys, f"{self.what}: the log does not know this slot")
-        self.check_listed(state)
-
     def check_listed(self, state):
-        """Whether the log knows the slot. A slot whose log entry was never written is none of a reader's business."""
-        known = state.keys.get(self.id)
-        need(known is None or (known.x25519, known.ed25519) == (self.x25519, self.ed25519),
-             f"{self.what}: its public keys are not those in the log")
-        return known is not None
+        key = state.keys[self.id]
+        need((key.x25519, key.ed25519) == (self.x25519, self.ed25519), f"{self.what}: its public keys are not those in the log")
 
 
 @dataclass
@@ -156,67 +144,63 @@ class Keyring:
     def check_issuer(self, state):
         issuer = state.keys.get(self.issuer)
         need(issuer and issuer.role == FULL, f"{self.what}: its issuer was never given the role full")
+        need(not issuer.removed or self.epoch <= issuer.last_epoch, f"{self.what}: its issuer was removed before the epoch")
         check_signature(issuer.ed25519, "byre keyring", self.config.id + self.data[:376], self.signature, self.what)
 
 
+def read_slots(root):
+    names = sorted(name for name in os.listdir(os.path.join(root, "keys")) if re.fullmatch("[0-9a-f]{32}", name))
+    return [Slot(os.path.join(root, "keys", name), name) for name in names]
+
+
 class Keys:
-    """All that one secret opens: its slot and the keyrings of that."""
+    """All that a slot opens: the keyrings that are for it. Which there are, the log says."""
 
-    def __init__(self, root, config, kind, secret):
-        self.root, self.config, self.rings = root, config, {}
-        self.epochs = 1 << 16                                        # until the log has said how many there are
-        if kind == KEY_FILE and not 32 <= len(secret) <= 8192:
-            raise Refused("a key file has 32 to 8192 bytes")
-        slots = (self.read_slot(name) for name in self.names("[0-9a-f]{32}"))
-        self.slot = next((slot for slot in slots if slot.kind == kind and slot.open(secret, config)), None)
-        if self.slot is None:
-            raise Refused("no slot opens with this secret")
-        for name in self.names(rf"{self.slot.name}\.[0-9a-f]{{4}}"):
-            ring = self.read_keyring(name)
-            ring.open(self.slot)
-            self.rings[ring.epoch] = ring
-        if not self.rings:
-            raise Refused(f"{self.slot.what}: has no keyring")
-        first = next(iter(self.rings.values())).secrets
-        self.id_key, self.role = first.id_key, first.role
-        for ring in self.rings.values():
-            need(ring.secrets.life_long == first.life_long, f"{ring.what}: other life-long keys than in the first")
+    def __init__(self, root, config, slot):
+        self.root, self.config, self.slot, self.rings = root, config, slot, {}
+        first = self.secrets(slot.epoch)
+        self.id_key, self.role, self.life_long = first.id_key, first.role, first.life_long
 
-    def names(self, pattern):
-        return sorted(name for name in os.listdir(os.path.join(self.root, "keys")) if re.fullmatch(pattern, name))
-
-    def read_slot(self, name):
-        return Slot(os.path.join(self.root, "keys", name), name)
-
-    def read_keyring(self, name):
+    def keyring(self, slot_id, epoch):
+        name = f"{slot_id.hex()}.{epoch:04x}"
         return Keyring(os.path.join(self.root, "keys", name), name, self.config)
 
-    def secrets(self, epoch, what):
-        need(epoch < self.epochs, f"{what}: of an epoch that the log does not name")
+    def secrets(self, epoch):
         if epoch not in self.rings:
-            raise Refused(f"{what}: this key has no keyring of epoch {epoch}")
+            ring = self.keyring(self.slot.id, epoch)
+            ring.open(self.slot)
+            self.rings[epoch] = ring
         return self.rings[epoch].secrets
 
-    def metadata(self, epoch, what):
-        return self.secrets(epoch, what).metadata
+    def metadata(self, epoch):
+        return self.secrets(epoch).metadata
+
+    def need_epoch(self, epoch, state):
+        """A removed slot is not given the epochs that begin later: that is no damage."""
+        own = state.keys.get(self.slot.id)
+        if own and own.removed and not os.path.exists(os.path.join(self.root, self.slot.what + f".{epoch:04x}")):
+            raise Refused(f"this key was removed, and has no keyring of epoch {epoch}")
 
     def check(self, state, log_start):
         """All that could not be checked before the log was read."""
-        self.slot.check_pins(state, log_start)
-        self.epochs = len(state.epochs)
-        for epoch, ring in list(self.rings.items()):
+        slot, own = self.slot, state.keys[self.slot.id]
+        need(slot.log_start == log_start, f"{slot.what}: pins another log entry 0")
+        need(slot.epoch < len(state.epochs) and state.epochs[slot.epoch] == slot.data_public,
+             f"{slot.what}: pins another data public key")
+        slot.check_listed(state)
+        for epoch in self.rings if own.removed else range(len(state.epochs)):
+            secrets, ring = self.secrets(epoch), self.rings[epoch]
             ring.check_issuer(state)
-            need(ring.secrets.role == state.keys[self.slot.id].role, f"{ring.what}: another role than in the log")
-            if epoch < len(state.epochs):
-                need(ring.secrets.data_public == state.epochs[epoch], f"{ring.what}: not the log's data public key")
-            else:
-                del self.rings[epoch]                                # its epoch was never begun
+            need(secrets.role == own.role, f"{ring.what}: another role than in the log")
+            need(secrets.data_public == state.epochs[epoch], f"{ring.what}: not the log's data public key")
+            need(secrets.life_long == self.life_long, f"{ring.what}: other life-long keys")
 
     def check_all(self, state):
-        """Every slot and keyring that is there. Returns how many, and how many of the slots the log knows."""
-        slots = [self.read_slot(name) for name in self.names("[0-9a-f]{32}")]
-        listed = sum(slot.check_listed(state) for slot in slots)
-        rings = [self.read_keyring(name) for name in self.names(r"[0-9a-f]{32}\.[0-9a-f]{4}")]
-        for ring in rings:
-            ring.check_issuer(state)
-        return len(slots), len(rings), listed
+        """The slots and keyrings that the log knows. Returns how many there are of each, removed ones left out."""
+        live = [slot for slot in state.keys if not state.keys[slot].removed]
+        for slot in live:
+            name = slot.hex()
+            Slot(os.path.join(self.root, "keys", name), name).check_listed(state)
+            for epoch in range(len(state.epochs)):
+                self.keyring(slot, epoch).check_issuer(state)
+        return len(live), len(live) * len(state.epochs)

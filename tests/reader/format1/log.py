@@ -2,10 +2,11 @@
 import json
 import os
 import re
+import struct
 from dataclasses import dataclass, field
 
 from .keys import APPEND, BACKUP, FULL, KINDS, ROLES
-from .wire import Cursor, Damage, Refused, check_signature, hash32, need, read_file, sub, unseal
+from .wire import VERSION, Cursor, Damage, Refused, check_signature, hash32, need, read_file, sub, unseal
 
 KEY, PUBLISH, ARCHIVE, REPLACE, CHECKPOINT = range(1, 6)
 RIGHTS = {APPEND: {2, 3, 4, 5}, BACKUP: {2, 3, 4, 5, 6, 7, 8, 9, 10}, FULL: range(1 << 16)}
@@ -16,22 +17,24 @@ ENTRY_MAX = 256 << 20
 class Key:
     role: int
     kind: int
-    removed: int
     x25519: bytes
     ed25519: bytes
     label: bytes
     added: int
+    removed: int = 0
+    last_epoch: int = 0  # the current one when it was removed
 
 
-@dataclass
 class Archive:
-    entry: int
-    time: int
-    stored: int
-    name: bytes
-    host: bytes
-    tags: list
-    summary: bytes
+    def __init__(self, c, entry, time):
+        self.entry, self.time, begin = entry, time, c.at
+        self.stored, self.name, self.host = c.u64(), c.str16(), c.str16()
+        self.tags, summary = c.list16(c.str16), c.take(c.u32())
+        self.body = c.data[begin:c.at]
+        try:
+            self.summary = json.loads(summary.decode())
+        except (ValueError, RecursionError):
+            raise Damage(f"{c.what}: the summary is not JSON") from None
 
 
 @dataclass
@@ -42,139 +45,32 @@ class State:
     segments: dict = field(default_factory=dict)      # id: (size, entries)
     archives: dict = field(default_factory=dict)
 
-
-def insert(table, items, what):
-    for id_, value in items:
-        need(id_ not in table, f"{what}: {id_.hex()} is added, but it is there already")
-        table[id_] = value
-
-
-class Entry:
-    """One entry. Made from its clear part; to be opened once its signature is known to be good."""
-
-    def __init__(self, data, number, before):
-        self.data, self.number, self.what = data, number, f"log entry {number}"
-        c = Cursor(data, self.what)
-        c.const(b"byre-log", "magic")
-        c.const(b"\1\0", "version")
-        self.epoch, length = c.u16(), c.u32()
-        c.need(c.u64() == number, "number is not that of the name")
-        c.const(before, "hash of the entry before")
-        self.checkpoint, self.signer = c.u64(), c.take(16)
-        self.sealed, self.signature = c.take(length), c.take(64)
-        c.end()
-
-    def check_signature(self, signer, repository_id):
-        check_signature(signer.ed25519, "byre log", repository_id + self.data[:-64], self.signature, self.what)
-
-    def open(self, repository_id, keys):
-        key = sub(keys.metadata(self.epoch, self.what), "byre log")
-        self.c = c = Cursor(unseal(key, repository_id + self.data[:80], self.sealed, self.what), self.what)
-        self.type, flags, self.time = c.u16(), c.u16(), c.i64()
-        c.need(flags & ~1 == 0, "reserved flags are set")
-        self.may_skip, self.body = flags & 1, None
-        parse = {KEY: self.parse_key, PUBLISH: self.parse_added, ARCHIVE: self.parse_archive,
-                 REPLACE: self.parse_replace, CHECKPOINT: self.parse_checkpoint}.get(self.type)
-        if parse:
-            self.body = parse()
-            c.end()
-
-    def parse_change(self):
-        c, operation = self.c, self.c.u8()
-        if operation == 1:
-            slot, role, kind, x25519, ed25519 = c.take(16), c.u8(), c.u8(), c.take(32), c.take(32)
-            c.need(role in ROLES and kind in KINDS, "unknown role or kind")
-            return operation, slot, Key(role, kind, 0, x25519, ed25519, c.str16(), self.time)
-        if operation == 2:
-            return operation, c.take(16), None
-        c.need(operation == 3, "unknown operation")
-        return operation, c.u16(), c.take(32)
-
-    def parse_key(self):
-        return self.c.list16(self.parse_change)
-
-    def pack(self):
-        id_, size, class_ = self.c.take(16), self.c.u64(), self.c.u8()
-        self.c.need(class_ in (1, 2), "unknown class of pack")
-        return id_, (size, class_)
-
-    def segment(self):
-        return self.c.take(16), (self.c.u64(), self.c.u64())
-
-    def parse_added(self):
-        return self.c.list32(self.pack), self.c.list32(self.segment)
-
-    def rest_of_archive(self, entry, time):
-        c = self.c
-        archive = Archive(entry, time, c.u64(), c.str16(), c.str16(), c.list16(c.str16), c.blob32())
-        try:
-            json.loads(archive.summary.decode())
-        except (ValueError, RecursionError):
-            raise Damage(f"{self.what}: the summary is not JSON") from None
-        return archive
-
-    def parse_archive(self):
-        return self.parse_added(), self.c.take(32), self.rest_of_archive(self.number, self.time)
-
-    def parse_replace(self):
-        return self.c.list32(lambda: self.c.take(16)), self.parse_added()
-
-    def parse_checkpoint(self):
-        """A checkpoint as a State, so that it can be compared with one."""
-        sections = self.c.list32(lambda: (self.c.u16(), self.c.blob32()))
-        self.c.need([section for section, _ in sections] == [1, 2, 3, 4, 5], "checkpoint with other sections than 1 to 5")
-        state, outer = State(), self.c
-
-        def key():
-            c = self.c
-            slot, role, kind, removed = c.take(16), c.u8(), c.u8(), c.u8()
-            c.need(role in ROLES and kind in KINDS and removed <= 1, "unknown role, kind or state of a key")
-            return slot, Key(role, kind, removed, c.take(32), c.take(32), c.str16(), c.i64())
-
-        def archive():
-            return self.c.take(32), self.rest_of_archive(self.c.u64(), self.c.i64())
-
-        for section, body in sections:
-            self.c = c = Cursor(body, f"{self.what} section {section}")
-            if section == 2:
-                state.epochs = c.list16(lambda: self.c.take(32))
-            else:
-                table = {1: state.keys, 3: state.packs, 4: state.segments, 5: state.archives}[section]
-                insert(table, c.list16(key) if section == 1 else
-                       c.list32({3: self.pack, 4: self.segment, 5: archive}[section]), c.what)
-            c.end()
-        self.c = outer
-        return state
+    def sections(self):
+        """The one body that a checkpoint of this state has."""
+        keys = [slot + bytes([k.role, k.kind, k.removed]) + struct.pack("<H", k.last_epoch) + k.x25519 + k.ed25519 + struct.pack("<H", len(k.label)) + k.label
+                + struct.pack("<q", k.added) for slot, k in self.keys.items()]
+        packs = [id_ + struct.pack("<QB", *pack) for id_, pack in self.packs.items()]
+        segments = [id_ + struct.pack("<QQ", *segment) for id_, segment in self.segments.items()]
+        archives = [id_ + struct.pack("<Qq", a.entry, a.time) + a.body for id_, a in self.archives.items()]
+        lists = ("<H", keys), ("<H", self.epochs), ("<I", packs), ("<I", segments), ("<I", archives)
+        bodies = [struct.pack(count, len(items)) + b"".join(items) for count, items in lists]
+        return struct.pack("<I", 5) + b"".join(struct.pack("<HI", *head) + body for *head, body in
+                                               ((type_, len(body), body) for type_, body in enumerate(bodies, 1)))
 
 
 class Log:
     def __init__(self, root, repository_id, keys):
-        self.state = State()
-        self.void, self.checkpoints = [], []                         # entry numbers; (entry number, whether it was right)
-        before, newest = bytes(32), 0
-        self.count = 0
-        for self.count, path in enumerate(self.paths(root), 1):
-            number = self.count - 1
+        self.state, self.begun = State(), {}                         # begun: pack or segment: epochs when it was added
+        self.void, self.checkpoints = [], [0]                        # numbers; 0 is none
+        self.repository_id, self.keys = repository_id, keys
+        before, self.start = bytes(32), None
+        paths = self.paths(root)
+        self.count = len(paths)
+        for number, path in enumerate(paths):
             data = read_file(path, f"log entry {number}", ENTRY_MAX)
-            entry = Entry(data, number, before)
-            need(entry.checkpoint == newest, f"{entry.what}: names another newest checkpoint")
+            self.read(number, data, before)
             before = hash32(data)
-            if number == 0:                                          # says itself who signed it; the slot pins its hash
-                self.start = before
-                entry.open(repository_id, keys)
-                entry.check_signature(self.founder(entry), repository_id)
-            else:
-                signer = self.state.keys.get(entry.signer)
-                need(signer, f"{entry.what}: signed by a slot that the log does not know")
-                entry.check_signature(signer, repository_id)
-                entry.open(repository_id, keys)
-                if signer.removed or entry.type not in RIGHTS[signer.role]:
-                    self.void.append(number)
-                    continue
-            self.apply(entry)
-            need(entry.epoch < len(self.state.epochs), f"{entry.what}: its epoch has not begun")
-            if entry.type == CHECKPOINT:
-                newest = number
+            self.start = self.start or before
 
     @staticmethod
     def paths(root):
@@ -188,44 +84,93 @@ class Log:
             need(int(folder + name, 16) == number, f"log entry {number}: missing")
         return [os.path.join(log, *name) for name in names]
 
-    @staticmethod
-    def founder(entry):
-        need(entry.epoch == 0 and entry.type == KEY, f"{entry.what}: not a key entry of epoch 0")
-        need(any(change[:2] == (3, 0) for change in entry.body), f"{entry.what}: does not name epoch 0")
-        founder = [key for operation, slot, key in entry.body if operation == 1 and slot == entry.signer]
-        need(len(founder) == 1 and founder[0].role == FULL, f"{entry.what}: does not add its signer with role full")
-        return founder[0]
+    def read(self, number, data, before):
+        state, what = self.state, f"log entry {number}"
+        c = Cursor(data, what)
+        c.const(b"byre-log", "magic")
+        c.const(VERSION, "version")
+        epoch, length = c.u16(), c.u32()
+        c.need(epoch == max(len(state.epochs) - 1, 0), "sealed in another epoch than the current one")
+        c.need(c.u64() == number, "number is not that of the name")
+        c.const(before, "hash of the entry before")
+        c.need(c.u64() == self.checkpoints[-1], "names another newest checkpoint")
+        signer_id, sealed, signature = c.take(16), c.take(length), c.take(64)
+        c.end()
 
-    def apply(self, entry):
-        state, body, what = self.state, entry.body, entry.what
-        if entry.type == KEY:
-            for operation, subject, value in body:
-                if operation == 1:
-                    insert(state.keys, [(subject, value)], what)
-                elif operation == 2:
-                    key = state.keys.get(subject)
-                    need(key and not key.removed, f"{what}: removes a key that is not there")
-                    key.removed = 1
-                else:
-                    need(subject == len(state.epochs), f"{what}: not the next epoch")
-                    state.epochs.append(value)
-        elif entry.type == PUBLISH:
-            self.add(body, what)
-        elif entry.type == ARCHIVE:
-            added, id_, archive = body
-            self.add(added, what)
-            insert(state.archives, [(id_, archive)], what)
-        elif entry.type == REPLACE:
-            removed, added = body
-            for segment in removed:
-                need(state.segments.pop(segment, None), f"{what}: removes a segment that is not live")
-            self.add(added, what)
-        elif entry.type == CHECKPOINT:
-            self.checkpoints.append((entry.number, body == state))
-        elif not entry.may_skip:
-            raise Refused(f"{what}: unknown type {entry.type}")
+        def check(signer):
+            need(signer, f"{what}: signed by a slot that the log does not know")
+            check_signature(signer.ed25519, "byre log", self.repository_id + data[:-64], signature, what)
 
-    def add(self, added, what):
-        packs, segments = added
-        insert(self.state.packs, packs, what)
-        insert(self.state.segments, segments, what)
+        signer = state.keys.get(signer_id)
+        if number:
+            check(signer)
+        self.keys.need_epoch(epoch, state)
+        key = sub(self.keys.metadata(epoch), "byre log")
+        c = Cursor(unseal(key, self.repository_id + data[:80], sealed, what), what)
+        if number and signer.removed:
+            self.void.append(number)
+            return
+        type_, flags, time = c.u16(), c.u16(), c.i64()
+        if number and type_ not in RIGHTS[signer.role]:
+            self.void.append(number)
+            return
+        c.need(flags < 2, "reserved flags are set")
+        self.apply(number, type_, flags, time, c)
+        if not number:                                               # it says itself who signed it; the slot pins its hash
+            founder = state.keys.get(signer_id)
+            check(founder)
+            two = len(state.keys) == len(state.epochs) == 1 and not founder.removed and founder.role == FULL
+            need(two and type_ == KEY, f"{what}: does not just add its signer with role full, and name epoch 0")
+
+    def apply(self, number, type_, flags, time, c):
+        if type_ == KEY:
+            c.list16(lambda: self.change(c, time))
+        elif type_ == PUBLISH:
+            self.add(c)
+        elif type_ == ARCHIVE:
+            self.add(c)
+            insert(self.state.archives, c.take(32), Archive(c, number, time), c.what)
+        elif type_ == REPLACE:
+            for _ in range(c.u32()):
+                self.state.segments.pop(c.take(16), None)
+            self.add(c)
+        elif type_ == CHECKPOINT:
+            c.need(c.take(len(c.data) - c.at) == self.state.sections(), "the checkpoint is not the state before it")
+            self.checkpoints.append(number)
+        elif flags:
+            return
+        else:
+            raise Refused(f"{c.what}: unknown type {type_}")
+        c.end()
+
+    def change(self, c, time):
+        operation = c.u8()
+        if operation == 1:
+            slot, key = c.take(16), Key(c.u8(), c.u8(), c.take(32), c.take(32), c.str16(), time)
+            c.need(key.role in ROLES and key.kind in KINDS, "unknown role or kind")
+            insert(self.state.keys, slot, key, c.what)
+        elif operation == 2:
+            key = self.state.keys.get(c.take(16))
+            c.need(key, "removes a key that was never added")
+            if not key.removed:
+                key.removed, key.last_epoch = 1, max(len(self.state.epochs) - 1, 0)
+        else:
+            c.need(operation == 3, "unknown operation")
+            c.need(c.u16() == len(self.state.epochs), "not the next epoch")
+            self.state.epochs.append(c.take(32))
+
+    def add(self, c):
+        for _ in range(c.u32()):
+            id_, pack = c.take(16), (c.u64(), c.u8())
+            c.need(pack[1] in (1, 2), "unknown class of pack")
+            insert(self.state.packs, id_, pack, c.what)
+            self.begun[id_] = len(self.state.epochs)
+        for _ in range(c.u32()):
+            id_ = c.take(16)
+            insert(self.state.segments, id_, (c.u64(), c.u64()), c.what)
+            self.begun[id_] = len(self.state.epochs)
+
+
+def insert(table, id_, value, what):
+    need(id_ not in table, f"{what}: {id_.hex()} is added, but it is there already")
+    table[id_] = value

@@ -1,32 +1,22 @@
 """Trees (§8) and the records (§9)."""
 import re
-from dataclasses import dataclass
 
 from .store import ARCHIVE, CONTENT_LEAF, CONTENT_NODE, LAYER, PLACEMENT_LEAF, PLACEMENT_NODE
-from .wire import Cursor, array, byte_string, canonical_json, fields, hex_bytes, natural, need
+from .wire import Cursor, canonical_json, dec, hex_id, integer, need, or_null, signed_dec, take_apart, text
 
-CONTENT, PLACEMENT = (CONTENT_LEAF, CONTENT_NODE), (PLACEMENT_LEAF, PLACEMENT_NODE)
-LEVEL_MAX = 8                                                        # 64^8 regions are more than 64 bits can address
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", re.ASCII)
+LEVEL_MAX = 10
+CHUNK_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 27, 1 << 63
 EXTENDED_L2 = 1 << 4                                                 # of qcow2's incompatible features
-
-ARCHIVE_FIELDS = "format name host time tags nonce images layers with counters".split()
-LAYER_FIELDS = """format virtual_size file_size content placement bytes_allocated path opened_as real_path placed_path
-    mode uid gid mtime_ns ctime_ns device inode host_bytes filesystem delta delta_reason backing_file backing_format qcow2""".split()
-QCOW2_FIELDS = """version cluster_bits size crypt_method l1_size l1_offset refcount_order refcount_table_offset
-    refcount_table_clusters nb_snapshots snapshots_offset incompatible compatible autoclear header_length compression_type
-    header l1_hash extensions""".split()
+TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 # -- trees -------------------------------------------------------------------------------------------------------------
 
 class Tree:
-    def __init__(self, value, kind, what):
-        fields(value, ("level", "root"), what)
-        self.level, self.what = natural(value["level"], what), what
-        self.leaf_type, self.node_type = kind
-        need(self.level <= LEVEL_MAX, f"{what}: level out of bounds")
-        self.root = None if value["root"] is None else hex_bytes(value["root"], 32, what)
+    def __init__(self, value, leaf_type, node_type, regions, what):
+        self.level, self.root, self.leaf_type, self.node_type, self.what = *value.values(), leaf_type, node_type, what
+        smallest = next(level for level in range(LEVEL_MAX + 2) if 64 ** level >= regions or level > LEVEL_MAX)
+        need(self.level == smallest <= LEVEL_MAX, f"{what}: wrong level")
 
     def leaves(self, store, seen=None):
         """(region, leaf id) in the order of the regions. With a set `seen`, nodes that were met before are left out."""
@@ -50,9 +40,9 @@ class Tree:
 
 
 class ContentLeaf:
-    """runs: (begin, end, is data), in the region; chunks: (id, length)."""
+    """runs: (begin, end, is data), in the region; chunks: (id, length, fingerprint)."""
 
-    def __init__(self, data, length, largest_chunk, what):
+    def __init__(self, data, length, what):
         c = Cursor(data, what)
         self.runs, at, before = [], 0, None
         for _ in range(c.varint()):
@@ -67,9 +57,8 @@ class ContentLeaf:
         self.chunks, total = [], 0
         for _ in range(c.varint()):
             size, id_ = c.varint(), c.take(32)
-            c.take(16)                                               # the fingerprint: unverified, for want of GMAC
-            c.need(0 < size <= largest_chunk, "length of a chunk out of bounds")
-            self.chunks.append((id_, size))
+            c.need(0 < size <= CHUNK_MAX, "length of a chunk out of bounds")
+            self.chunks.append((id_, size, c.take(16)))
             total += size
         c.end()
         c.need(total == sum(end - begin for begin, end, is_data in self.runs if is_data), "chunks are not the data runs")
@@ -83,157 +72,170 @@ class ContentLeaf:
                 continue
             while begin < end:
                 if used == size:
-                    (chunk, size), used = next(chunks), 0
+                    (chunk, size, _), used = next(chunks), 0
                 part = min(end - begin, size - used)
                 yield begin, begin + part, chunk, used
                 begin, used = begin + part, used + part
 
 
-def check_placement_leaf(data, length, cluster_bits, what):
-    """Parses a placement leaf for a region of this length. What the host offsets say cannot be checked without the disk."""
+def check_placement_leaf(data, cluster_bits, extended, region_size, what):
+    """Parses a placement leaf. What the host offsets say cannot be checked without the disk."""
     c = Cursor(data, what)
     c.need(c.u8() == cluster_bits, "not the layer's cluster bits")
-    flags = c.u8()
-    c.need(flags <= 1, "unknown flags")
-    need(length % (1 << cluster_bits) == 0, f"{what}: region is not made of whole clusters")
-    clusters, left, runs = [], length >> cluster_bits, []
+    c.need(c.u8() == extended, "wrong flags")
+    clusters, left, before = [], region_size >> cluster_bits, None
     while left:
         count, class_ = c.varint(), c.u8()
         c.need(1 <= count <= left and class_ <= 4, "classes out of bounds")
-        c.need(not runs or runs[-1] != class_, "neighbours of the same class")
-        runs.append(class_)
+        c.need(class_ != before, "neighbours of the same class")
         clusters += [class_] * count
-        left -= count
-    expected, used = 0, any(clusters)
+        before, left = class_, left - count
+    c.need(any(clusters), "leaf for a region where nothing is allocated")
+    expected = 0
     for class_ in clusters:
-        if class_ in (2, 3) or flags and class_ in (0, 1):
-            value = expected + c.svarint()
-            c.need(0 <= value < 1 << 64, "host cluster number out of bounds")
-            expected, used = value + 1, used or value
+        if class_ in (2, 3):
+            number = expected + c.svarint()
+            c.need(0 <= number << cluster_bits < HOST_END, "host cluster out of bounds")
+            expected = number + 1
     expected = 0
     for _ in range(clusters.count(4)):
         offset, size = expected + c.svarint(), c.varint()
-        c.need(0 <= offset <= offset + size < 1 << 64, "compressed stream out of bounds")
+        c.need(1 <= size <= STREAM_MAX and 0 <= offset and offset + size < HOST_END, "compressed stream out of bounds")
         expected = offset + size
-    for _ in clusters if flags else ():
-        allocated, zero = c.varint(), c.varint()
-        c.need(allocated < 1 << 32 and zero < 1 << 32, "more than 32 subclusters")
-        used = used or allocated or zero
+    for class_ in clusters if extended else ():
+        allocated, zero, all_ = c.varint(), c.varint(), (1 << 32) - 1
+        c.need(allocated <= all_ and zero <= all_, "more than 32 subclusters")
+        c.need(class_ > 2 or (allocated == zero == 0, zero, zero == all_)[class_], "subclusters that the class does not have")
     c.end()
-    c.need(used, "leaf for a region where nothing is allocated")
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
 
-def parse_blob(value, what):
-    """The (id, length) of a blob's chunks."""
-    fields(value, ("bytes", "chunks"), what)
-    chunks = []
-    for chunk in array(value["chunks"], what):
-        need(isinstance(chunk, list) and len(chunk) == 2, f"{what}: not [id, length]")
-        chunks.append((hex_bytes(chunk[0], 32, what), natural(chunk[1], what)))
-    need(sum(length for _, length in chunks) == natural(value["bytes"], what), f"{what}: length is not that of its chunks")
-    return chunks
+def members(form, names):
+    return dict.fromkeys(names.split(), form)
 
 
-@dataclass
-class Image:
-    name: bytes
-    layers: list       # positions, the top first
+def nonce(value, what):
+    return hex_id(value, what, 16)
+
+
+def hex_number(value, what):
+    need(re.fullmatch(b"[0-9a-f]+", text(value, what)), f"{what}: not in hex")
+
+
+def absolute(value, what):
+    need(text(value, what).startswith(b"/"), f"{what}: not absolute")
+
+
+def below(value, what):
+    """A path below a folder: its plain components."""
+    parts = text(value, what).split(b"/")
+    need(all(part not in (b"", b".", b"..") and b"\0" not in part for part in parts), f"{what}: not of plain components")
+    return parts
+
+
+def file_name(value, what):
+    need(len(below(value, what)) == 1, f"{what}: not a plain file name")
+
+
+TREE = {"level": integer, "root": or_null(hex_id)}
+BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
+ARCHIVE_RECORD = members(text, "name host time") | {
+    "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
+    "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
+QCOW2 = {"header": BLOB, "l1_hash": hex_id, "extensions": [(integer, integer)]} | members(
+    integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
+             "compression_type") | members(
+    dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
+LAYER_RECORD = members(dec, "virtual_size file_size bytes_allocated device inode host_bytes") | members(
+    text, "format opened_as delta delta_reason") | members(absolute, "path real_path") | members(
+    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | members(
+    or_null(text), "backing_file backing_format") | {
+    "content": TREE, "placement": or_null(TREE), "placed_path": below, "qcow2": or_null(QCOW2),
+    "filesystem": {"type": hex_number, "uuid": or_null(text)}}
+
+
+def blob_chunks(blob, what):
+    need(all(0 < length <= CHUNK_MAX for _, length in blob["chunks"]), f"{what}: length of a chunk out of bounds")
+    need(sum(length for _, length in blob["chunks"]) == blob["bytes"], f"{what}: length is not that of its chunks")
+    return blob["chunks"]
 
 
 class ArchiveRecord:
+    """images: their name, and their layers' positions in layers."""
+
     def __init__(self, store, id_):
         self.what = what = f"archive {id_.hex()}"
-        self.json = record = canonical_json(store.metadata(ARCHIVE, id_), what)
-        fields(record, ARCHIVE_FIELDS, what)
+        self.json = canonical_json(store.metadata(ARCHIVE, id_), what)
+        record = take_apart(self.json, ARCHIVE_RECORD, what)
+        entry = store.state.archives[id_]
         need(record["format"] == 1, f"{what}: unknown format")
-        self.name, self.host = byte_string(record["name"], what), byte_string(record["host"], what)
-        self.tags = [byte_string(tag, what) for tag in array(record["tags"], what)]
-        need(isinstance(record["time"], str) and TIME.fullmatch(record["time"]), f"{what}: bad time")
-        hex_bytes(record["nonce"], 16, what)
-        self.layers = [hex_bytes(fields(layer, ("id",), what)["id"], 32, what) for layer in array(record["layers"], what)]
-        self.images = [self.image(image) for image in array(record["images"], what)]
-        self.side_files = []
-        for file in array(record["with"], what):
-            fields(file, ("blob", "mode", "name"), what)
-            byte_string(file["name"], what)
-            self.side_files.append(parse_blob(file["blob"], what))
-
-    def image(self, image):
-        fields(image, ("layers", "name", "path"), self.what)
-        byte_string(image["path"], self.what)
-        layers = [natural(position, self.what) for position in array(image["layers"], self.what)]
-        need(layers and layers[0] < len(self.layers), f"{self.what}: image of no layer")
-        need(all(a > b for a, b in zip(layers, layers[1:])), f"{self.what}: a base that is not before its overlay")
-        return Image(byte_string(image["name"], self.what), layers)
+        need((record["name"], record["host"]) == (entry.name, entry.host), f"{what}: other name or host than in the log")
+        need(TIME.fullmatch(record["time"]), f"{what}: bad time")
+        self.layers = [layer["id"] for layer in record["layers"]]
+        self.images = [(image["name"], image["layers"]) for image in record["images"]]
+        for _, layers in self.images:
+            need(layers and layers[0] < len(self.layers), f"{what}: image of no layer")
+            need(all(a > b for a, b in zip(layers, layers[1:])), f"{what}: a base that is not before its overlay")
+        self.side_chunks = [chunk for file in record["with"] for chunk in blob_chunks(file["blob"], what)]
 
 
 class LayerRecord:
-    def __init__(self, store, id_):
+    def __init__(self, store, id_, config):
         self.what = what = f"layer {id_.hex()}"
-        self.json = record = canonical_json(store.metadata(LAYER, id_), what)
-        fields(record, LAYER_FIELDS, what)
-        need(record["format"] in ("qcow2", "raw"), f"{what}: unknown format")
-        self.size, file_size = natural(record["virtual_size"], what), natural(record["file_size"], what)
-        self.content = Tree(record["content"], CONTENT, f"{what} content")
-        self.placement = self.header = self.cluster_bits = None
-        if record["format"] == "raw":
-            need(record["placement"] is None and record["qcow2"] is None, f"{what}: raw, but with placement or qcow2")
-            self.span = max(self.size, file_size)
-            return
-        self.placement = Tree(record["placement"], PLACEMENT, f"{what} placement")
-        qcow2 = fields(record["qcow2"], QCOW2_FIELDS, what)
-        self.cluster_bits = natural(qcow2["cluster_bits"], what)
-        need(9 <= self.cluster_bits <= 21, f"{what}: cluster bits out of bounds")
-        entry_bits = 4 if natural(qcow2["incompatible"], what) & EXTENDED_L2 else 3
-        self.span = natural(qcow2["l1_size"], what) << 2 * self.cluster_bits - entry_bits
-        self.header = parse_blob(qcow2["header"], what)
-        hex_bytes(qcow2["l1_hash"], 32, what)
+        self.json = canonical_json(store.metadata(LAYER, id_), what)
+        record = take_apart(self.json, LAYER_RECORD, what)
+        qcow2, self.size, self.region = record["qcow2"], record["virtual_size"], config.region
+        need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
+        need((record["placement"] is None) == (qcow2 is None), f"{what}: raw with a placement, or qcow2 without")
+        self.span, self.cluster_bits, self.extended, self.header = self.size, None, None, ()
+        if qcow2:
+            self.cluster_bits, self.extended = qcow2["cluster_bits"], bool(qcow2["incompatible"] & EXTENDED_L2)
+            need(9 <= self.cluster_bits <= 21, f"{what}: cluster bits out of bounds")
+            self.span = qcow2["l1_size"] << 2 * self.cluster_bits - 3 - self.extended
+            self.header = blob_chunks(qcow2["header"], what)
+        regions = -(-self.span // self.region)
+        self.content = Tree(record["content"], CONTENT_LEAF, CONTENT_NODE, regions, f"{what} content")
+        self.placement = qcow2 and Tree(record["placement"], PLACEMENT_LEAF, PLACEMENT_NODE, regions, f"{what} placement")
 
-    def region_length(self, region, region_size):
-        length = min(region_size, self.span - region * region_size)
+    def region_length(self, region):
+        length = min(self.region, self.span - region * self.region)
         need(length > 0, f"{self.what}: region {region} is beyond the address space")
         return length
 
-    def content_leaf(self, store, config, region, id_):
-        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region, config.region), config.largest,
-                           f"{self.what}: content of region {region}")
+    def content_leaf(self, store, region, id_):
+        what = f"{self.what}: content of region {region}"
+        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), what)
 
 
 def verify_archives(store, config):
     """Every archive's records, trees and blobs, down to the presence of each chunk. Returns what was counted."""
     counted = {"archives": 0, "images": 0}
-    layers, chunks, met = set(), {}, {}
+    layers, chunks, met = set(), set(), {}
 
-    def check_chunk(id_, length):
-        if id_ not in chunks:
-            store.check_chunk(id_, length)
-        need(chunks.setdefault(id_, length) == length, f"chunk {id_.hex()}: used with different lengths")
+    def check_chunks(used):
+        for chunk in used:
+            if chunk not in chunks:
+                store.check_chunk(*chunk)
+                chunks.add(chunk)
 
-    def check_layer(id_):
-        layer = LayerRecord(store, id_)
-        seen = met.setdefault((layer.span, layer.cluster_bits), set())        # on which the checks of a leaf depend
+    def check_layer(layer):
+        seen = met.setdefault((layer.span, layer.cluster_bits, layer.extended), set())   # on which a leaf's checks depend
         for region, leaf in layer.content.leaves(store, seen):
-            for chunk in layer.content_leaf(store, config, region, leaf).chunks:
-                check_chunk(*chunk)
-        for chunk in layer.header or ():
-            check_chunk(*chunk)
-        if layer.placement:
-            for region, leaf in layer.placement.leaves(store, seen):
-                check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), layer.region_length(region, config.region),
-                                     layer.cluster_bits, f"{layer.what}: placement of region {region}")
+            check_chunks(layer.content_leaf(store, region, leaf).chunks)
+        check_chunks(map(tuple, layer.header))
+        for region, leaf in layer.placement.leaves(store, seen) if layer.placement else ():
+            layer.region_length(region)
+            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), layer.cluster_bits, layer.extended, config.region,
+                                 f"{layer.what}: placement of region {region}")
 
-    for id_, entry in store.state.archives.items():
+    for id_ in store.state.archives:
         archive = ArchiveRecord(store, id_)
-        need((archive.name, archive.host) == (entry.name, entry.host), f"{archive.what}: other name or host than in the log")
-        for file in archive.side_files:
-            for chunk in file:
-                check_chunk(*chunk)
-        for layer in archive.layers:
-            if layer not in layers:
-                layers.add(layer)
-                check_layer(layer)
+        check_chunks(map(tuple, archive.side_chunks))
+        for layer in set(archive.layers) - layers:
+            layers.add(layer)
+            check_layer(LayerRecord(store, layer, config))
         counted["archives"] += 1
         counted["images"] += len(archive.images)
-    return counted | {"layers": len(layers), "nodes and leaves": sum(map(len, met.values())), "chunks in use": len(chunks)}
+    return counted | {"layers": len(layers), "nodes and leaves": sum(map(len, met.values())),
+                      "chunks in use": len({chunk[0] for chunk in chunks})}

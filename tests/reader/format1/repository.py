@@ -2,27 +2,41 @@
 import os
 from functools import cached_property, lru_cache
 
-from .keys import Config, Keys
+from .keys import Config, Keys, read_slots
 from .log import Log
 from .records import ArchiveRecord, LayerRecord
 from .store import Store
-from .wire import Refused, need
+from .wire import Damage, Refused, need
 
 BLOCK = 4096
 
 
 class Repository:
-    def __init__(self, root, kind, secret):
+    def __init__(self, root, secrets):
+        """secrets: kind of slot: secret."""
         self.root = root
         self.config = Config(os.path.join(root, "config"))
-        self.keys = Keys(root, self.config, kind, secret)
-        self.log = Log(root, self.config.id, self.keys)
+        self.keys, self.log = self.open(secrets)
         self.state = self.log.state
-        self.keys.check(self.state, self.log.start)
+
+    def open(self, secrets):
+        """A slot that the log does not know is a leftover: another one may open with the same secret."""
+        slots, problem = read_slots(self.root), None
+        for slot in slots:
+            try:
+                if slot.kind in secrets and slot.open(secrets[slot.kind], self.config):
+                    keys = Keys(self.root, self.config, slot)
+                    log = Log(self.root, self.config.id, keys)
+                    if slot.id in log.state.keys:
+                        keys.check(log.state, log.start)
+                        return keys, log
+            except (Damage, Refused) as error:
+                problem = problem or error
+        raise problem or Refused("no slot that the log knows opens with this secret")
 
     @cached_property
     def store(self):
-        return Store(self.root, self.config, self.keys, self.state)
+        return Store(self.root, self.config, self.keys, self.log)
 
     def find_archive(self, wanted):
         """The id of an archive by `latest`, its name (the newest of that name) or hex digits that no other begins with."""
@@ -40,13 +54,13 @@ class Repository:
 
     def chain(self, archive, image_name, top=0):
         """The layers of an image, from the one at `top` (0: the topmost) down."""
-        images = [image for image in archive.images if image.name == os.fsencode(image_name)]
+        images = [layers for name, layers in archive.images if name == os.fsencode(image_name)]
         if len(images) != 1:
             raise Refused(f"{len(images) or 'no'} images are called {image_name!r}")
-        layers = images[0].layers[top:]
+        layers = images[0][top:]
         if not layers:
-            raise Refused(f"the image has {len(images[0].layers)} layers")
-        return [LayerRecord(self.store, archive.layers[position]) for position in layers]
+            raise Refused(f"the image has {len(images[0])} layers")
+        return [LayerRecord(self.store, archive.layers[position], self.config) for position in layers]
 
     def extract(self, chain, path):
         """Writes what the top of the chain shows, as a sparse file; that has its name only once it is complete."""
@@ -75,7 +89,7 @@ class Repository:
             for number, (layer, head) in enumerate(zip(chain, heads)):
                 holes = [(a, min(b, layer.size - begin)) for a, b in holes if a < layer.size - begin]
                 if head and head[0] == region:
-                    leaf = layer.content_leaf(self.store, self.config, *head)
+                    leaf = layer.content_leaf(self.store, *head)
                     holes = paint(leaf, holes, data, chunk)
                     heads[number] = next(iterators[number], None)
             yield begin, data

@@ -1,6 +1,4 @@
-"""Objects (§5), packs (§6) and the index (§7.1).
-
-Not verified, for want of the functions: the XXH128 fields of trailers and footers. They guard nothing that the seals do not."""
+"""Objects (§5), packs (§6) and the index (§7.1)."""
 import os
 import struct
 from dataclasses import dataclass
@@ -9,12 +7,14 @@ from functools import lru_cache
 import zstandard
 
 from .keys import FULL
-from .wire import SEAL_OVERHEAD, VERSION, Cursor, Damage, Refused, dh, keyed, label, need, object_id, sub, unseal
+from .wire import (SEAL_OVERHEAD, VERSION, Cursor, Damage, Refused, dh, fingerprint, keyed, label, need, object_id, sub,
+                   unseal, xxh128)
 
 DATA, METADATA = 1, 2
 CHUNK, CONTENT_LEAF, CONTENT_NODE, PLACEMENT_LEAF, PLACEMENT_NODE, LAYER, ARCHIVE, PIECE, LIST = 1, 1, 2, 3, 4, 5, 6, 7, 128
 TYPES = {DATA: {CHUNK}, METADATA: {*range(CONTENT_LEAF, PIECE + 1), *range(LIST + CONTENT_LEAF, LIST + ARCHIVE + 1)}}
 OBJECT_MAX = {DATA: 1 << 20, METADATA: 1 << 17}
+LARGE_MAX = 1 << 28
 FRAME_MAX = BLOCK = 1 << 20
 OBJECT = struct.Struct("<32sBI")
 
@@ -62,36 +62,38 @@ class Frame:
     origin: int
     number: int       # in the origin
     count: int        # of objects
+    xxh128: bytes
     first: int = 0    # object, in the pack
 
 
 class Pack:
     """Header, footer and trailer of a pack; the frames are read one by one."""
 
-    def __init__(self, root, id_, size, class_, config, keys):
-        self.id, self.class_, self.config, self.keys = id_, class_, config, keys
+    def __init__(self, root, id_, size, class_, begun, config, keys):
+        self.id, self.class_, self.begun, self.config, self.keys = id_, class_, begun, config, keys
         self.what = what = f"packs/{id_.hex()}"
         self.path = os.path.join(root, "packs", id_.hex())
         check_size(self.path, size, what)
         need(size >= 64 + 56, f"{what}: too short")
-        epoch, public = self.read_header()
-        c = Cursor(read_at(self.path, size - 56, 56, what), what + " footer")
+        header, footer = read_at(self.path, 0, 64, what), read_at(self.path, size - 56, 56, what)
+        epoch, public = self.read_header(Cursor(header, what + " header"))
+        need(epoch < begun, f"{what}: its epoch had not begun")
+        c = Cursor(footer, what + " footer")
         c.const(b"byretail", "magic")
         offset, length = c.u64(), c.u32()
         c.need(c.u16() == epoch, "another epoch than in the header")
         c.zero(2)
         c.const(id_, "pack id")
-        c.take(16)                                                   # XXH128
-        c.end()
         c.need(offset >= 64 and offset + length + 56 == size, "the trailer is not just before the footer")
         ad = label("byre trailer") + VERSION + struct.pack("<H", epoch) + config.id + id_ + struct.pack("<QI", offset, length)
-        key = sub(keys.metadata(epoch, what), "byre trailer")
-        trailer = unseal(key, ad, read_at(self.path, offset, length, what), what + " trailer")
+        sealed = read_at(self.path, offset, length, what)
+        c.const(xxh128(header + sealed + footer[:40]), "XXH128")
+        c.end()
+        trailer = unseal(sub(keys.metadata(epoch), "byre trailer"), ad, sealed, what + " trailer")
         self.read_trailer(Cursor(trailer, what + " trailer"), offset)
         need(self.origins[0] == (id_, public, epoch), f"{what}: its first origin is not itself")
 
-    def read_header(self):
-        c = Cursor(read_at(self.path, 0, 64, self.what), self.what + " header")
+    def read_header(self, c):
         c.const(b"byrepack", "magic")
         c.const(VERSION, "version")
         c.need(c.u8() == self.class_, "class is not that in the log")
@@ -106,9 +108,11 @@ class Pack:
     def read_trailer(self, c, end):
         self.origins = c.list16(lambda: (c.take(16), c.take(32), c.u16()))
         c.need(self.origins, "no origin")
-        for _, public, _ in self.origins:
+        for _, public, epoch in self.origins:
             c.need(self.class_ == DATA or public == bytes(32), "a metadata pack with a public key")
+            c.need(epoch < self.begun, "an origin of an epoch that had not begun")
         self.frames = c.list16(lambda: self.read_frame_entry(c))
+        c.need(self.frames, "no frame")
         count = c.u32()
         self.objects = c.take(OBJECT.size * count)
         c.end()
@@ -118,28 +122,28 @@ class Pack:
             c.need(frame.origin or frame.number == number, f"frame {number}: not its number")
             at, frame.first = at + frame.stored, first
             first += frame.count
-            c.need(first <= count, "more objects in frames than there are")
+            c.need(frame.count and first <= count, "a frame without objects, or more objects in frames than there are")
             plain = sum(length for _, _, length in self.objects_of(frame))
             c.need(plain == frame.plain, f"frame {number}: wrong plain length")
         c.need(at == end, "a gap before the trailer")
         c.need(first == count, "objects without a frame")
         for _, type_, length in OBJECT.iter_unpack(self.objects):
-            c.need(type_ in TYPES[self.class_] and length <= OBJECT_MAX[self.class_], "object of wrong type or length")
+            c.need(type_ in TYPES[self.class_] and 1 <= length <= OBJECT_MAX[self.class_], "object of wrong type or length")
 
     def read_frame_entry(self, c):
         offset, stored, plain, codec, origin, number, count = (c.u64(), c.u32(), c.u32(), c.u8(), c.u16(), c.u16(), c.u16())
-        c.take(16)                                                   # XXH128
         c.need(codec <= 1 and origin < len(self.origins), "unknown codec or origin")
         c.need(stored >= SEAL_OVERHEAD and plain <= FRAME_MAX, "stored or plain length out of bounds")
-        c.need(codec or stored == plain + SEAL_OVERHEAD, "stored length does not fit the plain length")
-        return Frame(offset, stored, plain, codec, origin, number, count)
+        fits = stored < plain + SEAL_OVERHEAD if codec else stored == plain + SEAL_OVERHEAD
+        c.need(fits, "stored length does not fit the plain length")
+        return Frame(offset, stored, plain, codec, origin, number, count, c.take(16))
 
     def objects_of(self, frame):
         return OBJECT.iter_unpack(self.objects[OBJECT.size * frame.first:OBJECT.size * (frame.first + frame.count)])
 
     def frame_key(self, origin):
         id_, public, epoch = origin
-        secrets = self.keys.secrets(epoch, self.what)
+        secrets = self.keys.secrets(epoch)
         if self.class_ == METADATA:
             return sub(secrets.metadata, "byre meta frame")
         if secrets.role != FULL:
@@ -147,40 +151,34 @@ class Pack:
         shared = dh(secrets.data_private, public, self.what)
         return keyed(secrets.data_secret, "byre data pack", shared + public + secrets.data_public + self.config.id + id_)
 
+    def stored(self, number):
+        frame = self.frames[number]
+        return read_at(self.path, frame.offset, frame.stored, f"{self.what} frame {number}")
+
     def frame(self, number):
         """The plaintext of a frame."""
         frame, what = self.frames[number], f"{self.what} frame {number}"
         id_, _, epoch = origin = self.origins[frame.origin]
         ad = (label("byre frame") + VERSION + bytes([self.class_, frame.codec]) + struct.pack("<HH", epoch, 0)
               + self.config.id + id_ + struct.pack("<III", frame.number, frame.stored, frame.plain))
-        plain = unseal(self.frame_key(origin), ad, read_at(self.path, frame.offset, frame.stored, what), what)
+        plain = unseal(self.frame_key(origin), ad, self.stored(number), what)
         if frame.codec:
             plain = decompress(plain, frame.plain, what)
         need(len(plain) == frame.plain, f"{what}: not its plain length")
         return plain
 
-    def cut(self, number, plain):
-        """The objects in a frame's plaintext: id, type, bytes; each held against its id."""
-        at = 0
-        for position, (id_, type_, length) in enumerate(self.objects_of(self.frames[number])):
-            data = plain[at:at + length]
-            at += length
-            if object_id(self.keys.id_key, self.class_, type_, data) != id_:
-                raise Damage(f"{self.what} frame {number} object {position}: not what its id says")
-            yield id_, type_, data
-
 
 class Index:
     """The union of the live segments: id prefix -> places in live packs (pack number << 32 | frame << 16 | object)."""
 
-    def __init__(self, root, state, config, keys):
+    def __init__(self, root, log, config, keys):
         self.root, self.config, self.keys = root, config, keys
-        self.numbers = {pack: number for number, pack in enumerate(state.packs)}
+        self.numbers = {pack: number for number, pack in enumerate(log.state.packs)}
         self.places = {}
-        for segment, (size, entries) in state.segments.items():
-            self.load(segment, size, entries)
+        for segment, (size, entries) in log.state.segments.items():
+            self.load(segment, size, entries, log.begun[segment])
 
-    def load(self, id_, size, entries):
+    def load(self, id_, size, entries, begun):
         what = f"segments/{id_.hex()}"
         path = os.path.join(self.root, "segments", id_.hex())
         check_size(path, size, what)
@@ -189,6 +187,8 @@ class Index:
         c.const(b"byreindx", "magic")
         c.const(VERSION, "version")
         epoch, packs = c.u16(), c.u32()
+        c.need(epoch < begun, "its epoch had not begun")
+        c.need(packs and entries, "no pack or no entry")
         c.need(c.u64() == entries, "number of entries is not that in the log")
         c.const(id_, "segment id")
         blocks = c.u32()
@@ -197,7 +197,7 @@ class Index:
         length = 16 * packs + 24 * entries
         c.need(blocks == -(-length // BLOCK), "number of blocks does not fit")
         c.need(size == 64 + length + blocks * SEAL_OVERHEAD, "size does not fit the header")
-        key = sub(self.keys.metadata(epoch, what), "byre segment")
+        key = sub(self.keys.metadata(epoch), "byre segment")
         plain = []
         for number in range(blocks):
             part = min(BLOCK, length - number * BLOCK) + SEAL_OVERHEAD
@@ -229,11 +229,12 @@ class Index:
 class Store:
     """Objects by their id."""
 
-    def __init__(self, root, config, keys, state):
-        self.keys, self.state = keys, state
-        self.index = Index(root, state, config, keys)
-        self.pack_ids = list(state.packs)
-        self.pack = lru_cache(maxsize=32)(lambda id_: Pack(root, id_, *state.packs[id_], config, keys))
+    def __init__(self, root, config, keys, log):
+        self.keys, self.state = keys, log.state
+        self.index = Index(root, log, config, keys)
+        self.pack_ids = list(self.state.packs)
+        self.fingerprints = {}                                       # of chunks that verify_packs has read
+        self.pack = lru_cache(maxsize=32)(lambda id_: Pack(root, id_, *self.state.packs[id_], log.begun[id_], config, keys))
         self.frame = lru_cache(maxsize=16)(lambda id_, number: self.pack(id_).frame(number))
 
     def find(self, class_, types, id_):
@@ -263,8 +264,9 @@ class Store:
     def chunk(self, id_):
         return self.read(DATA, {CHUNK}, id_)[1]
 
-    def check_chunk(self, id_, length):
+    def check_chunk(self, id_, length, fingerprint_=None):
         need(self.find(DATA, {CHUNK}, id_)[4] == length, f"chunk {id_.hex()}: another length than where it is used")
+        need(fingerprint_ in (None, self.fingerprints.get(id_, fingerprint_)), f"chunk {id_.hex()}: another fingerprint")
 
     def metadata(self, type_, id_):
         """A metadata object, put together if it is a large one."""
@@ -273,7 +275,7 @@ class Store:
             return data
         c = Cursor(data, f"object {id_.hex()}")
         total, limit = c.u64(), OBJECT_MAX[METADATA]
-        c.need(total > limit, "a list of pieces for a small object")
+        c.need(limit < total <= LARGE_MAX, "a list of pieces for an object that is small, or too large")
         pieces = [c.take(32) for _ in range(-(-total // limit))]
         c.end()
         parts = [self.read(METADATA, {PIECE}, piece)[1] for piece in pieces]
@@ -284,20 +286,26 @@ class Store:
 def verify_packs(store):
     """Every object of every live pack, and that the index names these and no others. Returns what was counted."""
     counted = {"packs": 0, "frames": 0, "objects": 0, "frames not opened for want of the role full": 0}
+    id_key, _, fingerprint_key = store.keys.life_long
     for number, id_ in enumerate(store.pack_ids):
         pack = store.pack(id_)
         counted["packs"] += 1
         for frame_number, frame in enumerate(pack.frames):
-            for position, (object_, _, _) in enumerate(pack.objects_of(frame)):
-                if (number << 32 | frame_number << 16 | position) not in store.index.find(object_):
-                    raise Damage(f"{pack.what} frame {frame_number} object {position}: not in the index")
+            what = f"{pack.what} frame {frame_number}"
+            need(xxh128(pack.stored(frame_number)) == frame.xxh128, f"{what}: wrong XXH128")
             counted["frames"] += 1
             counted["objects"] += frame.count
-            if pack.class_ == DATA and store.keys.role != FULL:
-                counted["frames not opened for want of the role full"] += 1
-            else:
-                for _ in pack.cut(frame_number, pack.frame(frame_number)):
-                    pass
+            readable = pack.class_ == METADATA or store.keys.role == FULL
+            counted["frames not opened for want of the role full"] += not readable
+            plain, at = pack.frame(frame_number) if readable else None, 0
+            for position, (object_, type_, length) in enumerate(pack.objects_of(frame)):
+                listed = (number << 32 | frame_number << 16 | position) in store.index.find(object_)
+                need(listed, f"{what} object {position}: not in the index")
+                if readable:
+                    data, at = plain[at:at + length], at + length
+                    need(object_id(id_key, pack.class_, type_, data) == object_, f"{what} object {position}: not what its id says")
+                    if pack.class_ == DATA:
+                        store.fingerprints[object_] = fingerprint(fingerprint_key, data)
     places = sum(len(places) if isinstance(places, tuple) else 1 for places in store.index.places.values())
     need(places == counted["objects"], "index: names objects that are in no live pack")
     return counted

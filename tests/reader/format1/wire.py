@@ -1,6 +1,7 @@
 """Conventions and primitives (§1), the canonical JSON (§9), and reading files whole."""
 import base64
-import binascii
+import ctypes
+import ctypes.util
 import hashlib
 import json
 import re
@@ -9,6 +10,7 @@ import struct
 import nacl.bindings
 import nacl.exceptions
 import nacl.signing
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEAL_OVERHEAD = 24 + 16
 VERSION = struct.pack("<H", 1)
@@ -50,6 +52,23 @@ def object_id(id_key, class_, type_, data):
     return hashlib.blake2b(data, digest_size=32, key=id_key, person=person).digest()
 
 
+def fingerprint(key, chunk):
+    return AESGCM(key).encrypt(bytes(12), b"", chunk)
+
+
+class Xxh128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0").XXH3_128bits
+xxhash.argtypes, xxhash.restype = (ctypes.c_char_p, ctypes.c_size_t), Xxh128
+
+
+def xxh128(data):
+    value = xxhash(data, len(data))
+    return struct.pack(">QQ", value.high, value.low)
+
+
 def unseal(key, ad, sealed, what):
     need(len(sealed) >= SEAL_OVERHEAD, f"{what}: too short to be sealed")
     try:
@@ -73,6 +92,13 @@ def dh(private, public, what):
 
 
 # -- structures --------------------------------------------------------------------------------------------------------
+
+def is_text(data):
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
+
 
 class Cursor:
     """Reads a structure from its beginning; whoever uses it calls end()."""
@@ -116,16 +142,12 @@ class Cursor:
         return self.number("q")
 
     def str16(self):
-        return self.take(self.u16())
-
-    def blob32(self):
-        return self.take(self.u32())
+        text = self.take(self.u16())
+        self.need(is_text(text), "a str16 that is not UTF-8, or has a zero byte")
+        return text
 
     def list16(self, item):
         return [item() for _ in range(self.u16())]
-
-    def list32(self, item):
-        return [item() for _ in range(self.u32())]
 
     def varint(self):
         value = 0
@@ -152,79 +174,71 @@ def read_file(path, what, largest):
     return data
 
 
-# -- JSON --------------------------------------------------------------------------------------------------------------
-
-def byte_string(value, what):
-    """The bytes of a JSON string, or of {"b64": ...}, which is only for bytes that no string can hold."""
-    if isinstance(value, str):
-        need("\0" not in value, f"{what}: zero byte in a string")
-        return value.encode()
-    need(isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str), f"{what}: not a byte string")
-    try:
-        data = base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise Damage(f"{what}: bad base64") from None
-    need(base64.b64encode(data).decode() == value["b64"], f"{what}: base64 is not canonical")
-    need(isinstance(as_json(data), dict), f"{what}: base64 where a string would do")
-    return data
-
-
-def as_json(data):
-    """The other way."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    return {"b64": base64.b64encode(data).decode()} if "\0" in text else text
-
+# -- JSON -----------------------------------------------------------------------------------------------------------------
 
 def canonical_json(data, what):
-    def check(value):
-        if isinstance(value, int) and not isinstance(value, bool):
-            need(abs(value) < 1 << 53, f"{what}: number too large")
-        elif isinstance(value, str) or isinstance(value, dict) and set(value) == {"b64"}:
-            byte_string(value, what)
-        elif isinstance(value, dict):
-            for name in value:
-                check(name)
-            check(list(value.values()))
-        elif isinstance(value, list):
-            for item in value:
-                check(item)
-        else:
-            need(not isinstance(value, float), f"{what}: number is not an integer")
+    """Its numbers and strings are checked by take_apart."""
+    def upper(escape):
+        return escape[0] if escape[0] == "\\\\" else "\\u" + escape[0][2:].upper()
 
     try:
         value = json.loads(data.decode())
-        check(value)
-        again = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        again = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        again = re.sub(r"\\\\|\\u[0-9a-f]{4}", upper, again).encode()
     except (ValueError, RecursionError) as error:
         raise Damage(f"{what}: {error}") from None
     need(again == data, f"{what}: JSON is not in canonical form")     # also finds a key that is there twice
     return value
 
 
-def fields(value, names, what):
-    """An object with exactly these keys."""
-    need(isinstance(value, dict), f"{what}: not an object")
-    for name in sorted(set(names) ^ set(value)):
-        raise Damage(f"{what}: {'unknown' if name in value else 'missing'} field {name!r}")
+def take_apart(value, form, what):
+    """A JSON value of this form: {name: form}, [form] for a list, (form, ...) for a list of that length, or a function."""
+    if isinstance(form, dict):
+        need(isinstance(value, dict), f"{what}: not an object")
+        for name in sorted(set(form) ^ set(value)):
+            raise Damage(f"{what}: {'unknown' if name in value else 'missing'} member {name!r}")
+        return {name: take_apart(value[name], form[name], f"{what}: {name}") for name in form}
+    if isinstance(form, (list, tuple)):
+        need(isinstance(value, list), f"{what}: not a list")
+        forms = form if isinstance(form, tuple) else form * len(value)
+        need(len(value) == len(forms), f"{what}: wrong length")
+        return [take_apart(*pair, what) for pair in zip(value, forms)]
+    return form(value, what)
+
+
+def as_json(data):
+    return data.decode() if is_text(data) else {"b64": base64.b64encode(data).decode()}
+
+
+def text(value, what):
+    data = None
+    try:
+        data = value.encode() if isinstance(value, str) else base64.b64decode(value["b64"])
+    except (TypeError, KeyError, ValueError):
+        pass
+    need(data is not None and as_json(data) == value, f"{what}: not a byte string")
+    return data
+
+
+def integer(value, what):
+    need(type(value) is int and 0 <= value < 1 << 53, f"{what}: not an integer")
     return value
 
 
-def array(value, what):
-    need(isinstance(value, list), f"{what}: not a list")
-    return value
+def dec(value, what, low=0, high=(1 << 64) - 1):
+    need(isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]{0,19}", value, re.ASCII), f"{what}: not a decimal string")
+    need(low <= int(value) <= high, f"{what}: out of bounds")
+    return int(value)
 
 
-def natural(value, what):
-    """A number, or the decimal string that a 64-bit value is written as."""
-    if isinstance(value, str) and re.fullmatch("0|[1-9][0-9]{0,19}", value, re.ASCII):
-        value = int(value)
-    need(type(value) is int and 0 <= value < 1 << 64, f"{what}: not a number")
-    return value
+def signed_dec(value, what):
+    return dec(value, what, -1 << 63, (1 << 63) - 1)
 
 
-def hex_bytes(value, length, what):
+def hex_id(value, what, length=32):
     need(isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{2 * length}}}", value), f"{what}: not {2 * length} hex digits")
     return bytes.fromhex(value)
+
+
+def or_null(form):
+    return lambda value, what: None if value is None else take_apart(value, form, what)

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Everything that has to hold before a change goes in, on a bare Debian 12 machine. The tests of the
+# dev build come last, so that ctest's summary ends the output.
+# usage: test.sh [PART]...   parts: deps clang check fuzz asan tsan dev (default: all, in this order)
+#   JOBS          how much to do at once (default: the cores there are)
+#   FUZZ_SECONDS  how long each fuzzer runs (default: 15)
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "$0")/.."
+parts=(deps clang check fuzz asan tsan dev)
+jobs=${JOBS:-$(nproc)}
+failed=()
+
+say() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# build NAME PRESET [OPTION...]: in build/NAME, quietly but for warnings.
+build() {
+    local folder=build/$1 preset=$2
+    shift 2
+    cmake --preset "$preset" -B "$folder" --log-level=WARNING "$@" >/dev/null &&
+        cmake --build "$folder" --parallel "$jobs" -- --quiet
+}
+
+# tests NAME [CTEST-OPTION...]: those of build/NAME; ${front} is what ctest runs below.
+front=()
+tests() {
+    local folder=build/$1
+    shift
+    "${front[@]}" ctest --test-dir "$folder" --parallel "$jobs" --output-on-failure \
+        --no-tests=error "$@"
+}
+
+part_deps() { scripts/install-deps.sh test; }
+
+# The second compiler, its warnings errors too.
+part_clang() { build clang dev -DCMAKE_C_COMPILER=clang; }
+
+part_check() { build dev dev && scripts/check.sh; }
+
+# Each fuzzer goes on from a copy of its corpus for a while.
+part_fuzz() {
+    local fuzzer name scratch code=0
+    build fuzz fuzz || return
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/byre-fuzz.XXXXXX")
+    for fuzzer in build/fuzz/tests/fuzz_*; do
+        if [ ! -f "$fuzzer" ] || [ ! -x "$fuzzer" ]; then continue; fi
+        name=$(basename "$fuzzer")
+        mkdir "$scratch/$name"
+        cp -r "tests/fuzz/corpus/${name#fuzz_}/." "$scratch/$name/" || code=1
+        echo "$name"
+    done >"$scratch/names"
+    if [ ! -s "$scratch/names" ]; then
+        echo "there is no fuzzer" >&2
+        code=1
+    fi
+    # shellcheck disable=SC2016
+    xargs -P "$jobs" -I '{}' bash -c '
+        if "build/fuzz/tests/$1" -max_total_time="$2" -timeout=20 -rss_limit_mb=2048 \
+            -print_final_stats=1 -artifact_prefix="build/fuzz/$1-" "$3/$1" >"$3/$1.log" 2>&1; then
+            echo "$1: $(sed -n "s/^Done //p" "$3/$1.log")"
+        else
+            tail -n 60 "$3/$1.log"
+            echo "$1: FAILED"
+            exit 1
+        fi' - '{}' "${FUZZ_SECONDS:-15}" "$scratch" <"$scratch/names" || code=1
+    rm -rf "$scratch"
+    return "$code"
+}
+
+part_asan() {
+    build asan asan || return
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+        UBSAN_OPTIONS=print_stacktrace=1 tests asan
+}
+
+# Newer kernels spread addresses wider than this sanitizer can follow, so that is turned off where
+# it may be. Scenarios that only try many inputs one by one bring no new threads, and are left out.
+part_tsan() {
+    local front=()
+    if setarch -R true 2>/dev/null; then front=(setarch -R); fi
+    build tsan tsan || return
+    TSAN_OPTIONS=second_deadlock_stack=1 tests tsan --exclude-regex \
+        '^cli-.*(kinds|backing-names|damage|bad-input|permissions|full-disk)|^reader$'
+}
+
+part_dev() {
+    build dev dev || return
+    tests dev
+}
+
+(($#)) || set -- "${parts[@]}"
+for part; do
+    [[ " ${parts[*]} " == *" $part "* ]] || {
+        echo "test.sh: no part $part (there are: ${parts[*]})" >&2
+        exit 2
+    }
+done
+last=${*: -1}
+for part; do
+    if [ "$part" = "$last" ] && ((${#failed[@]})); then
+        printf '\ntest.sh: FAILED so far: %s\n' "${failed[*]}" >&2
+    fi
+    say "$part"
+    "part_$part" || failed+=("$part")
+    if [ "$part" = deps ] && ((${#failed[@]})); then
+        echo "test.sh: FAILED: without its tools nothing goes on" >&2
+        break
+    fi
+done
+((${#failed[@]} == 0)) || exit 1

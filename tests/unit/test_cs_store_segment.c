@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments: hits, misses, crowded prefixes; and a cache that is missing, damaged, foreign or not
+ * there at all. */
+#include "cs_fixture.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "segment.h"
+
+enum { ENTRIES = 100000, PACKS = 5 };
+
+static struct cs_entry *entries_of(uint64_t seed, size_t n)
+{
+    struct cs_entry *e = calloc(n, sizeof *e);
+    assert_non_null(e);
+    for (size_t i = 0; i < n; i++) {
+        noise(e[i].prefix, 16, seed + i);
+        e[i].pack = (uint32_t)(i % PACKS);
+        e[i].frame = (uint16_t)(i % 999);
+        e[i].slot = (uint16_t)i;
+    }
+    qsort(e, n, sizeof *e, cs_entry_compare);
+    return e;
+}
+
+static struct cs_state_segment write_segment(struct cs_store *store, const struct cs_entry *e,
+                                             size_t n)
+{
+    struct cs_name packs[PACKS];
+    struct cs_state_segment which;
+    noise(packs, sizeof packs, 5);
+    assert_ok(cs_segment_write(store, e, n, packs, PACKS, &which, err));
+    return which;
+}
+
+static void assert_segment(const struct cs_segment *s, const struct cs_entry *e, size_t n)
+{
+    assert_int_equal(s->entry_count, n);
+    for (size_t i = 0; i < n; i++) {
+        struct cs_entry found;
+        uint64_t at = cs_segment_find(s, e[i].prefix);
+        assert_true(at < n);
+        cs_segment_entry(s, at, &found);
+        assert_memory_equal(found.prefix, e[i].prefix, 16);
+        cs_segment_entry(s, i, &found);
+        assert_int_equal(cs_entry_compare(&found, &e[i]), 0);
+    }
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint8_t prefix[16];
+        noise(prefix, 16, 77000000 + i);
+        assert_int_equal(cs_segment_find(s, prefix), n);
+    }
+}
+
+static void round_trip(const struct repo *repo, size_t n)
+{
+    struct cs_store *store = open_store(repo);
+    struct cs_entry *e = entries_of(1000, n);
+    struct cs_state_segment which = write_segment(store, e, n);
+    struct cs_segment s;
+    assert_int_equal(which.entries, n);
+    assert_ok(cs_segment_load(&s, store, &which, err));
+    assert_segment(&s, e, n);
+    cs_segment_clear(&s);
+    free(e);
+    cs_close(store);
+}
+
+static void test_sizes(void **state)
+{
+    round_trip(*state, 1);
+    round_trip(*state, 2);
+    round_trip(*state, 64);
+    round_trip(*state, 65);
+    round_trip(*state, ENTRIES); /* of three blocks */
+}
+
+static void test_equal_prefixes_are_found_from_the_first(void **state)
+{
+    struct cs_store *store = open_store(*state);
+    enum { N = 300 };
+    struct cs_entry e[N] = {0};
+    struct cs_segment s;
+    for (unsigned i = 0; i < N; i++) {
+        memset(e[i].prefix, i < 100 ? 0 : i < 200 ? 0x7f : 0xff, 16);
+        e[i].slot = (uint16_t)i;
+    }
+    struct cs_state_segment which = write_segment(store, e, N);
+    assert_ok(cs_segment_load(&s, store, &which, err));
+    assert_int_equal(cs_segment_find(&s, e[0].prefix), 0);
+    assert_int_equal(cs_segment_find(&s, e[150].prefix), 100);
+    assert_int_equal(cs_segment_find(&s, e[299].prefix), 200);
+    cs_segment_clear(&s);
+    cs_close(store);
+}
+
+static void test_entries_out_of_order_are_refused(void **state)
+{
+    struct cs_store *store = open_store(*state);
+    struct cs_entry *e = entries_of(1, 100);
+    struct cs_segment s;
+    struct cs_entry kept = e[50];
+    e[50] = e[51];
+    struct cs_state_segment which = write_segment(store, e, 100); /* one of them twice */
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &which, err));
+    e[50] = kept;
+    e[99].pack = PACKS; /* names no pack */
+    which = write_segment(store, e, 100);
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &which, err));
+    free(e);
+    cs_close(store);
+}
+
+static void test_damage_to_the_file(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_store(repo);
+    struct cs_entry *e = entries_of(1, 100);
+    struct cs_state_segment which = write_segment(store, e, 100), lie;
+    struct cs_segment s;
+    char name[FIXTURE_PATH];
+    size_t len;
+    files_in(repo, "segments", name);
+    uint8_t *data = file_read(repo, name, &len);
+    assert_int_equal(len, which.size);
+    cs_close(store);
+    for (size_t i = 0; i < len; i += i < 64 ? 1 : 13) {
+        file_flip(repo, name, i);
+        store = open_store(repo);
+        assert_true(cs_segment_load(&s, store, &which, NULL) < 0);
+        cs_close(store);
+        file_write(repo, name, data, len);
+    }
+    store = open_store(repo);
+    file_write(repo, name, data, len - 1);
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &which, err));
+    file_write(repo, name, data, len);
+    lie = which;
+    lie.entries--;
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &lie, err));
+    lie.entries = UINT64_MAX / 24;
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &lie, err));
+    file_remove(repo, name);
+    lie = which;
+    cs_close(store);
+    store = open_store(repo);
+    assert_fails(CS_CORRUPT, cs_segment_load(&s, store, &lie, err));
+    cs_close(store);
+    free(data);
+    free(e);
+}
+
+/* ---- the cache ---- */
+
+static struct cs_store *open_cached(const struct repo *repo)
+{
+    struct cs_open_options options = {
+        .secret = key_file(0), .threads = 1, .cache_dir = repo->cache};
+    return open_with(repo, &options);
+}
+
+static void cached_file(const struct repo *repo, char out[4 * FIXTURE_PATH], unsigned nth)
+{
+    char folder[2 * FIXTURE_PATH], hex[CS_ID_HEX], names[8][64];
+    unsigned n = 0;
+    snprintf(folder, sizeof folder, "%s/%s/segments", repo->cache, cs_id_hex(&repo->id, hex));
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *entry = readdir(dir); entry != NULL && n < 8; entry = readdir(dir))
+        if (entry->d_name[0] != '.')
+            snprintf(names[n++], sizeof names[0], "%.60s", entry->d_name);
+    closedir(dir);
+    assert_true(nth < n);
+    snprintf(out, 4 * FIXTURE_PATH, "%s/%s", folder, names[nth]);
+}
+
+static void test_the_cache_is_never_needed_and_never_believed(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_cached(repo);
+    struct cs_id one = commit_one(store, "x", 1), two = commit_one(store, "y", 2);
+    char a[4 * FIXTURE_PATH], b[4 * FIXTURE_PATH];
+    struct stat st;
+    assert_true(has_object(store, &one) && has_object(store, &two));
+    cs_close(store);
+    cached_file(repo, a, 0);
+    cached_file(repo, b, 1);
+    assert_int_equal(stat(a, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    for (unsigned damage = 0; damage < 40; damage++) {
+        if (damage == 0) {
+            assert_int_equal(unlink(a), 0);
+        } else if (damage == 1) { /* of another segment */
+            char command[16 * FIXTURE_PATH];
+            snprintf(command, sizeof command, "cp '%s' '%s'", b, a);
+            assert_int_equal(system(command), 0);
+        } else if (damage == 2) {
+            assert_int_equal(truncate(a, 0), 0);
+        } else if (damage == 3) {
+            assert_int_equal(truncate(a, st.st_size - 1), 0);
+        } else { /* a byte somewhere */
+            FILE *f = fopen(a, "r+b");
+            assert_non_null(f);
+            long at = (long)(damage - 4) * (long)(st.st_size - 1) / 35;
+            assert_int_equal(fseek(f, at, SEEK_SET), 0);
+            int c = fgetc(f);
+            assert_int_equal(fseek(f, at, SEEK_SET), 0);
+            fputc(c ^ 0x11, f);
+            fclose(f);
+        }
+        store = open_cached(repo);
+        assert_true(has_object(store, &one) && has_object(store, &two));
+        expect_object(store, &one, 1, 700);
+        expect_object(store, &two, 2, 700);
+        cs_close(store);
+    }
+}
+
+static void test_no_cache_and_one_that_cannot_be_written(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_store(repo);
+    struct cs_id one = commit_one(store, "x", 1);
+    cs_close(store);
+    store = open_store(repo);
+    assert_true(has_object(store, &one));
+    cs_close(store);
+    FILE *f = fopen(repo->cache, "w"); /* a file where the folder should be */
+    assert_non_null(f);
+    fclose(f);
+    store = open_cached(repo);
+    assert_true(has_object(store, &one));
+    cs_close(store);
+}
+
+#define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_repo(test_sizes),
+        with_repo(test_equal_prefixes_are_found_from_the_first),
+        with_repo(test_entries_out_of_order_are_refused),
+        with_repo(test_damage_to_the_file),
+        with_repo(test_the_cache_is_never_needed_and_never_believed),
+        with_repo(test_no_cache_and_one_that_cannot_be_written),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -57,14 +57,17 @@ int cs_config_decode(struct cs_config *config, const uint8_t *data, size_t len,
     uint8_t hash[CS_HASH_SIZE];
     if (len < 10 || memcmp(data, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "config: does not begin as the config of a repository");
+    bool whole = len == CS_CONFIG_SIZE;
+    if (whole) {
+        cs_hash(hash, data, 104);
+        whole = memcmp(hash, data + 104, sizeof hash) == 0;
+    }
+    /* a newer format that keeps the checksum's place is told from damage */
     if (cs_from_le16(data + 8) != CS_FORMAT_VERSION)
-        return cs_fail(err, CS_UNSUPPORTED,
-                       "config: the repository has format %u, this program reads format %d",
-                       cs_from_le16(data + 8), CS_FORMAT_VERSION);
-    if (len != CS_CONFIG_SIZE)
-        return cs_fail(err, CS_CORRUPT, "config: has %zu bytes, must have %d", len, CS_CONFIG_SIZE);
-    cs_hash(hash, data, 104);
-    if (memcmp(hash, data + 104, sizeof hash) != 0)
+        return cs_fail(err, whole ? CS_UNSUPPORTED : CS_CORRUPT,
+                       "config: %s of format %u, this program reads format %d",
+                       whole ? "is" : "is damaged, or", cs_from_le16(data + 8), CS_FORMAT_VERSION);
+    if (!whole)
         return cs_fail(err, CS_CORRUPT, "config: is not what its checksum at 104 says");
 
     struct cs_reader r = cs_reader_of(data, 104);

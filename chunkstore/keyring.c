@@ -89,8 +89,9 @@ int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, c
     if (len != CS_KEYRING_SIZE || memcmp(data, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "%s: is no keyring", name);
     if (cs_from_le16(data + 8) != 1)
-        return cs_fail(err, CS_UNSUPPORTED, "%s: has version %u, this program reads version 1",
-                       name, cs_from_le16(data + 8));
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: has version %u, which this repository\'s format does not know", name,
+                       cs_from_le16(data + 8));
     memcpy(issuer->bytes, data + ISSUER_AT, CS_NAME_SIZE);
     return 0;
 }

@@ -59,8 +59,9 @@ static int head_decode(struct entry_head *h, const uint8_t *data, size_t len, ui
     if (len < CS_ENTRY_HEAD || memcmp(data, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is no log entry", number);
     if (cs_from_le16(data + 8) != 1)
-        return cs_fail(err, CS_UNSUPPORTED,
-                       "log entry %" PRIu64 ": has version %u, this program reads version 1",
+        return cs_fail(err, CS_CORRUPT,
+                       "log entry %" PRIu64
+                       ": has version %u, which this repository's format does not know",
                        number, cs_from_le16(data + 8));
     h->epoch = cs_from_le16(data + 10);
     h->sealed = cs_from_le32(data + 12);

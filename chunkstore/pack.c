@@ -41,8 +41,9 @@ int cs_pack_header_decode(struct cs_pack_header *h, const uint8_t in[CS_PACK_HEA
     if (memcmp(in, header_magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "%s: does not begin as a pack", name);
     if (cs_from_le16(in + 8) != 1)
-        return cs_fail(err, CS_UNSUPPORTED, "%s: has version %u, this program reads version 1",
-                       name, cs_from_le16(in + 8));
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: has version %u, which this repository\'s format does not know", name,
+                       cs_from_le16(in + 8));
     if ((in[10] != CS_DATA && in[10] != CS_META) || in[11] != 0 || in[14] != 0 || in[15] != 0)
         return cs_fail(err, CS_CORRUPT, "%s: its header is malformed at 10", name);
     h->class = in[10];

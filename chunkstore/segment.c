@@ -98,8 +98,9 @@ static int header_decode(struct header *h, const uint8_t in[CS_SEGMENT_HEADER],
     if (memcmp(begin, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "%s: does not begin as a segment", name);
     if (version != 1)
-        return cs_fail(err, CS_UNSUPPORTED, "%s: has version %u, this program reads version 1",
-                       name, version);
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: has version %u, which this repository\'s format does not know", name,
+                       version);
     h->epoch = cs_get_u16(&r);
     h->packs = cs_get_u32(&r);
     h->entries = cs_get_u64(&r);

@@ -163,8 +163,9 @@ int cs_slot_decode(struct cs_slot_head *head, const uint8_t *data, size_t len, c
     if (len != CS_SLOT_SIZE || memcmp(data, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "%s: is no key slot", name);
     if (cs_from_le16(data + 8) != 1)
-        return cs_fail(err, CS_UNSUPPORTED, "%s: has version %u, this program reads version 1",
-                       name, cs_from_le16(data + 8));
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: has version %u, which this repository\'s format does not know", name,
+                       cs_from_le16(data + 8));
     memcpy(h.slot.bytes, data + 12, CS_NAME_SIZE);
     h.kind = data[10];
     h.passes = cs_from_le32(data + 28);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The guest's disk as one file: compact qcow2, raw file, raw device, raw stream. */
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -10,7 +13,7 @@
 #include "qcow2/image.h"
 #include "qcow2/writer.h"
 
-enum { BLOCK = 4096, DEFAULT_CLUSTER_BITS = 16 };
+enum { BLOCK = 4096, DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250 };
 
 static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_t region_size)
 {
@@ -68,6 +71,31 @@ int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct ta
     return rc;
 }
 
+/*
+ * Writes to a stream that may be full for long. A write of at most PIPE_BUF does not block once
+ * poll says that there is room, so that a signal that wants us to stop is always seen.
+ */
+static int write_stream(struct restore *r, int fd, const uint8_t *buf, size_t len,
+                        struct error *err)
+{
+    struct stat st;
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    int rc = 0;
+    for (size_t done = 0; rc == 0 && done < len;) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        size_t n = regular || len - done < PIPE_BUF ? len - done : PIPE_BUF;
+        int ready = regular ? 1 : poll(&p, 1, POLL_MILLISECONDS);
+        ssize_t written = ready > 0 ? write(fd, buf + done, n) : 0;
+        if (written > 0)
+            done += (size_t)written;
+        else if ((ready < 0 || written < 0) && errno != EINTR && errno != EAGAIN)
+            rc = error_sys(err, errno, "standard output");
+        else
+            rc = restore_step(r, "-", 0, err);
+    }
+    return rc;
+}
+
 int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint64_t *written,
                         struct error *err)
 {
@@ -78,15 +106,8 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
     for (uint64_t region = 0; rc == 0 && region < regions; region++) {
         size_t len = (size_t)bytes_in(flat, region, region_size);
         rc = flat_read(flat, region, buf, NULL, 0, err);
-        for (size_t done = 0; rc == 0 && done < len;) {
-            ssize_t n = write(fd, buf + done, len - done);
-            if (n > 0)
-                done += (size_t)n;
-            else if (n < 0 && errno != EINTR)
-                rc = error_sys(err, errno, "standard output");
-            if (rc == 0 && n < 0)
-                rc = restore_step(r, "-", 0, err); /* a signal may want us to stop */
-        }
+        if (rc == 0)
+            rc = write_stream(r, fd, buf, len, err);
         *written += len;
         if (rc == 0)
             rc = restore_step(r, "-", region_size, err);

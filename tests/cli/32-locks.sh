@@ -79,21 +79,19 @@ release
 expect_exit 0 byre restore read --to back
 same_layer top.qcow2 back/top.qcow2
 
-# While byre reads, a writer is kept out. What it says goes through a fifo, so it waits for us.
-mkfifo pipe
+# While byre reads, a writer is kept out: strace stops it in the middle of its reads.
+command -v strace >/dev/null || skip "the rest needs strace"
+if sanitized; then skip "the rest needs a program that strace gets along with"; fi
 truncate -s 64M big.img
-head -c 48M /dev/urandom | dd of=big.img conv=notrunc bs=1M status=none iflag=fullblock
-strace -V >/dev/null 2>&1 && [ -z "${BYRE_NO_STRACE:-}" ] && {
-    # Stopped at its first read of the image, it holds its locks.
-    strace -f -qq -o strace.out -e trace=pread64,preadv,preadv2,read -e inject=pread64:signal=SIGSTOP:when=40 \
-        "$BYRE" backup -q --name big big.img &
-    pid=$!
-    while kill -0 $pid 2>/dev/null && ! grep -q 'stopped by SIGSTOP' strace.out 2>/dev/null; do :; done
-    if grep -q 'stopped by SIGSTOP' strace.out; then
-        child=$(pgrep -P $pid)
-        qemu-io -f raw -c 'write 0 512' big.img >"$T/out" 2>&1 && ! grep -qi lock "$T/out" && wrote=yes
-        kill -CONT "$child"
-        [ -z "${wrote:-}" ] || fail "a writer got in during a backup"
-    fi
-    wait $pid || fail "a stopped and continued backup fails"
-}
+random_file big.img 50331648 29
+strace -f -qq -o strace.out -P "$T/big.img" -e trace=pread64 -e inject=pread64:signal=SIGSTOP:when=3 \
+    "$BYRE" backup -q --name big big.img &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! grep -q 'stopped by SIGSTOP' strace.out 2>/dev/null; do :; done
+grep -q 'stopped by SIGSTOP' strace.out || { wait $pid || true; skip "strace did not stop the backup"; }
+qemu-io -f raw -c 'write 0 512' big.img >"$T/out" 2>&1 || true
+kill -CONT "$(pgrep -P $pid)"
+expect_says "$T/out" 'lock'
+wait $pid || fail "a backup that was stopped and continued fails"
+expect_exit 0 byre restore big --format raw --to big.raw
+cmp big.img big.raw || fail "a backup that was stopped and continued is not what was there"

@@ -2,6 +2,7 @@
 /* What every backend gets for free: whole files in one call. */
 #include "backend.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 int cs_backend_read_exact(struct cs_backend *backend, const char *name, uint64_t offset, void *buf,
@@ -12,8 +13,8 @@ int cs_backend_read_exact(struct cs_backend *backend, const char *name, uint64_t
     if (rc < 0)
         return rc;
     if (got != len)
-        return cs_fail(err, CS_CORRUPT, "%s: ends at %llu, %zu bytes wanted at %llu", name,
-                       (unsigned long long)(offset + got), len, (unsigned long long)offset);
+        return cs_fail(err, CS_CORRUPT, "%s: ends at %" PRIu64 ", %zu bytes wanted at %" PRIu64,
+                       name, offset + got, len, offset);
     return 0;
 }
 

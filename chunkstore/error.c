@@ -10,7 +10,7 @@
 
 #include "chunkstore.h"
 
-int cs_fail(struct cs_error *err, enum cs_code code, const char *fmt, ...)
+int(cs_fail)(struct cs_error *err, enum cs_code code, const char *fmt, ...)
 {
     if (err != NULL) {
         va_list ap;
@@ -23,7 +23,7 @@ int cs_fail(struct cs_error *err, enum cs_code code, const char *fmt, ...)
     return code;
 }
 
-int cs_fail_sys(struct cs_error *err, int sys, const char *fmt, ...)
+int(cs_fail_sys)(struct cs_error *err, int sys, const char *fmt, ...)
 {
     enum cs_code code = CS_IO;
     if (sys == ENOENT)
@@ -49,7 +49,7 @@ int cs_fail_sys(struct cs_error *err, int sys, const char *fmt, ...)
     return code;
 }
 
-int cs_fail_memory(struct cs_error *err)
+int(cs_fail_memory)(struct cs_error *err)
 {
     return cs_fail(err, CS_NO_MEMORY, "out of memory");
 }

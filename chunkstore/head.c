@@ -51,11 +51,16 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err)
         return rc;
     }
     uint64_t number = 0;
-    char hex[CS_ID_HEX] = "";
     struct cs_id seen, found;
     int rc = 0;
-    bool readable =
-        fscanf(file, "%" SCNu64 " %64[0-9a-f]", &number, hex) == 2 && cs_id_parse(&seen, hex);
+    char line[32 + CS_ID_HEX] = "", *end = line;
+    bool readable = fgets(line, sizeof line, file) != NULL;
+    if (readable) {
+        errno = 0;
+        number = strtoull(line, &end, 10);
+        end[strcspn(end, "\n")] = 0;
+        readable = errno == 0 && end != line && *end == ' ' && cs_id_parse(&seen, end + 1);
+    }
     fclose(file);
     if (!readable) {
         rc = cs_fail(err, CS_IO,

@@ -105,12 +105,12 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
         return rc;
     cs_identity_new(&identity);
     pins.epoch = cs_store_current_epoch(store);
-    for (uint16_t epoch = 0; rc == 0 && epoch < store->state.epoch_count; epoch++) {
-        rc = cs_store_epoch(store, epoch, &keys, err);
+    for (size_t epoch = 0; rc == 0 && epoch < store->state.epoch_count; epoch++) {
+        rc = cs_store_epoch(store, (uint16_t)epoch, &keys, err);
         if (rc == 0)
             rc = put_keyring(store, &keys->keyring, role, &identity.slot, identity.dh_public, err);
     }
-    if (rc == 0) {
+    if (rc == 0 && keys != NULL) {
         memcpy(pins.data_public, keys->keyring.data_public, CS_KEY_SIZE);
         rc = cs_slot_seal(sealed, &identity, &pins, secret, err);
     }
@@ -130,8 +130,8 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
     *slot = identity.slot;
     if (rc < 0 && !appending) { /* else the entry may be there: then the files must be, too */
         store->backend->ops->remove(store->backend, name, NULL);
-        for (uint16_t epoch = 0; epoch < store->state.epoch_count; epoch++) {
-            cs_keyring_file(name, &identity.slot, epoch);
+        for (size_t epoch = 0; epoch < store->state.epoch_count; epoch++) {
+            cs_keyring_file(name, &identity.slot, (uint16_t)epoch);
             store->backend->ops->remove(store->backend, name, NULL);
         }
     }
@@ -259,8 +259,8 @@ int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_e
     /* the log has spoken; files that stay open nothing any more */
     cs_slot_file(name, &leaving);
     store->backend->ops->remove(store->backend, name, NULL);
-    for (uint16_t epoch = 0; epoch < epochs; epoch++) {
-        cs_keyring_file(name, &leaving, epoch);
+    for (size_t epoch = 0; epoch < epochs; epoch++) {
+        cs_keyring_file(name, &leaving, (uint16_t)epoch);
         store->backend->ops->remove(store->backend, name, NULL);
     }
     store->backend->ops->sync(store->backend, "keys", NULL);

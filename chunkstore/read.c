@@ -304,7 +304,7 @@ int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, siz
     int rc = find_object(store, CS_DATA, id, &bytes, &n, &type, err);
     if (rc < 0)
         return rc;
-    if (n != len)
+    if (bytes == NULL || n != len)
         return cs_fail(err, CS_CORRUPT, "chunk %s: has %zu bytes, %zu are expected",
                        cs_id_hex(id, hex), n, len);
     memcpy(buf, bytes, n);

@@ -17,7 +17,9 @@ struct region_job {
     struct cs_job job; /* the first member */
     struct cs_region region;
     struct cs_writer *writer;
-    struct cs_tree_builder *builder; /* NULL: forgotten */
+    struct cs_tree_builder **builders; /* NULL inside: forgotten */
+    size_t builder_count;
+    size_t builder_room;
     struct cs_cut *cuts;
     struct cs_chunk *chunks;
     size_t chunk_count;
@@ -96,6 +98,7 @@ void cs_regions_free(struct cs_regions *all)
         free(all->jobs[i].region.runs);
         free(all->jobs[i].cuts);
         free(all->jobs[i].chunks);
+        free(all->jobs[i].builders);
     }
     free(all->jobs);
     free(all);
@@ -103,16 +106,16 @@ void cs_regions_free(struct cs_regions *all)
 
 static void release(struct cs_regions *all, struct region_job *r)
 {
-    r->builder = NULL;
+    r->builder_count = 0;
     r->next_free = all->free;
     all->free = r;
 }
 
-/* Stores what a worker has finished. */
-static int store_region(struct cs_writer *w, struct region_job *r, struct cs_error *err)
+/* Stores what a worker has finished, and sets ${*id} to the leaf's, unless there is none. */
+static int store_region(struct cs_writer *w, struct region_job *r, struct cs_id *id,
+                        struct cs_error *err)
 {
     struct cs_buf leaf = {0};
-    struct cs_id id;
     if (r->err.code != 0)
         return cs_fail(err, r->err.code, "%s", r->err.message);
     int rc = 0;
@@ -125,19 +128,28 @@ static int store_region(struct cs_writer *w, struct region_job *r, struct cs_err
     if (leaf.failed)
         rc = cs_fail_memory(err);
     if (rc == 0)
-        rc = cs_write_object(w, CS_CONTENT_LEAF, leaf.data, leaf.len, &id, err);
-    if (rc == 0)
-        rc = cs_tree_add_id(r->builder, r->region.index, &id, err);
+        rc = cs_write_object(w, CS_CONTENT_LEAF, leaf.data, leaf.len, id, err);
     cs_buf_clear(&leaf);
     return rc;
 }
 
-/* A failure becomes the tree's, so that whoever finishes it is told. */
+/* A failure becomes the trees', so that whoever finishes them is told. */
 static void complete(struct cs_writer *w, struct region_job *r)
 {
     struct cs_error e = {0};
-    if (r->builder != NULL && cs_tree_failure(r->builder, NULL) == 0 && store_region(w, r, &e) < 0)
-        cs_tree_set_failed(r->builder, &e);
+    struct cs_id id;
+    bool wanted = false;
+    for (size_t i = 0; i < r->builder_count; i++)
+        wanted |= r->builders[i] != NULL && cs_tree_failure(r->builders[i], NULL) == 0;
+    int rc = wanted ? store_region(w, r, &id, &e) : 0;
+    for (size_t i = 0; wanted && i < r->builder_count; i++) {
+        if (r->builders[i] == NULL)
+            continue;
+        if (rc < 0)
+            cs_tree_set_failed(r->builders[i], &e);
+        else if (r->region.run_count > 0) /* a failure here is marked by the builder itself */
+            cs_tree_add_id(r->builders[i], r->region.index, &id, NULL);
+    }
     release(w->regions, r);
 }
 
@@ -186,17 +198,36 @@ static bool runs_are_right(const struct cs_writer *w, const struct cs_region *re
     return end <= w->store->config.region_size;
 }
 
-int cs_region_put(struct cs_tree_builder *builder, struct cs_region *region, struct cs_error *err)
+static int take_builders(struct region_job *r, struct cs_tree_builder *const *builders, size_t n,
+                         struct cs_error *err)
+{
+    if (n > r->builder_room) {
+        struct cs_tree_builder **more = reallocarray(r->builders, n, sizeof *more);
+        if (more == NULL)
+            return cs_fail_memory(err);
+        r->builders = more;
+        r->builder_room = n;
+    }
+    memcpy(r->builders, builders, n * sizeof *builders);
+    r->builder_count = n;
+    return 0;
+}
+
+int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
+                  struct cs_error *err)
 {
     struct region_job *r = job_of(region);
-    int rc = cs_tree_failure(builder, err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = cs_tree_failure(builders[i], err);
     if (rc == 0 && !runs_are_right(r->writer, region))
         rc = cs_fail(err, CS_USAGE, "the runs of a region overlap, descend or leave it");
+    if (rc == 0)
+        rc = take_builders(r, builders, n, err);
     if (rc < 0) {
         release(r->writer->regions, r);
         return rc;
     }
-    r->builder = builder;
     cs_lane_put(&r->writer->regions->lane, &r->job);
     return 0;
 }
@@ -217,6 +248,7 @@ int cs_region_drain(struct cs_writer *w, struct cs_error *err)
 void cs_region_forget(struct cs_writer *w, struct cs_tree_builder *builder)
 {
     for (size_t i = 0; i < w->regions->count; i++)
-        if (w->regions->jobs[i].builder == builder)
-            w->regions->jobs[i].builder = NULL;
+        for (size_t k = 0; k < w->regions->jobs[i].builder_count; k++)
+            if (w->regions->jobs[i].builders[k] == builder)
+                w->regions->jobs[i].builders[k] = NULL;
 }

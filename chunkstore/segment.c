@@ -232,7 +232,7 @@ static unsigned fan_bits_for(uint64_t entries)
 
 static uint64_t filter_blocks_for(uint64_t entries)
 {
-    return entries * FILTER_BITS_PER_ENTRY / (FILTER_BLOCK * 8) + 1;
+    return entries * FILTER_BITS_PER_ENTRY / (FILTER_BLOCK * UINT64_C(8)) + 1;
 }
 
 /* Where the parts lie: header, fan-out, filter, pack names, entries. */
@@ -395,7 +395,7 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
     char name[64];
     uint8_t header[CS_SEGMENT_HEADER];
     uint64_t size = 0;
-    struct header h;
+    struct header h = {0};
     struct cs_segment s = {.id = which->id};
     segment_file(name, &which->id);
     int rc = store->backend->ops->size(store->backend, name, &size, err);
@@ -408,7 +408,7 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
         rc = cs_backend_read_exact(store->backend, name, 0, header, sizeof header, err);
     if (rc == 0)
         rc = header_decode(&h, header, which, name, err);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     s.entry_count = h.entries;
     s.pack_count = h.packs;

@@ -3,7 +3,7 @@
  * The state of a repository as the fold over its log. Payloads are parsed whole
  * before anything is changed.
  */
-#include "state.h"
+#include "state_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +95,7 @@ bool cs_state_may(enum cs_role role, uint16_t type)
 }
 
 /* Grows an array by one zeroed element and returns it; NULL where there is no memory. */
-static void *grow(void **array, size_t *count, size_t size)
+void *cs_state_grow(void **array, size_t *count, size_t size)
 {
     size_t n = *count;
     if ((n & (n - 1)) == 0) { /* room ends at the powers of two */
@@ -107,8 +107,6 @@ static void *grow(void **array, size_t *count, size_t size)
     *count = n + 1;
     return memset((uint8_t *)*array + n * size, 0, size);
 }
-
-#define GROW(array, count) grow((void **)&(array), &(count), sizeof *(array))
 
 static void get_pack(struct cs_reader *r, struct cs_state_pack *pack)
 {
@@ -129,11 +127,11 @@ static void get_segment(struct cs_reader *r, struct cs_state_segment *segment)
 enum { PACK_BYTES = 25, SEGMENT_BYTES = 32 };
 
 /* Lists of packs and segments, appended to ${state}. */
-static int get_packs(struct cs_reader *r, struct cs_state *state)
+int cs_state_get_packs(struct cs_reader *r, struct cs_state *state)
 {
     uint32_t n = cs_get_count32(r, PACK_BYTES);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_state_pack *pack = GROW(state->packs, state->pack_count);
+        struct cs_state_pack *pack = CS_STATE_GROW(state->packs, state->pack_count);
         if (pack == NULL)
             return CS_NO_MEMORY;
         get_pack(r, pack);
@@ -141,11 +139,11 @@ static int get_packs(struct cs_reader *r, struct cs_state *state)
     return 0;
 }
 
-static int get_segments(struct cs_reader *r, struct cs_state *state)
+int cs_state_get_segments(struct cs_reader *r, struct cs_state *state)
 {
     uint32_t n = cs_get_count32(r, SEGMENT_BYTES);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_state_segment *segment = GROW(state->segments, state->segment_count);
+        struct cs_state_segment *segment = CS_STATE_GROW(state->segments, state->segment_count);
         if (segment == NULL)
             return CS_NO_MEMORY;
         get_segment(r, segment);
@@ -154,7 +152,7 @@ static int get_segments(struct cs_reader *r, struct cs_state *state)
 }
 
 /* What an archive entry and a checkpoint have in common. */
-static int get_archive_text(struct cs_reader *r, struct cs_archive *archive)
+int cs_state_get_archive_text(struct cs_reader *r, struct cs_archive *archive)
 {
     archive->name = cs_get_str16(r);
     archive->host = cs_get_str16(r);
@@ -186,19 +184,19 @@ static int get_archive_text(struct cs_reader *r, struct cs_archive *archive)
 static int append(struct cs_state *to, struct cs_state *from)
 {
     for (size_t i = 0; i < from->pack_count; i++) {
-        struct cs_state_pack *pack = GROW(to->packs, to->pack_count);
+        struct cs_state_pack *pack = CS_STATE_GROW(to->packs, to->pack_count);
         if (pack == NULL)
             return CS_NO_MEMORY;
         *pack = from->packs[i];
     }
     for (size_t i = 0; i < from->segment_count; i++) {
-        struct cs_state_segment *segment = GROW(to->segments, to->segment_count);
+        struct cs_state_segment *segment = CS_STATE_GROW(to->segments, to->segment_count);
         if (segment == NULL)
             return CS_NO_MEMORY;
         *segment = from->segments[i];
     }
     for (size_t i = 0; i < from->archive_count; i++) {
-        struct cs_archive *archive = GROW(to->archives, to->archive_count);
+        struct cs_archive *archive = CS_STATE_GROW(to->archives, to->archive_count);
         if (archive == NULL)
             return CS_NO_MEMORY;
         *archive = from->archives[i];
@@ -207,7 +205,7 @@ static int append(struct cs_state *to, struct cs_state *from)
     return 0;
 }
 
-static int corrupt(struct cs_error *err, uint64_t number, const struct cs_reader *r)
+int cs_state_corrupt(struct cs_error *err, uint64_t number, const struct cs_reader *r)
 {
     return cs_fail(err, CS_CORRUPT, "log entry %llu: its payload is malformed near %zu",
                    (unsigned long long)number, r->pos);
@@ -226,22 +224,22 @@ static int parse_additions(struct additions *a, uint64_t number, struct cs_reade
         a->removed_count = cs_get_count32(r, CS_NAME_SIZE);
         a->removed = cs_get_bytes(r, (size_t)a->removed_count * CS_NAME_SIZE);
     }
-    int rc = get_packs(r, &a->fresh);
+    int rc = cs_state_get_packs(r, &a->fresh);
     if (rc == 0)
-        rc = get_segments(r, &a->fresh);
+        rc = cs_state_get_segments(r, &a->fresh);
     if (rc == 0 && type == CS_ENTRY_ARCHIVE) {
-        struct cs_archive *archive = GROW(a->fresh.archives, a->fresh.archive_count);
+        struct cs_archive *archive = CS_STATE_GROW(a->fresh.archives, a->fresh.archive_count);
         if (archive == NULL)
             return cs_fail_memory(err);
         archive->entry = number;
         archive->time = time;
         cs_get_copy(r, &archive->id, sizeof archive->id);
         archive->bytes_stored = cs_get_u64(r);
-        rc = get_archive_text(r, archive);
+        rc = cs_state_get_archive_text(r, archive);
     }
     if (rc < 0)
         return cs_fail_memory(err);
-    return cs_reader_done(r) ? 0 : corrupt(err, number, r);
+    return cs_reader_done(r) ? 0 : cs_state_corrupt(err, number, r);
 }
 
 static void remove_segment(struct cs_state *state, const uint8_t *name)
@@ -270,14 +268,14 @@ static int apply_added(struct cs_state *state, uint64_t number, struct cs_reader
     return rc;
 }
 
-static void get_key(struct cs_reader *r, struct cs_state_key *key)
+void cs_state_get_key(struct cs_reader *r, struct cs_state_key *key)
 {
     cs_get_copy(r, &key->slot, sizeof key->slot);
     key->role = cs_get_u8(r);
     key->kind = cs_get_u8(r);
 }
 
-static void get_key_rest(struct cs_reader *r, struct cs_state_key *key)
+void cs_state_get_key_rest(struct cs_reader *r, struct cs_state_key *key)
 {
     cs_get_copy(r, key->dh_public, CS_KEY_SIZE);
     cs_get_copy(r, key->sign_public, CS_KEY_SIZE);
@@ -300,11 +298,11 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
         uint8_t data_public[CS_KEY_SIZE];
         switch (cs_get_u8(&r)) {
         case CS_KEY_ADD:
-            get_key(&r, &key);
-            get_key_rest(&r, &key);
+            cs_state_get_key(&r, &key);
+            cs_state_get_key_rest(&r, &key);
             r.bad |= !change && cs_state_key(state, &key.slot) != NULL; /* a slot is added once */
             if (change && !r.bad) {
-                struct cs_state_key *added = GROW(state->keys, state->key_count);
+                struct cs_state_key *added = CS_STATE_GROW(state->keys, state->key_count);
                 if (added == NULL) {
                     key_clear(&key);
                     return cs_fail_memory(err);
@@ -329,7 +327,7 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
             r.bad |= cs_get_u16(&r) != epochs++;
             cs_get_copy(&r, data_public, sizeof data_public);
             if (change && !r.bad) {
-                uint8_t(*epoch)[CS_KEY_SIZE] = GROW(state->epochs, state->epoch_count);
+                uint8_t(*epoch)[CS_KEY_SIZE] = CS_STATE_GROW(state->epochs, state->epoch_count);
                 if (epoch == NULL)
                     return cs_fail_memory(err);
                 memcpy(epoch, data_public, CS_KEY_SIZE);
@@ -339,7 +337,7 @@ static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader 
             r.bad = true;
         }
     }
-    return cs_reader_done(&r) ? 0 : corrupt(err, number, &r);
+    return cs_reader_done(&r) ? 0 : cs_state_corrupt(err, number, &r);
 }
 
 static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
@@ -350,7 +348,7 @@ static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload
     uint16_t flags = cs_get_u16(&r);
     int64_t time = (int64_t)cs_get_u64(&r);
     if (r.bad || (flags & ~CS_ENTRY_OPTIONAL) != 0)
-        return corrupt(err, number, &r);
+        return cs_state_corrupt(err, number, &r);
     switch (type) {
     case CS_ENTRY_KEY:
         return apply_keys(state, number, r, time, change, err);
@@ -385,25 +383,6 @@ int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *paylo
     return rc < 0 ? rc : apply(state, number, payload, len, true, err);
 }
 
-/* ---- checkpoints ---- */
-
-enum cs_section {
-    SECTION_KEYS = 1,
-    SECTION_EPOCHS,
-    SECTION_PACKS,
-    SECTION_SEGMENTS,
-    SECTION_ARCHIVES
-};
-
-static void put_section(struct cs_buf *out, enum cs_section type, struct cs_buf *body)
-{
-    out->failed |= body->failed || body->len > UINT32_MAX;
-    cs_put_u16(out, (uint16_t)type);
-    cs_put_u32(out, (uint32_t)body->len);
-    cs_put_bytes(out, body->data, body->len);
-    cs_buf_clear(body);
-}
-
 void cs_entry_begin(struct cs_buf *out, enum cs_entry_type type, int64_t time)
 {
     cs_put_u16(out, (uint16_t)type);
@@ -411,7 +390,7 @@ void cs_entry_begin(struct cs_buf *out, enum cs_entry_type type, int64_t time)
     cs_put_u64(out, (uint64_t)time);
 }
 
-static void put_packs(struct cs_buf *out, const struct cs_state_pack *packs, size_t n)
+void cs_state_put_packs(struct cs_buf *out, const struct cs_state_pack *packs, size_t n)
 {
     cs_put_u32(out, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
@@ -421,7 +400,7 @@ static void put_packs(struct cs_buf *out, const struct cs_state_pack *packs, siz
     }
 }
 
-static void put_segments(struct cs_buf *out, const struct cs_state_segment *segments, size_t n)
+void cs_state_put_segments(struct cs_buf *out, const struct cs_state_segment *segments, size_t n)
 {
     cs_put_u32(out, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
@@ -433,138 +412,6 @@ static void put_segments(struct cs_buf *out, const struct cs_state_segment *segm
 
 void cs_entry_put_added(struct cs_buf *out, const struct cs_added *added)
 {
-    put_packs(out, added->packs, added->pack_count);
-    put_segments(out, added->segments, added->segment_count);
-}
-
-static void put_archives(struct cs_buf *out, const struct cs_state *state)
-{
-    cs_put_u32(out, (uint32_t)state->archive_count);
-    for (size_t i = 0; i < state->archive_count; i++) {
-        const struct cs_archive *a = &state->archives[i];
-        cs_put_bytes(out, &a->id, sizeof a->id);
-        cs_put_u64(out, a->entry);
-        cs_put_u64(out, (uint64_t)a->time);
-        cs_put_u64(out, a->bytes_stored);
-        cs_put_str16(out, a->name);
-        cs_put_str16(out, a->host);
-        cs_put_u16(out, (uint16_t)a->tag_count);
-        for (size_t k = 0; k < a->tag_count; k++)
-            cs_put_str16(out, a->tags[k]);
-        cs_put_u32(out, (uint32_t)a->summary_len);
-        cs_put_bytes(out, a->summary, a->summary_len);
-    }
-}
-
-void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state)
-{
-    struct cs_buf body = {0};
-    cs_put_u32(out, SECTION_ARCHIVES);
-    cs_put_u16(&body, (uint16_t)state->key_count);
-    for (size_t i = 0; i < state->key_count; i++) {
-        const struct cs_state_key *k = &state->keys[i];
-        cs_put_bytes(&body, &k->slot, sizeof k->slot);
-        cs_put_u8(&body, (uint8_t)k->role);
-        cs_put_u8(&body, (uint8_t)k->kind);
-        cs_put_u8(&body, k->removed);
-        cs_put_u16(&body, k->last_epoch);
-        cs_put_bytes(&body, k->dh_public, CS_KEY_SIZE);
-        cs_put_bytes(&body, k->sign_public, CS_KEY_SIZE);
-        cs_put_str16(&body, k->label);
-        cs_put_u64(&body, (uint64_t)k->added);
-    }
-    put_section(out, SECTION_KEYS, &body);
-    cs_put_u16(&body, (uint16_t)state->epoch_count);
-    cs_put_bytes(&body, state->epochs, state->epoch_count * CS_KEY_SIZE);
-    put_section(out, SECTION_EPOCHS, &body);
-    put_packs(&body, state->packs, state->pack_count);
-    put_section(out, SECTION_PACKS, &body);
-    put_segments(&body, state->segments, state->segment_count);
-    put_section(out, SECTION_SEGMENTS, &body);
-    put_archives(&body, state);
-    put_section(out, SECTION_ARCHIVES, &body);
-}
-
-static int get_checkpoint_keys(struct cs_reader *r, struct cs_state *state)
-{
-    uint16_t n = cs_get_count16(r, 16 + 3 + 2 + 64 + 2 + 8);
-    for (uint16_t i = 0; i < n && !r->bad; i++) {
-        struct cs_state_key *key = GROW(state->keys, state->key_count);
-        if (key == NULL)
-            return CS_NO_MEMORY;
-        get_key(r, key);
-        uint8_t removed = cs_get_u8(r);
-        key->removed = removed != 0;
-        r->bad |= removed > 1;
-        key->last_epoch = cs_get_u16(r);
-        get_key_rest(r, key);
-        key->added = (int64_t)cs_get_u64(r);
-    }
-    return 0;
-}
-
-static int get_checkpoint_epochs(struct cs_reader *r, struct cs_state *state)
-{
-    uint16_t n = cs_get_count16(r, CS_KEY_SIZE);
-    for (uint16_t i = 0; i < n && !r->bad; i++) {
-        uint8_t(*epoch)[CS_KEY_SIZE] = GROW(state->epochs, state->epoch_count);
-        if (epoch == NULL)
-            return CS_NO_MEMORY;
-        cs_get_copy(r, epoch, CS_KEY_SIZE);
-    }
-    return 0;
-}
-
-static int get_checkpoint_archives(struct cs_reader *r, struct cs_state *state)
-{
-    uint32_t n = cs_get_count32(r, 32 + 24 + 6 + 4);
-    for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_archive *archive = GROW(state->archives, state->archive_count);
-        if (archive == NULL)
-            return CS_NO_MEMORY;
-        cs_get_copy(r, &archive->id, sizeof archive->id);
-        archive->entry = cs_get_u64(r);
-        archive->time = (int64_t)cs_get_u64(r);
-        archive->bytes_stored = cs_get_u64(r);
-        int rc = get_archive_text(r, archive);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint8_t *payload,
-                             size_t len, struct cs_error *err)
-{
-    static int (*const sections[])(struct cs_reader *, struct cs_state *) = {
-        get_checkpoint_keys, get_checkpoint_epochs,   get_packs,
-        get_segments,        get_checkpoint_archives,
-    };
-    struct cs_state fresh = {0};
-    struct cs_reader r = cs_reader_of(payload, len);
-    int rc = 0;
-    bool right = cs_get_u16(&r) == CS_ENTRY_CHECKPOINT;
-    cs_get_bytes(&r, 10); /* flags and time */
-    right = right && cs_get_u32(&r) == SECTION_ARCHIVES;
-    for (unsigned i = 0; right && rc == 0 && i < SECTION_ARCHIVES; i++) {
-        right = cs_get_u16(&r) == i + 1;
-        uint32_t size = cs_get_u32(&r);
-        const uint8_t *body = cs_get_bytes(&r, size);
-        if (!right || body == NULL)
-            break;
-        struct cs_reader section = cs_reader_of(body, size);
-        rc = sections[i](&section, &fresh);
-        right = cs_reader_done(&section);
-    }
-    if (rc == 0 && (!right || !cs_reader_done(&r) || fresh.epoch_count == 0))
-        rc = corrupt(err, number, &r);
-    else if (rc < 0)
-        rc = cs_fail_memory(err);
-    if (rc < 0) {
-        cs_state_clear(&fresh);
-        return rc;
-    }
-    cs_state_clear(state);
-    *state = fresh;
-    return 0;
+    cs_state_put_packs(out, added->packs, added->pack_count);
+    cs_state_put_segments(out, added->segments, added->segment_count);
 }

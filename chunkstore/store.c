@@ -296,7 +296,7 @@ static int check_pins(struct cs_store *store, struct cs_error *err)
     if (memcmp(store->pins.config_hash, store->config_hash, CS_HASH_SIZE) != 0)
         return cs_fail(err, CS_CORRUPT, "config: is not the one that key slot %s pins", hex);
     int rc = cs_store_epoch(store, store->pins.epoch, &keys, err);
-    if (rc < 0)
+    if (rc < 0 || keys == NULL)
         return rc;
     if (memcmp(keys->keyring.data_public, store->pins.data_public, CS_KEY_SIZE) != 0)
         return cs_fail(err, CS_CORRUPT,
@@ -350,10 +350,10 @@ int cs_probe(const char *path, struct cs_error *err)
     int rc = cs_crypt_init(err);
     if (rc == 0)
         rc = cs_backend_local(&store.backend, path, false, err);
-    if (rc < 0)
-        return rc;
-    rc = read_config(&store, err);
-    store.backend->ops->close(store.backend);
+    if (rc == 0)
+        rc = read_config(&store, err);
+    if (store.backend != NULL)
+        store.backend->ops->close(store.backend);
     return rc;
 }
 

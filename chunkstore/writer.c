@@ -351,7 +351,7 @@ static int write_all(struct cs_writer *w, bool merge, struct durable *out, struc
     rc = ops->sync(w->store->backend, "packs", err);
     if (rc == 0)
         rc = draft_reserve(&draft, w->pending.count, w->pack_count, err);
-    if (rc < 0)
+    if (rc < 0 || draft.entries == NULL || draft.packs == NULL)
         goto out;
     memcpy(draft.entries, w->pending.entries, w->pending.count * sizeof *draft.entries);
     memcpy(draft.packs, w->packs, w->pack_count * sizeof *draft.packs);

@@ -47,6 +47,13 @@ int cs_fail_sys(struct cs_error *err, int sys, const char *fmt, ...)
 
 int cs_fail_memory(struct cs_error *err);
 
+#ifdef __clang_analyzer__
+/* It reads one file at a time, and would take "failed, and returned 0" for possible. */
+#define cs_fail(err, code, ...) ((cs_fail)(err, code, __VA_ARGS__), (int)(code))
+#define cs_fail_sys(err, ...)   ((cs_fail_sys)(err, __VA_ARGS__), (int)CS_IO)
+#define cs_fail_memory(err)     ((cs_fail_memory)(err), (int)CS_NO_MEMORY)
+#endif
+
 /* ---- identifiers --------------------------------------------------------- */
 
 enum { CS_ID_SIZE = 32, CS_ID_HEX = 2 * CS_ID_SIZE + 1, CS_NAME_SIZE = 16, CS_NAME_HEX = 33 };
@@ -343,7 +350,11 @@ struct cs_region {
 
 /* Takes a free buffer; where there is none, stores what the workers have finished first. */
 int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs_error *err);
-int cs_region_put(struct cs_tree_builder *builder, struct cs_region *region, struct cs_error *err);
+
+/* Puts it for the ${n} trees that have this content in the region: its leaf is added to each.
+ * ${builders} is lent for the call. */
+int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
+                  struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
 
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */

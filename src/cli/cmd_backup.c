@@ -20,6 +20,7 @@ struct backup_args {
     bool full_read;
     bool assume_stopped;
     bool frozen_base;
+    bool force_corrupt;
     bool dry_run;
     const char *compression;
 };
@@ -108,6 +109,7 @@ static int run(const struct cli *cli)
         .full_read = args->full_read,
         .assume_stopped = args->assume_stopped,
         .frozen_base = args->frozen_base,
+        .force_corrupt = args->force_corrupt,
         .dry_run = args->dry_run,
     };
     struct engine_backup_result result = {0};
@@ -157,6 +159,8 @@ static const struct option_spec specs[] = {
      "nothing writes to a block device now", NULL},
     {"frozen-base", 0, OPTION_FLAG, ARG(frozen_base), NULL,
      "an image may be in use as a backing file", NULL},
+    {"force-corrupt", 0, OPTION_FLAG, ARG(force_corrupt), NULL,
+     "take images that are marked corrupt", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
      NULL},

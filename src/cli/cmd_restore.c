@@ -15,6 +15,7 @@
 struct restore_args {
     const char *to;
     const char *image;
+    const char *snapshot;
     bool flatten;
     const char *format;
     bool keep_backing_names;
@@ -100,6 +101,7 @@ static int run(const struct cli *cli)
     struct engine_restore_options options = {
         .to = args->to,
         .image = args->image,
+        .snapshot = args->snapshot,
         .flatten = args->flatten,
         .keep_backing_names = args->keep_backing_names,
         .force = args->force,
@@ -137,6 +139,8 @@ static int run(const struct cli *cli)
 static const struct option_spec specs[] = {
     {"to", 0, OPTION_VALUE, ARG(to), "PATH", "where to write", NULL},
     {"image", 0, OPTION_VALUE, ARG(image), "NAME", "only this one: the end of its path", NULL},
+    {"snapshot", 0, OPTION_VALUE, ARG(snapshot), "ID",
+     "the disk as in this internal snapshot (flattens)", NULL},
     {"flatten", 0, OPTION_FLAG, ARG(flatten), NULL, "one file instead of a chain", NULL},
     {"format", 0, OPTION_VALUE, ARG(format), "FORMAT", "qcow2 or raw (which flattens)", NULL},
     {"keep-backing-names", 0, OPTION_FLAG, ARG(keep_backing_names), NULL,

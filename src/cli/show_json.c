@@ -46,6 +46,43 @@ static json_t *images(const struct record_archive *record)
     return list;
 }
 
+static json_t *snapshots(const struct record_layer *layer)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < layer->qcow2.snapshot_count; i++) {
+        const struct record_snapshot *s = &layer->qcow2.snapshots[i];
+        json_t *object = json_object();
+
+        json_object_set_new(object, "id", output_string(s->id));
+        json_object_set_new(object, "name", output_string(s->name));
+        json_object_set_new(object, "date_sec", output_size(s->date_sec));
+        json_object_set_new(object, "date_nsec", output_size(s->date_nsec));
+        json_object_set_new(object, "disk_size", output_size(s->disk_size));
+        json_object_set_new(object, "vm_state_size", output_size(s->vm_state_size));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+static json_t *bitmaps(const struct record_layer *layer)
+{
+    enum { IN_USE = 1, AUTO = 2 };
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < layer->qcow2.bitmap_count; i++) {
+        const struct record_bitmap *b = &layer->qcow2.bitmaps[i];
+        json_t *object = json_object();
+
+        json_object_set_new(object, "name", output_string(b->name));
+        json_object_set_new(object, "granularity", output_size((uint64_t)1 << b->granularity_bits));
+        json_object_set_new(object, "enabled", json_boolean((b->flags & AUTO) != 0));
+        json_object_set_new(object, "in_use", json_boolean((b->flags & IN_USE) != 0));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *layer_object(const struct record_layer *layer)
 {
     json_t *object = json_object();
@@ -60,9 +97,8 @@ static json_t *layer_object(const struct record_layer *layer)
     json_object_set_new(object, "backing_file", output_string(layer->backing_file));
     json_object_set_new(object, "backing_format", output_string(layer->backing_format));
     json_object_set_new(object, "encryption", output_string(show_encryption(layer)));
-    /* This version keeps no views but the active one, and no bitmaps. */
-    json_object_set_new(object, "snapshots", json_array());
-    json_object_set_new(object, "bitmaps", json_array());
+    json_object_set_new(object, "snapshots", snapshots(layer));
+    json_object_set_new(object, "bitmaps", bitmaps(layer));
     json_object_set_new(object, "bytes_allocated", output_size(layer->bytes_allocated));
     json_object_set_new(object, "delta", output_string(layer->delta));
     json_object_set_new(object, "delta_reason", output_string(layer->delta_reason));

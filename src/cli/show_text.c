@@ -58,6 +58,20 @@ static void print_layer(FILE *stream, const struct record_layer *layer, size_t d
         print_line(stream, indent, text);
         free(text);
     }
+    for (size_t i = 0; i < layer->qcow2.snapshot_count; i++) {
+        const struct record_snapshot *s = &layer->qcow2.snapshots[i];
+
+        if (asprintf(&text, "snapshot %s \"%s\"%s", s->id, s->name,
+                     s->vm_state_size ? " with VM state" : "") >= 0) {
+            print_line(stream, indent, text);
+            free(text);
+        }
+    }
+    for (size_t i = 0; i < layer->qcow2.bitmap_count; i++)
+        if (asprintf(&text, "bitmap %s", layer->qcow2.bitmaps[i].name) >= 0) {
+            print_line(stream, indent, text);
+            free(text);
+        }
     cs_id_hex(&layer->id, hex)[16] = '\0';
     fprintf(stream, "%*slayer %s\n", indent, "", hex);
     if (layer->delta && asprintf(&text, "unchanged data told by: %s%s%s%s", layer->delta,

@@ -66,6 +66,7 @@ static int open_images(struct backup *b, struct error *err)
     struct chain_options options = {
         .only_top = b->options->only_top,
         .assume_stopped = b->options->assume_stopped,
+        .force_corrupt = b->options->force_corrupt,
     };
     b->tops = calloc(b->options->image_count, sizeof *b->tops);
     if (b->tops == NULL)

@@ -3,6 +3,7 @@
 #include "engine/blob.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/io.h"
 #include "engine/engine.h"
@@ -54,26 +55,55 @@ int blob_write_file(struct cs_writer *writer, int fd, const char *name, struct r
     return rc;
 }
 
+int blob_reader_next(struct blob_reader *r, uint8_t *buf, size_t len, struct error *err)
+{
+    struct cs_error ce;
+    if (r->chunk == NULL) {
+        r->chunk = malloc(CS_DATA_OBJECT_MAX);
+        if (r->chunk == NULL)
+            return error_no_memory(err);
+    }
+    while (len > 0) {
+        if (r->used == r->len) {
+            if (r->next == r->blob->count)
+                return error_set(err, ERROR_CORRUPT, "a blob ends too early");
+            r->len = r->blob->lengths[r->next];
+            r->used = 0;
+            if (cs_read_chunk(r->store, &r->blob->ids[r->next++], r->chunk, r->len, &ce) < 0)
+                return engine_store_error(err, &ce);
+        }
+        size_t n = r->len - r->used < len ? r->len - r->used : len;
+        memcpy(buf, r->chunk + r->used, n);
+        r->used += n;
+        buf += n;
+        len -= n;
+    }
+    return 0;
+}
+
+void blob_reader_clear(struct blob_reader *r)
+{
+    free(r->chunk);
+    r->chunk = NULL;
+}
+
 int blob_read(struct cs_store *store, const struct record_blob *blob, size_t max, uint8_t **data,
               struct error *err)
 {
-    struct cs_error ce;
     if (blob->bytes > max)
         return error_set(err, ERROR_CORRUPT, "a blob has %llu bytes, at most %zu are possible",
                          (unsigned long long)blob->bytes, max);
+    struct blob_reader reader = {.store = store, .blob = blob};
     uint8_t *out = malloc((size_t)blob->bytes + 1);
     if (out == NULL)
         return error_no_memory(err);
-    size_t at = 0;
-    for (size_t i = 0; i < blob->count; i++) {
-        if (cs_read_chunk(store, &blob->ids[i], out + at, blob->lengths[i], &ce) < 0) {
-            free(out);
-            return engine_store_error(err, &ce);
-        }
-        at += blob->lengths[i];
-    }
-    *data = out;
-    return 0;
+    int rc = blob_reader_next(&reader, out, (size_t)blob->bytes, err);
+    blob_reader_clear(&reader);
+    if (rc < 0)
+        free(out);
+    else
+        *data = out;
+    return rc;
 }
 
 int blob_read_file(struct cs_store *store, const struct record_blob *blob, int fd, const char *name,

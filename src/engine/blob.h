@@ -17,6 +17,19 @@ int blob_write_file(struct cs_writer *writer, int fd, const char *name, struct r
 int blob_read(struct cs_store *store, const struct record_blob *blob, size_t max, uint8_t **data,
               struct error *err);
 
+/* Reading one piece after the other, cut as the caller likes. */
+struct blob_reader {
+    struct cs_store *store;
+    const struct record_blob *blob;
+    size_t next;    /* chunk */
+    uint8_t *chunk; /* the one at hand */
+    size_t used, len;
+};
+
+/* Exactly ${len} bytes; ERROR_CORRUPT where there are not so many. */
+int blob_reader_next(struct blob_reader *reader, uint8_t *buf, size_t len, struct error *err);
+void blob_reader_clear(struct blob_reader *reader);
+
 /* All of it to ${fd}, from offset 0 on. */
 int blob_read_file(struct cs_store *store, const struct record_blob *blob, int fd, const char *name,
                    struct error *err);

@@ -163,11 +163,17 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
     for (size_t i = 0; rc == 0 && i < record.layer_count; i++) {
         const struct record_layer *layer = &record.layers[i];
         c->where = layer->path;
-        rc = check_tree(c, &layer->content, err);
-        if (rc == 0 && layer->is_qcow2)
-            rc = check_tree(c, &layer->placement, err);
-        if (rc == 0 && layer->is_qcow2)
+        for (size_t v = 0; rc == 0 && v < layer->view_count; v++) {
+            rc = check_tree(c, &layer->views[v].content, err);
+            if (rc == 0 && layer->is_qcow2)
+                rc = check_tree(c, &layer->views[v].placement, err);
+        }
+        if (rc == 0)
             rc = check_blob(c, &layer->qcow2.header, err);
+        if (rc == 0)
+            rc = check_blob(c, &layer->qcow2.crypto, err);
+        for (size_t k = 0; rc == 0 && k < layer->qcow2.bitmap_count; k++)
+            rc = check_blob(c, &layer->qcow2.bitmaps[k].data, err);
         if (rc == 0 && c->options->listener.cancel != NULL && *c->options->listener.cancel)
             rc = error_set(err, ERROR_INTERRUPTED, "stopped");
     }

@@ -28,6 +28,10 @@ struct engine_listener {
 /* Turns an error of the store into one of the engine. Returns its code. */
 int engine_store_error(struct error *err, const struct cs_error *store_error);
 
+#ifdef __clang_analyzer__
+#define engine_store_error(err, store_error) ((engine_store_error)(err, store_error), (int)ERROR_IO)
+#endif
+
 /* ---- finding archives ------------------------------------------------------ */
 
 /* The archive that an ARCHIVE argument names: an id, a prefix of 4 and more digits, `latest`, NAME
@@ -59,6 +63,7 @@ struct engine_backup_options {
     size_t with_count;
     bool only_top;
     bool assume_stopped;
+    bool force_corrupt; /* take images that are marked corrupt */
     bool frozen_base;
     bool full_read; /* trust no earlier backup; nothing else is done by this version */
     bool dry_run;
@@ -89,10 +94,12 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
 enum engine_format { ENGINE_AS_STORED, ENGINE_QCOW2, ENGINE_RAW };
 
 struct engine_restore_options {
-    const char *to;    /* folder; with one flattened image also a file, a block device or "-" */
-    const char *image; /* NULL: all; else the shortest unambiguous trailing path */
+    const char *to;       /* folder; with one flattened image also a file, a block device or "-" */
+    const char *image;    /* NULL: all; else the shortest unambiguous trailing path */
+    const char *snapshot; /* NULL, or an internal snapshot's id, else its unambiguous name; implies
+                             flatten */
     bool flatten;
-    enum engine_format format; /* ENGINE_RAW implies flatten */
+    enum engine_format format; /* any but ENGINE_AS_STORED implies flatten */
     bool keep_backing_names;
     bool force;
     bool verify;

@@ -23,13 +23,14 @@ struct flat_image {
     struct layer_view **views; /* the top first */
     size_t count;
     uint32_t region_size;
+    uint64_t size;       /* virtual, bytes */
     uint8_t *layer_data; /* a region of one layer */
     struct spans open;   /* what no layer has answered yet */
     struct spans next;
 };
 
 int flat_open(struct flat_image **out, struct restore *r, const struct record_image *image,
-              struct error *err)
+              size_t view, struct error *err)
 {
     struct flat_image *f = calloc(1, sizeof *f);
     if (f == NULL)
@@ -42,9 +43,14 @@ int flat_open(struct flat_image **out, struct restore *r, const struct record_im
     if (f->layer_data == NULL || f->views == NULL)
         rc = error_no_memory(err);
     for (size_t i = 0; rc == 0 && i < image->layer_count; i++) {
-        rc = layer_view_open(&f->views[i], r->store, &r->archive.layers[image->layers[i]], err);
-        if (rc == 0)
-            f->count = i + 1;
+        const struct record_layer *layer = &r->archive.layers[image->layers[i]];
+        rc = layer_view_open(&f->views[i], r->store, layer, i == 0 ? view : 0, err);
+        if (rc < 0)
+            break;
+        f->count = i + 1;
+        if (i == 0)
+            f->size = view > 0 ? layer->qcow2.snapshots[view - 1].disk_size / 512 * 512
+                               : layer->virtual_size;
     }
     if (rc < 0) {
         flat_close(f);
@@ -72,6 +78,11 @@ const struct record_layer *flat_top(const struct flat_image *f)
     return layer_view_layer(f->views[0]);
 }
 
+uint64_t flat_size(const struct flat_image *f)
+{
+    return f->size;
+}
+
 int flat_next(struct flat_image *f, uint64_t from, uint64_t *region, bool *found, struct error *err)
 {
     *found = false;
@@ -85,8 +96,7 @@ int flat_next(struct flat_image *f, uint64_t from, uint64_t *region, bool *found
             *region = one;
         *found |= any;
     }
-    uint64_t size = flat_top(f)->virtual_size;
-    if (*found && *region >= (size + f->region_size - 1) / f->region_size)
+    if (*found && *region >= (f->size + f->region_size - 1) / f->region_size)
         *found = false; /* VM state and the like lie behind the disk */
     return 0;
 }
@@ -140,7 +150,7 @@ static int merge_layer(struct flat_image *f, size_t which, uint64_t region, uint
     const struct cs_run *runs = NULL;
     const struct qcow2_entry *entries = NULL;
     size_t run_count = 0, entry_count = 0, at = 0;
-    uint32_t end = cut_at(f, region, layer->virtual_size);
+    uint32_t end = cut_at(f, region, which == 0 ? f->size : layer->virtual_size);
     int rc = layer_view_runs(view, region, &runs, &run_count, err);
     if (rc == 0 && run_count > 0)
         rc = layer_view_data(view, f->layer_data, err);
@@ -186,7 +196,7 @@ int flat_read(struct flat_image *f, uint64_t region, uint8_t *buf, bool *compres
     if (compressed != NULL)
         memset(compressed, 0, (f->region_size >> cluster_bits) * sizeof *compressed);
     f->open.count = 0;
-    int rc = add_span(&f->open, 0, cut_at(f, region, flat_top(f)->virtual_size), err);
+    int rc = add_span(&f->open, 0, cut_at(f, region, f->size), err);
     for (size_t i = 0; rc == 0 && i < f->count && f->open.count > 0; i++)
         rc = merge_layer(f, i, region, buf, compressed, cluster_bits, err);
     return rc;

@@ -23,20 +23,22 @@ json_t *json_from_i64(int64_t value)
     return json_string(text);
 }
 
-json_t *json_from_bytes(const char *s)
+json_t *json_from_data(const void *data, size_t len)
 {
-    json_t *value = json_string(s);
-    if (value != NULL)
-        return value;
-    size_t room = sodium_base64_ENCODED_LEN(strlen(s), sodium_base64_VARIANT_ORIGINAL);
+    size_t room = sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL);
     char *text = malloc(room);
     if (text == NULL)
         return NULL;
-    sodium_bin2base64(text, room, (const unsigned char *)s, strlen(s),
-                      sodium_base64_VARIANT_ORIGINAL);
-    value = json_pack("{s:s}", "b64", text);
+    sodium_bin2base64(text, room, data, len, sodium_base64_VARIANT_ORIGINAL);
+    json_t *value = json_pack("{s:s}", "b64", text);
     free(text);
     return value;
+}
+
+json_t *json_from_bytes(const char *s)
+{
+    json_t *value = json_string(s);
+    return value != NULL ? value : json_from_data(s, strlen(s));
 }
 
 json_t *json_from_optional(const char *s)
@@ -129,6 +131,20 @@ int64_t json_get_i64(struct json_reader *r, const json_t *object, const char *ke
     return r->bad ? 0 : value;
 }
 
+/* The bytes of {"b64": ...}, with a zero byte behind. */
+static uint8_t *decode_b64(struct json_reader *r, const json_t *value, const char *key, size_t *len)
+{
+    const char *text = json_string_value(json_object_get(value, "b64"));
+    uint8_t *data = text != NULL ? calloc(1, strlen(text) + 1) : NULL;
+    if (data == NULL || sodium_base642bin(data, strlen(text), text, strlen(text), NULL, len, NULL,
+                                          sodium_base64_VARIANT_ORIGINAL) != 0) {
+        free(data);
+        json_bad(r, key);
+        return NULL;
+    }
+    return data;
+}
+
 char *json_to_bytes(struct json_reader *r, const json_t *value, const char *key)
 {
     if (json_is_string(value)) {
@@ -139,18 +155,20 @@ char *json_to_bytes(struct json_reader *r, const json_t *value, const char *key)
             json_bad(r, key);
         return s;
     }
-    const char *text = json_string_value(json_object_get(value, "b64"));
     size_t len = 0;
-    char *s = text != NULL ? calloc(1, strlen(text) + 1) : NULL;
-    if (s == NULL ||
-        sodium_base642bin((unsigned char *)s, strlen(text), text, strlen(text), NULL, &len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        strlen(s) != len) {
+    char *s = (char *)decode_b64(r, value, key, &len);
+    if (s != NULL && strlen(s) != len) {
         free(s);
         json_bad(r, key);
         return NULL;
     }
     return s;
+}
+
+uint8_t *json_get_data(struct json_reader *r, const json_t *object, const char *key, size_t *len)
+{
+    *len = 0;
+    return decode_b64(r, json_member(r, object, key), key, len);
 }
 
 char *json_get_bytes(struct json_reader *r, const json_t *object, const char *key)

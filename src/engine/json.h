@@ -18,8 +18,9 @@
 
 json_t *json_from_u64(uint64_t value); /* a decimal string */
 json_t *json_from_i64(int64_t value);
-json_t *json_from_bytes(const char *s);    /* a string, or {"b64": ...} where it is not UTF-8 */
-json_t *json_from_optional(const char *s); /* null for NULL */
+json_t *json_from_bytes(const char *s); /* a string, or {"b64": ...} where it is not UTF-8 */
+json_t *json_from_data(const void *data, size_t len); /* {"b64": ...}, whatever the bytes are */
+json_t *json_from_optional(const char *s);            /* null for NULL */
 json_t *json_from_id(const struct cs_id *id);
 
 /* Canonical text into fresh memory. */
@@ -42,6 +43,8 @@ uint64_t json_get_int(struct json_reader *r, const json_t *object, const char *k
 uint64_t json_get_u64(struct json_reader *r, const json_t *object, const char *key);
 int64_t json_get_i64(struct json_reader *r, const json_t *object, const char *key);
 char *json_get_bytes(struct json_reader *r, const json_t *object, const char *key); /* fresh */
+uint8_t *json_get_data(struct json_reader *r, const json_t *object, const char *key,
+                       size_t *len); /* fresh */
 char *json_get_optional(struct json_reader *r, const json_t *object, const char *key);
 void json_get_id(struct json_reader *r, const json_t *object, const char *key, struct cs_id *id);
 void json_to_id(struct json_reader *r, const json_t *value, const char *key, struct cs_id *id);

@@ -31,8 +31,9 @@ struct layer_view {
 };
 
 int layer_view_open(struct layer_view **out, struct cs_store *store,
-                    const struct record_layer *layer, struct error *err)
+                    const struct record_layer *layer, size_t index, struct error *err)
 {
+    const struct record_view *which = &layer->views[index];
     struct cs_error ce;
     struct layer_view *v = calloc(1, sizeof *v);
     if (v == NULL)
@@ -49,10 +50,10 @@ int layer_view_open(struct layer_view **out, struct cs_store *store,
     }
     if (v->chunk == NULL || (layer->is_qcow2 && (v->places == NULL || v->entries == NULL)))
         rc = error_no_memory(err);
-    if (rc == 0 && cs_tree_open(&v->content.reader, store, &layer->content, &ce) < 0)
+    if (rc == 0 && cs_tree_open(&v->content.reader, store, &which->content, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0 && layer->is_qcow2 &&
-        cs_tree_open(&v->placement.reader, store, &layer->placement, &ce) < 0)
+        cs_tree_open(&v->placement.reader, store, &which->placement, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc < 0) {
         layer_view_close(v);

@@ -5,13 +5,14 @@
 #include "engine/record.h"
 #include "qcow2/image.h"
 
-/* A stored layer, read region by region in ascending order. For one thread. */
+/* A view of a stored layer (0: the active state; i + 1: snapshot i), read region by region in
+ * ascending order. For one thread. */
 
 struct layer_view;
 
 /* ${layer} is lent for the life of the view. */
 int layer_view_open(struct layer_view **view, struct cs_store *store,
-                    const struct record_layer *layer, struct error *err);
+                    const struct record_layer *layer, size_t index, struct error *err);
 void layer_view_close(struct layer_view *view);
 
 /* The first region at or after ${from} with anything in it (for qcow2: with a placement leaf);

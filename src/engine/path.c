@@ -95,6 +95,11 @@ char *path_common_folder(const char *const *paths, size_t n)
     return common;
 }
 
+bool path_is_protocol(const char *name)
+{
+    return name[strcspn(name, ":/")] == ':';
+}
+
 char *path_between(const char *from, const char *to)
 {
     size_t shared = 0;
@@ -126,7 +131,7 @@ static bool is_folder_of_some(const char *folder, const char *const *placed, siz
 bool path_leads_to(const char *from, const char *string, const char *to, const char *const *placed,
                    size_t n)
 {
-    if (*string == '/' || *string == 0)
+    if (*string == '/' || *string == 0 || path_is_protocol(string))
         return false;
     char *at = malloc(strlen(from) + strlen(string) + 2);
     if (at == NULL)

@@ -26,6 +26,9 @@ char *path_folder(const char *path);
 /* The deepest folder that all of the ${n} normalized absolute ${paths} (of files) lie below. */
 char *path_common_folder(const char *const *paths, size_t n);
 
+/* Whether QEMU takes ${name} for no path: it has a colon before the first slash. */
+bool path_is_protocol(const char *name);
+
 /* How the file at ${to} is called from the folder of the file at ${from}; both are relative to the
  * same place and inside it. */
 char *path_between(const char *from, const char *to);

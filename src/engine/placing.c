@@ -8,20 +8,25 @@
 
 #include "engine/path.h"
 
-static bool is_taken(const struct record_archive *archive, size_t before, const char *path)
+struct place { /* of a layer, or of a layer's data file */
+    const char *path;
+    char **placed;
+};
+
+static bool is_taken(const struct place *places, size_t before, const char *path)
 {
     for (size_t i = 0; i < before; i++)
-        if (strcmp(archive->layers[i].placed_path, path) == 0)
+        if (strcmp(*places[i].placed, path) == 0)
             return true;
     return false;
 }
 
 /* Through symlinks, two files can have one lexical path. */
-static int make_unique(struct record_archive *archive, size_t at, struct error *err)
+static int make_unique(const struct place *places, size_t at, struct error *err)
 {
-    char *path = archive->layers[at].placed_path;
+    char *path = *places[at].placed;
     char *unique = strdup(path);
-    for (unsigned n = 2; unique != NULL && is_taken(archive, at, unique); n++) {
+    for (unsigned n = 2; unique != NULL && is_taken(places, at, unique); n++) {
         free(unique);
         if (asprintf(&unique, "%s.%u", path, n) < 0)
             unique = NULL;
@@ -29,38 +34,56 @@ static int make_unique(struct record_archive *archive, size_t at, struct error *
     if (unique == NULL)
         return error_no_memory(err);
     free(path);
-    archive->layers[at].placed_path = unique;
+    *places[at].placed = unique;
+    return 0;
+}
+
+static int assign(const struct place *places, size_t n, char **paths, struct error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        paths[i] = path_normalize(places[i].path);
+        if (paths[i] == NULL)
+            return error_no_memory(err);
+    }
+    char *common = path_common_folder((const char *const *)paths, n);
+    if (common == NULL)
+        return error_no_memory(err);
+    size_t skip = strlen(common);
+    skip += common[skip - 1] != '/';
+    free(common);
+    for (size_t i = 0; i < n; i++) {
+        *places[i].placed = strdup(paths[i] + skip);
+        if (*places[i].placed == NULL)
+            return error_no_memory(err);
+        int rc = make_unique(places, i, err);
+        if (rc < 0)
+            return rc;
+    }
     return 0;
 }
 
 int placing_assign(struct record_archive *archive, struct error *err)
 {
-    size_t n = archive->layer_count;
-    char **paths = calloc(n + 1, sizeof *paths);
-    char *common = NULL;
-    int rc = paths == NULL ? error_no_memory(err) : 0;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        paths[i] = path_normalize(archive->layers[i].path);
-        if (paths[i] == NULL)
-            rc = error_no_memory(err);
+    size_t n = 0, most = 2 * archive->layer_count;
+    struct place *places = calloc(most + 1, sizeof *places);
+    char **paths = calloc(most + 1, sizeof *paths);
+    int rc = 0;
+    if (places == NULL || paths == NULL) {
+        rc = error_no_memory(err);
+        goto out;
     }
-    if (rc == 0) {
-        common = path_common_folder((const char *const *)paths, n);
-        if (common == NULL)
-            rc = error_no_memory(err);
+    for (size_t i = 0; i < archive->layer_count; i++) {
+        struct record_layer *layer = &archive->layers[i];
+        struct record_data_file *data = layer->qcow2.data_file;
+        places[n++] = (struct place){layer->path, &layer->placed_path};
+        if (data != NULL)
+            places[n++] = (struct place){data->path, &data->placed_path};
     }
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        size_t skip = strlen(common);
-        skip += common[skip - 1] != '/';
-        archive->layers[i].placed_path = strdup(paths[i] + skip);
-        if (archive->layers[i].placed_path == NULL)
-            rc = error_no_memory(err);
-        else
-            rc = make_unique(archive, i, err);
-    }
+    rc = assign(places, n, paths, err);
+out:
     for (size_t i = 0; paths != NULL && i < n; i++)
         free(paths[i]);
     free(paths);
-    free(common);
+    free(places);
     return rc;
 }

@@ -23,6 +23,53 @@ struct record_blob { /* bytes kept as data chunks */
     size_t count;
 };
 
+struct record_view { /* the active state, or a snapshot */
+    struct cs_tree content;
+    struct cs_tree placement; /* qcow2 only */
+    uint32_t l1_size;         /* entries */
+    struct cs_id l1_hash;
+};
+
+struct record_snapshot { /* view i + 1 is that of snapshot i */
+    uint8_t *raw;        /* the entry of the snapshot table as stored, without padding */
+    size_t raw_len;
+    char *id;
+    char *name;
+    uint32_t date_sec;
+    uint32_t date_nsec;
+    uint64_t vm_clock;      /* nanoseconds */
+    uint64_t vm_state_size; /* bytes */
+    uint64_t disk_size;     /* bytes */
+};
+
+struct record_bitmap {
+    char *name;
+    uint32_t flags;
+    uint32_t type;
+    uint32_t granularity_bits;
+    uint8_t *extra;
+    size_t extra_len;
+    uint32_t (*runs)[2]; /* of table entries: class (0 clear, 1 set, 2 data), count */
+    size_t run_count;
+    struct record_blob data; /* the clusters of class 2, end to end */
+};
+
+struct record_data_file {
+    char *name; /* as the header has it */
+    char *path;
+    char *real_path;
+    char *placed_path;
+    uint64_t size; /* bytes */
+    uint64_t host_bytes;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+    uint64_t device;
+    uint64_t inode;
+};
+
 struct record_qcow2 {
     uint32_t version;
     uint32_t cluster_bits;
@@ -41,8 +88,14 @@ struct record_qcow2 {
     uint32_t header_length;
     uint32_t compression_type;
     struct record_blob header; /* the header cluster */
-    struct cs_id l1_hash;
-    uint32_t (*extensions)[2]; /* type, length */
+    uint64_t crypto_offset;    /* of the LUKS area, bytes */
+    struct record_blob crypto; /* the LUKS area; no bytes: none */
+    struct record_snapshot *snapshots;
+    size_t snapshot_count;
+    struct record_bitmap *bitmaps;
+    size_t bitmap_count;
+    struct record_data_file *data_file; /* NULL: none */
+    uint32_t (*extensions)[2];          /* type, length */
     size_t extension_count;
 };
 
@@ -52,8 +105,8 @@ struct record_layer {
     uint64_t virtual_size; /* bytes, as the following */
     uint64_t file_size;
     uint64_t bytes_allocated;
-    struct cs_tree content;
-    struct cs_tree placement; /* qcow2 only */
+    struct record_view *views; /* the active state first */
+    size_t view_count;
     char *path;
     char *real_path;
     char *opened_as;

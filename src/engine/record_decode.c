@@ -17,6 +17,38 @@ static void blob_clear(struct record_blob *blob)
     free(blob->lengths);
 }
 
+static void data_file_free(struct record_data_file *d)
+{
+    if (d == NULL)
+        return;
+    free(d->name);
+    free(d->path);
+    free(d->real_path);
+    free(d->placed_path);
+    free(d);
+}
+
+static void qcow2_clear(struct record_qcow2 *q)
+{
+    blob_clear(&q->header);
+    blob_clear(&q->crypto);
+    free(q->extensions);
+    for (size_t i = 0; i < q->snapshot_count; i++) {
+        free(q->snapshots[i].raw);
+        free(q->snapshots[i].id);
+        free(q->snapshots[i].name);
+    }
+    free(q->snapshots);
+    for (size_t i = 0; i < q->bitmap_count; i++) {
+        free(q->bitmaps[i].name);
+        free(q->bitmaps[i].extra);
+        free(q->bitmaps[i].runs);
+        blob_clear(&q->bitmaps[i].data);
+    }
+    free(q->bitmaps);
+    data_file_free(q->data_file);
+}
+
 void record_layer_clear(struct record_layer *l)
 {
     free(l->path);
@@ -28,8 +60,8 @@ void record_layer_clear(struct record_layer *l)
     free(l->backing_file);
     free(l->backing_format);
     free(l->fs_uuid);
-    blob_clear(&l->qcow2.header);
-    free(l->qcow2.extensions);
+    free(l->views);
+    qcow2_clear(&l->qcow2);
     *l = (struct record_layer){0};
 }
 
@@ -100,6 +132,117 @@ static void get_blob(struct json_reader *r, const json_t *object, const char *ke
         json_bad(r, key);
 }
 
+static void get_crypto(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
+{
+    const json_t *crypto = json_member(r, o, "crypto");
+    if (crypto == NULL || json_is_null(crypto))
+        return;
+    q->crypto_offset = json_get_u64(r, crypto, "offset");
+    get_blob(r, crypto, "header", &q->crypto);
+}
+
+static void get_snapshots(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
+{
+    const json_t *list = json_list(r, o, "snapshots");
+    size_t n = json_array_size(list);
+    q->snapshots = calloc(n + 1, sizeof *q->snapshots);
+    if (q->snapshots == NULL || n != q->nb_snapshots) {
+        json_bad(r, "snapshots");
+        return;
+    }
+    for (size_t i = 0; i < n && !r->bad; i++) {
+        const json_t *one = json_array_get(list, i);
+        struct record_snapshot *s = &q->snapshots[q->snapshot_count++];
+        s->raw = json_get_data(r, one, "raw", &s->raw_len);
+        s->id = json_get_bytes(r, one, "id");
+        s->name = json_get_bytes(r, one, "name");
+        s->date_sec = (uint32_t)json_get_int(r, one, "date_sec", UINT32_MAX);
+        s->date_nsec = (uint32_t)json_get_int(r, one, "date_nsec", UINT32_MAX);
+        s->vm_clock = json_get_u64(r, one, "vm_clock");
+        s->vm_state_size = json_get_u64(r, one, "vm_state_size");
+        s->disk_size = json_get_u64(r, one, "disk_size");
+    }
+}
+
+static void get_bitmap_table(struct json_reader *r, const json_t *one, struct record_bitmap *b,
+                             uint32_t cluster_bits)
+{
+    const json_t *runs = json_list(r, one, "table");
+    uint64_t data = 0, total = 0;
+    b->runs = calloc(json_array_size(runs) + 1, sizeof *b->runs);
+    if (b->runs == NULL) {
+        json_bad(r, "table");
+        return;
+    }
+    for (size_t k = 0; k < json_array_size(runs) && !r->bad; k++) {
+        const json_t *class = json_array_get(json_array_get(runs, k), 0);
+        const json_t *count = json_array_get(json_array_get(runs, k), 1);
+        if (!json_is_integer(class) || json_integer_value(class) < 0 ||
+            json_integer_value(class) > 2 || !json_is_integer(count) ||
+            json_integer_value(count) < 1 || json_integer_value(count) > 0x8000000) {
+            json_bad(r, "table");
+            return;
+        }
+        b->runs[k][0] = (uint32_t)json_integer_value(class);
+        b->runs[k][1] = (uint32_t)json_integer_value(count);
+        total += b->runs[k][1];
+        data += b->runs[k][0] == 2 ? b->runs[k][1] : 0;
+        b->run_count = k + 1;
+    }
+    if (total > 0x8000000 || b->data.bytes != data << cluster_bits)
+        json_bad(r, "table");
+}
+
+static void get_bitmaps(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
+{
+    const json_t *list = json_list(r, o, "bitmaps");
+    size_t n = json_array_size(list);
+    q->bitmaps = calloc(n + 1, sizeof *q->bitmaps);
+    if (q->bitmaps == NULL || n > 65535) {
+        json_bad(r, "bitmaps");
+        return;
+    }
+    for (size_t i = 0; i < n && !r->bad; i++) {
+        const json_t *one = json_array_get(list, i);
+        struct record_bitmap *b = &q->bitmaps[q->bitmap_count++];
+        b->name = json_get_bytes(r, one, "name");
+        b->flags = (uint32_t)json_get_int(r, one, "flags", UINT32_MAX);
+        b->type = (uint32_t)json_get_int(r, one, "type", 255);
+        b->granularity_bits = (uint32_t)json_get_int(r, one, "granularity_bits", 63);
+        b->extra = json_get_data(r, one, "extra", &b->extra_len);
+        get_blob(r, one, "data", &b->data);
+        get_bitmap_table(r, one, b, q->cluster_bits);
+    }
+}
+
+static void get_data_file(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
+{
+    const json_t *file = json_member(r, o, "data_file");
+    if (file == NULL || json_is_null(file))
+        return;
+    struct record_data_file *d = calloc(1, sizeof *d);
+    q->data_file = d;
+    if (d == NULL) {
+        json_bad(r, "data_file");
+        return;
+    }
+    d->name = json_get_bytes(r, file, "name");
+    d->path = json_get_bytes(r, file, "path");
+    d->real_path = json_get_bytes(r, file, "real_path");
+    d->placed_path = json_get_bytes(r, file, "placed_path");
+    d->size = json_get_u64(r, file, "size");
+    d->host_bytes = json_get_u64(r, file, "host_bytes");
+    d->mode = (uint32_t)json_get_int(r, file, "mode", 0177777);
+    d->uid = (uint32_t)json_get_int(r, file, "uid", UINT32_MAX);
+    d->gid = (uint32_t)json_get_int(r, file, "gid", UINT32_MAX);
+    d->mtime_ns = json_get_i64(r, file, "mtime_ns");
+    d->ctime_ns = json_get_i64(r, file, "ctime_ns");
+    d->device = json_get_u64(r, file, "device");
+    d->inode = json_get_u64(r, file, "inode");
+    if (d->placed_path != NULL && !path_is_inside(d->placed_path))
+        json_bad(r, "placed_path");
+}
+
 static void get_qcow2(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
 {
     q->version = (uint32_t)json_get_int(r, o, "version", 3);
@@ -120,7 +263,10 @@ static void get_qcow2(struct json_reader *r, const json_t *o, struct record_qcow
     q->header_length = (uint32_t)json_get_int(r, o, "header_length", 2 << 20);
     q->compression_type = (uint32_t)json_get_int(r, o, "compression_type", 1);
     get_blob(r, o, "header", &q->header);
-    json_get_id(r, o, "l1_hash", &q->l1_hash);
+    get_crypto(r, o, q);
+    get_snapshots(r, o, q);
+    get_bitmaps(r, o, q);
+    get_data_file(r, o, q);
     const json_t *extensions = json_list(r, o, "extensions");
     size_t n = json_array_size(extensions);
     q->extensions = calloc(n + 1, sizeof *q->extensions);
@@ -138,6 +284,27 @@ static void get_qcow2(struct json_reader *r, const json_t *o, struct record_qcow
         json_bad(r, "cluster_bits");
 }
 
+static void get_views(struct json_reader *r, const json_t *o, struct record_layer *l)
+{
+    const json_t *list = json_list(r, o, "views");
+    size_t n = json_array_size(list);
+    l->views = calloc(n + 1, sizeof *l->views);
+    if (l->views == NULL || n == 0 || (!l->is_qcow2 && n > 1)) {
+        json_bad(r, "views");
+        return;
+    }
+    for (size_t i = 0; i < n && !r->bad; i++) {
+        const json_t *one = json_array_get(list, i);
+        struct record_view *v = &l->views[l->view_count++];
+        get_tree(r, one, "content", CS_TREE_CONTENT, &v->content);
+        v->l1_size = (uint32_t)json_get_int(r, one, "l1_size", 4 << 20);
+        if (!l->is_qcow2)
+            continue;
+        get_tree(r, one, "placement", CS_TREE_PLACEMENT, &v->placement);
+        json_get_id(r, one, "l1_hash", &v->l1_hash);
+    }
+}
+
 static void get_layer(struct json_reader *r, const json_t *o, struct record_layer *l)
 {
     const char *format = json_string_value(json_member(r, o, "format"));
@@ -147,7 +314,6 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     l->virtual_size = json_get_u64(r, o, "virtual_size");
     l->file_size = json_get_u64(r, o, "file_size");
     l->bytes_allocated = json_get_u64(r, o, "bytes_allocated");
-    get_tree(r, o, "content", CS_TREE_CONTENT, &l->content);
     l->path = json_get_bytes(r, o, "path");
     l->real_path = json_get_bytes(r, o, "real_path");
     l->opened_as = json_get_bytes(r, o, "opened_as");
@@ -170,10 +336,12 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     l->fs_uuid = json_get_optional(r, fs, "uuid");
     if (l->placed_path != NULL && !path_is_inside(l->placed_path))
         json_bad(r, "placed_path");
+    get_views(r, o, l);
     if (!l->is_qcow2)
         return;
-    get_tree(r, o, "placement", CS_TREE_PLACEMENT, &l->placement);
     get_qcow2(r, json_member(r, o, "qcow2"), &l->qcow2);
+    if (l->view_count != l->qcow2.snapshot_count + 1)
+        json_bad(r, "views");
 }
 
 static json_t *load(struct json_reader *r, const char *json, size_t len)

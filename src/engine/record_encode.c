@@ -20,6 +20,88 @@ static json_t *blob_json(const struct record_blob *blob)
     return json_pack("{s:o, s:o}", "bytes", json_from_u64(blob->bytes), "chunks", chunks);
 }
 
+static json_t *view_json(const struct record_view *view, bool is_qcow2)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "content", tree_json(&view->content), "placement",
+                     is_qcow2 ? tree_json(&view->placement) : json_null(), "l1_size",
+                     json_integer(view->l1_size), "l1_hash",
+                     is_qcow2 ? json_from_id(&view->l1_hash) : json_null());
+}
+
+static json_t *views_json(const struct record_layer *l)
+{
+    json_t *views = json_array();
+    for (size_t i = 0; i < l->view_count; i++)
+        json_array_append_new(views, view_json(&l->views[i], l->is_qcow2));
+    return views;
+}
+
+static json_t *snapshots_json(const struct record_qcow2 *q)
+{
+    json_t *snapshots = json_array();
+    for (size_t i = 0; i < q->snapshot_count; i++) {
+        const struct record_snapshot *s = &q->snapshots[i];
+        json_array_append_new(
+            snapshots,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "raw",
+                      json_from_data(s->raw, s->raw_len), "id", json_from_bytes(s->id), "name",
+                      json_from_bytes(s->name), "date_sec", json_integer(s->date_sec), "date_nsec",
+                      json_integer(s->date_nsec), "vm_clock", json_from_u64(s->vm_clock),
+                      "vm_state_size", json_from_u64(s->vm_state_size), "disk_size",
+                      json_from_u64(s->disk_size)));
+    }
+    return snapshots;
+}
+
+static json_t *bitmaps_json(const struct record_qcow2 *q)
+{
+    json_t *bitmaps = json_array();
+    for (size_t i = 0; i < q->bitmap_count; i++) {
+        const struct record_bitmap *b = &q->bitmaps[i];
+        json_t *runs = json_array();
+        for (size_t k = 0; k < b->run_count; k++)
+            json_array_append_new(
+                runs, json_pack("[I,I]", (json_int_t)b->runs[k][0], (json_int_t)b->runs[k][1]));
+        json_array_append_new(bitmaps,
+                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                                        json_from_bytes(b->name), "flags", json_integer(b->flags),
+                                        "type", json_integer(b->type), "granularity_bits",
+                                        json_integer(b->granularity_bits), "extra",
+                                        json_from_data(b->extra, b->extra_len), "table", runs,
+                                        "data", blob_json(&b->data)));
+    }
+    return bitmaps;
+}
+
+static json_t *crypto_json(const struct record_qcow2 *q)
+{
+    if (q->crypto.bytes == 0)
+        return json_null();
+    return json_pack("{s:o, s:o}", "offset", json_from_u64(q->crypto_offset), "header",
+                     blob_json(&q->crypto));
+}
+
+static json_t *data_file_json(const struct record_data_file *d)
+{
+    json_t *o = d != NULL ? json_object() : json_null();
+    if (d == NULL)
+        return o;
+    json_object_set_new(o, "name", json_from_bytes(d->name));
+    json_object_set_new(o, "path", json_from_bytes(d->path));
+    json_object_set_new(o, "real_path", json_from_bytes(d->real_path));
+    json_object_set_new(o, "placed_path", json_from_bytes(d->placed_path));
+    json_object_set_new(o, "size", json_from_u64(d->size));
+    json_object_set_new(o, "host_bytes", json_from_u64(d->host_bytes));
+    json_object_set_new(o, "mode", json_integer(d->mode));
+    json_object_set_new(o, "uid", json_integer(d->uid));
+    json_object_set_new(o, "gid", json_integer(d->gid));
+    json_object_set_new(o, "mtime_ns", json_from_i64(d->mtime_ns));
+    json_object_set_new(o, "ctime_ns", json_from_i64(d->ctime_ns));
+    json_object_set_new(o, "device", json_from_u64(d->device));
+    json_object_set_new(o, "inode", json_from_u64(d->inode));
+    return o;
+}
+
 static json_t *qcow2_json(const struct record_qcow2 *q)
 {
     json_t *o = json_object(), *extensions = json_array();
@@ -43,7 +125,10 @@ static json_t *qcow2_json(const struct record_qcow2 *q)
     json_object_set_new(o, "header_length", json_integer(q->header_length));
     json_object_set_new(o, "compression_type", json_integer(q->compression_type));
     json_object_set_new(o, "header", blob_json(&q->header));
-    json_object_set_new(o, "l1_hash", json_from_id(&q->l1_hash));
+    json_object_set_new(o, "crypto", crypto_json(q));
+    json_object_set_new(o, "snapshots", snapshots_json(q));
+    json_object_set_new(o, "bitmaps", bitmaps_json(q));
+    json_object_set_new(o, "data_file", data_file_json(q->data_file));
     json_object_set_new(o, "extensions", extensions);
     return o;
 }
@@ -62,8 +147,7 @@ int record_layer_encode(const struct record_layer *l, char **json, size_t *len, 
     json_object_set_new(o, "virtual_size", json_from_u64(l->virtual_size));
     json_object_set_new(o, "file_size", json_from_u64(l->file_size));
     json_object_set_new(o, "bytes_allocated", json_from_u64(l->bytes_allocated));
-    json_object_set_new(o, "content", tree_json(&l->content));
-    json_object_set_new(o, "placement", l->is_qcow2 ? tree_json(&l->placement) : json_null());
+    json_object_set_new(o, "views", views_json(l));
     json_object_set_new(o, "path", json_from_bytes(l->path));
     json_object_set_new(o, "real_path", json_from_bytes(l->real_path));
     json_object_set_new(o, "opened_as", json_from_bytes(l->opened_as));
@@ -84,7 +168,7 @@ int record_layer_encode(const struct record_layer *l, char **json, size_t *len, 
                         json_pack("{s:o, s:o}", "type", hex_json(l->fs_type), "uuid",
                                   json_from_optional(l->fs_uuid)));
     json_object_set_new(o, "qcow2", l->is_qcow2 ? qcow2_json(&l->qcow2) : json_null());
-    int rc = json_object_size(o) == 24 ? json_encode(o, json, len, err) : error_no_memory(err);
+    int rc = json_object_size(o) == 23 ? json_encode(o, json, len, err) : error_no_memory(err);
     json_decref(o);
     return rc;
 }

@@ -9,12 +9,15 @@
 static inline void region_runs_add(struct cs_region *region, uint32_t offset, uint32_t length,
                                    bool zero)
 {
-    struct cs_run *last = region->run_count > 0 ? &region->runs[region->run_count - 1] : NULL;
-    if (last != NULL && last->zero == zero && last->offset + last->length == offset)
-        last->length += length;
-    else
-        region->runs[region->run_count++] =
-            (struct cs_run){.offset = offset, .length = length, .zero = zero};
+    if (region->run_count > 0) {
+        struct cs_run *last = &region->runs[region->run_count - 1];
+        if (last->zero == zero && last->offset + last->length == offset) {
+            last->length += length;
+            return;
+        }
+    }
+    region->runs[region->run_count++] =
+        (struct cs_run){.offset = offset, .length = length, .zero = zero};
 }
 
 #endif

@@ -24,20 +24,48 @@ void restore_warn(const struct restore *r, const char *fmt, ...)
 /* Counts ${bytes} of progress; ERROR_INTERRUPTED where the caller wants to stop. */
 int restore_step(struct restore *r, const char *path, uint64_t bytes, struct error *err);
 
-/* A layer as a file of its own, as it was; ${backing} is the backing name to write, or NULL. */
-int restore_layer(struct restore *r, const struct record_layer *layer, const char *backing,
-                  const struct target *target, uint64_t *written, struct error *err);
+/* Adds a file to the result; ${layer} is NULL for a side file. */
+int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
+                        uint64_t written, struct error *err);
+
+/* Image ${image} of the archive, or all where it is their count: with their layers as files of
+ * their own, or each as one. */
+int restore_chains(struct restore *r, size_t image, struct error *err);
+int restore_flattened(struct restore *r, size_t image, struct error *err);
+
+/* What a restored layer calls others. */
+struct restore_names {
+    const char *backing;        /* the backing name to write, or NULL */
+    const char *backing_format; /* its format, where the header that was kept has none; or NULL */
+    const char *data_file;      /* the name of its data file to write, or NULL */
+    struct target *data_target; /* that file, or NULL */
+};
+
+/* A layer as a file of its own, as it was. */
+int restore_layer(struct restore *r, const struct record_layer *layer,
+                  const struct restore_names *names, const struct target *target, uint64_t *written,
+                  struct error *err);
+int restore_qcow2(struct restore *r, const struct record_layer *layer,
+                  const struct restore_names *names, const struct target *target, uint64_t *written,
+                  struct error *err);
+
+/* Whether ${names} fit the header of ${layer}, a qcow2: ERROR_NO_SPACE where they do not. Writes
+ * nothing; ${names} needs no data target. */
+int restore_qcow2_check_names(struct restore *r, const struct record_layer *layer,
+                              const struct restore_names *names, struct error *err);
 
 /* Reads a restored layer back and holds it against the store. */
 int restore_verify_layer(struct restore *r, const struct record_layer *layer,
-                         const struct target *target, struct error *err);
+                         const struct restore_names *names, const struct target *target,
+                         struct error *err);
 
 /* An image as one view: layers merged. */
 struct flat_image;
 
-/* ${image} and its layers are lent. */
+/* ${image} and its layers are lent. ${view}: that of the top layer, 0 for its active state. */
 int flat_open(struct flat_image **flat, struct restore *r, const struct record_image *image,
-              struct error *err);
+              size_t view, struct error *err);
+uint64_t flat_size(const struct flat_image *flat); /* virtual, bytes */
 void flat_close(struct flat_image *flat);
 const struct record_layer *flat_top(const struct flat_image *flat);
 

@@ -17,7 +17,7 @@ enum { BLOCK = 4096, DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250 };
 
 static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_t region_size)
 {
-    uint64_t left = flat_top(flat)->virtual_size - region * region_size;
+    uint64_t left = flat_size(flat) - region * region_size;
     return left < region_size ? left : region_size;
 }
 
@@ -46,7 +46,7 @@ int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct ta
                      uint64_t *written, struct error *err)
 {
     uint32_t region_size = cs_region_size(r->store);
-    uint64_t size = flat_top(flat)->virtual_size;
+    uint64_t size = flat_size(flat);
     uint64_t regions = (size + region_size - 1) / region_size;
     uint8_t *buf = malloc(region_size);
     int rc = buf == NULL ? error_no_memory(err) : 0;
@@ -100,7 +100,7 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
                         struct error *err)
 {
     uint32_t region_size = cs_region_size(r->store);
-    uint64_t regions = (flat_top(flat)->virtual_size + region_size - 1) / region_size;
+    uint64_t regions = (flat_size(flat) + region_size - 1) / region_size;
     uint8_t *buf = malloc(region_size);
     int rc = buf == NULL ? error_no_memory(err) : 0;
     for (uint64_t region = 0; rc == 0 && region < regions; region++) {
@@ -117,12 +117,13 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
 }
 
 /* The top's cluster size, version and compression type; a raw top gets QEMU's defaults. */
-static void flat_header(const struct record_layer *top, struct qcow2_header *h)
+static void flat_header(const struct flat_image *flat, struct qcow2_header *h)
 {
+    const struct record_layer *top = flat_top(flat);
     *h = (struct qcow2_header){
         .version = 3,
         .cluster_bits = DEFAULT_CLUSTER_BITS,
-        .size = (top->virtual_size + 511) / 512 * 512,
+        .size = (flat_size(flat) + 511) / 512 * 512,
         .refcount_order = 4,
         .header_length = 112,
     };
@@ -150,7 +151,7 @@ int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct 
     struct qcow2_target file = {
         .fd = target->fd, .name = target->path, .is_device = target->is_device};
     uint32_t region_size = cs_region_size(r->store);
-    flat_header(flat_top(flat), &header);
+    flat_header(flat, &header);
     size_t cluster = (size_t)1 << header.cluster_bits, per_region = region_size / cluster;
     uint8_t *buf = malloc(region_size);
     struct qcow2_entry *entries = calloc(per_region, sizeof *entries);
@@ -173,7 +174,7 @@ int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct 
                 entries[i].class = compressed[i] ? QCOW2_COMPRESSED : QCOW2_DATA;
         }
         if (rc == 0)
-            rc = qcow2_writer_region(writer, region * per_region, entries, n, buf, err);
+            rc = qcow2_writer_region(writer, 0, region * per_region, entries, n, buf, err);
         if (rc == 0)
             rc = restore_step(r, target->path, region_size, err);
     }
@@ -199,7 +200,7 @@ static int read_back(struct qcow2_image *image, const struct target *target, uin
     struct qcow2_entry *entries = calloc(n, sizeof *entries);
     if (entries == NULL)
         return error_no_memory(err);
-    int rc = qcow2_image_entries(image, base / cluster, n, entries, err);
+    int rc = qcow2_view_entries(qcow2_image_active(image), base / cluster, n, entries, err);
     if (rc == 0)
         rc = qcow2_image_read(image, base / cluster, n, entries, buf, err);
     free(entries);
@@ -210,13 +211,13 @@ int restore_verify_flat(struct restore *r, struct flat_image *flat, const struct
                         bool raw, struct error *err)
 {
     uint32_t region_size = cs_region_size(r->store);
-    uint64_t regions = (flat_top(flat)->virtual_size + region_size - 1) / region_size;
+    uint64_t regions = (flat_size(flat) + region_size - 1) / region_size;
     struct qcow2_image *image = NULL;
     uint8_t *expected = malloc(region_size), *buf = malloc(region_size);
     int rc = expected == NULL || buf == NULL ? error_no_memory(err) : 0;
     if (rc == 0 && !raw)
         rc = qcow2_image_open(&image, target->fd, target->path,
-                              (uint64_t)lseek(target->fd, 0, SEEK_END), err);
+                              (uint64_t)lseek(target->fd, 0, SEEK_END), NULL, err);
     for (uint64_t region = 0; rc == 0 && region < regions; region++) {
         size_t len = (size_t)bytes_in(flat, region, region_size);
         rc = flat_read(flat, region, expected, NULL, 0, err);

@@ -4,7 +4,7 @@
 
 #include "engine/engine.h"
 
-int engine_store_error(struct error *err, const struct cs_error *e)
+int(engine_store_error)(struct error *err, const struct cs_error *e)
 {
     enum error_code code = ERROR_IO;
     switch ((enum cs_code)e->code) {

@@ -2,27 +2,21 @@
 /*
  * From the name of an image to its open, locked layers: which file a backing
  * name means, whether it may be followed, and what is shared. Reads no guest
- * data; names are resolved here, formats are judged by header.c and image.c.
+ * data; single files are source.c's, formats are judged by header.c and image.c.
  */
 #include "qcow2/chain.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <linux/fs.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "qcow2/lock.h"
+#include "qcow2/backing_name.h"
+#include "qcow2/data_file.h"
+#include "qcow2/source.h"
 
 enum { MAX_DEPTH = 256, MAGIC_LENGTH = 4 };
-
-/* The format that the overlay declares for what is below it. */
-enum declared { DECLARED_NONE, DECLARED_RAW, DECLARED_QCOW2 };
 
 /* The layers opened for one image, top first; all end with the chain, or with a layer of the set.
  */
@@ -36,6 +30,7 @@ static void layer_free(struct layer *layer)
     if (!layer)
         return;
     qcow2_image_close(layer->image);
+    data_file_close(layer->data_file);
     if (layer->fd >= 0)
         close(layer->fd);
     free(layer->path);
@@ -53,119 +48,64 @@ void layer_set_clear(struct layer_set *set)
     memset(set, 0, sizeof *set);
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
+static bool is_named_qcow2(const char *path)
 {
-    if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
-        return a->st_rdev == b->st_rdev;
-    return (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT) && a->st_dev == b->st_dev &&
-           a->st_ino == b->st_ino;
+    size_t n = strlen(path);
+
+    return n > 6 && strcmp(path + n - 6, ".qcow2") == 0;
 }
 
-/* ${name} as seen from the folder part of ${overlay}, or from the working directory where
- * ${overlay} is NULL. Symlinks are left to the kernel. NULL with errno on failure. */
-static char *resolve(const char *overlay, const char *name)
-{
-    char *path = NULL, *cwd = NULL;
-    int n;
-
-    if (*name == '/')
-        return strdup(name);
-    if (overlay) {
-        const char *slash = strrchr(overlay, '/');
-
-        n = asprintf(&path, "%.*s/%s", slash ? (int)(slash - overlay) : 1, slash ? overlay : ".",
-                     name);
-    } else {
-        if (!(cwd = getcwd(NULL, 0)))
-            return NULL;
-        n = asprintf(&path, "%s/%s", strcmp(cwd, "/") == 0 ? "" : cwd, name);
-        free(cwd);
-    }
-    return n < 0 ? NULL : path;
-}
-
-/* As QEMU sees it: a colon before the first slash begins something that is no path. */
-static bool has_protocol(const char *name)
-{
-    return name[strcspn(name, ":/")] == ':';
-}
-
-static int check_followable(const char *path, const struct stat *st, struct error *err)
-{
-    if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
-        return 0;
-    return error_set(err, ERROR_UNSUPPORTED, "%s: neither a regular file nor a block device", path);
-}
-
-static int device_size(int fd, const char *path, uint64_t *size, struct error *err)
-{
-    if (ioctl(fd, BLKGETSIZE64, size) < 0)
-        return error_sys(err, errno, "%s: cannot get the size of the device", path);
-    return 0;
-}
-
-/* Opens layer->path, and holds it against what stat() said it would be. */
-static int open_file(struct layer *layer, struct error *err)
-{
-    int rc;
-
-    /* Before the open: opening some devices does something. */
-    if (stat(layer->path, &layer->st) < 0)
-        return error_sys(err, errno, "%s: cannot open", layer->path);
-    if ((rc = check_followable(layer->path, &layer->st, err)) < 0)
-        return rc;
-    /* What it is may have changed since; a FIFO must not make us wait. */
-    layer->fd = open(layer->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (layer->fd < 0)
-        return error_sys(err, errno, "%s: cannot open", layer->path);
-    if (fstat(layer->fd, &layer->st) < 0)
-        return error_sys(err, errno, "%s: cannot stat", layer->path);
-    return check_followable(layer->path, &layer->st, err);
-}
-
-static int lock_file(struct layer *layer, const struct chain_options *options, struct error *err)
-{
-    bool device = S_ISBLK(layer->st.st_mode);
-    int rc;
-
-    if ((rc = lock_for_reading(layer->fd, layer->path, &layer->used_as_base, err)) < 0)
-        return rc;
-    if (device && !options->assume_stopped &&
-        (rc = lock_probe_device(layer->fd, layer->path, err)) < 0)
-        return rc;
-    /* A power cut may take back dirty pages that we have read, and leave a time stamp that says
-     * that nothing changed. */
-    if (fsync(layer->fd) < 0 && errno != EINVAL && errno != EROFS)
-        return error_sys(err, errno, "%s: cannot fsync", layer->path);
-    if (fstat(layer->fd, &layer->st) < 0)
-        return error_sys(err, errno, "%s: cannot stat", layer->path);
-    layer->file_size = (uint64_t)layer->st.st_size;
-    if (device && (rc = device_size(layer->fd, layer->path, &layer->file_size, err)) < 0)
-        return rc;
-    if (!(layer->real_path = realpath(layer->path, NULL)))
-        return error_sys(err, errno, "%s: cannot resolve the path", layer->path);
-    return 0;
-}
-
-static int find_format(struct layer *layer, enum declared declared, struct error *err)
+static int find_format(struct layer *layer, enum backing_format declared, struct error *err)
 {
     static const uint8_t magic[MAGIC_LENGTH] = {'Q', 'F', 'I', 0xfb};
     uint8_t head[MAGIC_LENGTH];
     size_t got;
     int rc;
 
-    layer->format = declared == DECLARED_QCOW2 ? LAYER_QCOW2 : LAYER_RAW;
-    if (declared != DECLARED_NONE)
+    layer->format = declared == BACKING_QCOW2 ? LAYER_QCOW2 : LAYER_RAW;
+    if (declared != BACKING_PROBED)
         return 0;
     if ((rc = io_read_some(layer->fd, layer->path, 0, head, sizeof head, &got, err)) < 0)
         return rc;
     if (got == sizeof head && memcmp(head, magic, sizeof head) == 0)
         layer->format = LAYER_QCOW2;
+    else if (is_named_qcow2(layer->path)) /* QEMU would take it for raw, and nobody would notice */
+        return error_set(
+            err, ERROR_CORRUPT,
+            "%s: is named like a qcow2 file and is none (damaged?); rename it if it is "
+            "meant to be a raw disk",
+            layer->path);
     return 0;
 }
 
-static int parse_file(struct layer *layer, enum declared declared, struct error *err)
+/* Opens what ${layer}, a qcow2 file, needs besides itself, and has the name of. */
+static int open_data_file(struct layer *layer, const struct chain_options *options,
+                          struct error *err)
 {
+    struct qcow2_header h = {0};
+    uint8_t *cluster = NULL;
+    char *name = NULL;
+    int rc;
+
+    if ((rc = qcow2_header_read(&h, &cluster, layer->fd, layer->path, layer->file_size, err)) < 0)
+        return rc;
+    if (h.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
+        if ((rc = qcow2_data_file_name(&h, cluster, &name, err)) == 0 && name)
+            rc = data_file_open(&layer->data_file, layer->path, &layer->st, name,
+                                options->assume_stopped, err);
+        if (rc < 0)
+            error_wrap(err, "%s", layer->path);
+    }
+    free(name);
+    free(cluster);
+    qcow2_header_clear(&h);
+    return rc;
+}
+
+static int parse_file(struct layer *layer, enum backing_format declared,
+                      const struct chain_options *options, struct error *err)
+{
+    struct qcow2_open_options how = {.force_corrupt = options->force_corrupt, .data_fd = -1};
     int rc;
 
     if ((rc = find_format(layer, declared, err)) < 0)
@@ -173,45 +113,62 @@ static int parse_file(struct layer *layer, enum declared declared, struct error 
     layer->virtual_size = layer->file_size;
     if (layer->format == LAYER_RAW)
         return 0;
-    if ((rc = qcow2_image_open(&layer->image, layer->fd, layer->path, layer->file_size, err)) < 0)
+    if ((rc = open_data_file(layer, options, err)) < 0)
+        return rc;
+    if (layer->data_file) {
+        how.data_fd = layer->data_file->fd;
+        how.data_size = layer->data_file->size;
+        how.data_name = layer->data_file->path;
+    }
+    if ((rc = qcow2_image_open(&layer->image, layer->fd, layer->path, layer->file_size, &how,
+                               err)) < 0)
         return rc;
     layer->virtual_size = qcow2_image_virtual_size(layer->image);
     return 0;
 }
 
-/* Sets ${*name} to the name of what is below ${layer}, NULL for nothing, and ${*declared}. */
-static int backing_of(const struct layer *layer, const char **name, enum declared *declared,
-                      struct error *err)
+/* Sets ${*below}, to be cleared, to what ${layer} has below it; its path is NULL for nothing. */
+static int backing_of(const struct layer *layer, struct backing_name *below, struct error *err)
 {
     const struct qcow2_header *h;
+    int rc;
 
-    *name = NULL;
-    *declared = DECLARED_NONE;
+    memset(below, 0, sizeof *below);
     if (!layer->image)
         return 0;
     h = qcow2_image_header(layer->image);
     if (h->backing_file[0] == '\0')
         return 0;
-    if (has_protocol(h->backing_file))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: the backing file \"%s\" is no plain path; --only-top leaves it out",
-                         layer->path, h->backing_file);
-    if (strcmp(h->backing_format, "qcow2") == 0)
-        *declared = DECLARED_QCOW2;
-    else if (strcmp(h->backing_format, "raw") == 0)
-        *declared = DECLARED_RAW;
-    else if (h->backing_format[0] != '\0')
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: the backing file \"%s\" has the format \"%s\"; --only-top leaves it "
-                         "out",
-                         layer->path, h->backing_file, h->backing_format);
-    *name = h->backing_file;
+    if ((rc = backing_name_parse(below, h->backing_file, h->backing_format, err)) < 0)
+        return error_wrap(err, "%s", layer->path);
     return 0;
 }
 
+/* The path of ${below} as seen from an overlay reached as ${overlay}; given to the caller. */
+static char *resolve_backing(const char *overlay, const struct backing_name *below)
+{
+    return source_resolve(below->in_working_folder ? NULL : overlay, below->path);
+}
+
+/* The data file of ${layer}, reached as ${path}. */
+static int check_same_data_file(const struct layer *layer, const char *path, struct error *err)
+{
+    char *name;
+    int rc;
+
+    if (!layer->data_file)
+        return 0;
+    if ((rc = qcow2_data_file_name(qcow2_image_header(layer->image),
+                                   qcow2_image_header_cluster(layer->image), &name, err)) < 0)
+        return rc;
+    rc = data_file_check_same(layer->data_file, path, name, err);
+    free(name);
+    return rc;
+}
+
 /*
- * ${layer} of the set was opened under another name than ${path}: from there, each relative
- * backing name below it must mean the same file, or it would be two layers in one.
+ * ${layer} of the set was opened under another name than ${path}: from there, each relative name of
+ * a data file or of what is below it must mean the same file, or it would be two layers in one.
  */
 static int check_same_below(const struct layer *layer, const char *path, struct error *err)
 {
@@ -220,28 +177,34 @@ static int check_same_below(const struct layer *layer, const char *path, struct 
 
     if (!here)
         return error_no_memory(err);
-    for (; layer->backing; layer = layer->backing) {
-        char *below = resolve(here, qcow2_image_header(layer->image)->backing_file);
+    while ((rc = check_same_data_file(layer, here, err)) == 0 && layer->backing) {
+        struct backing_name below;
         struct stat st;
+        char *next;
 
+        if ((rc = backing_of(layer, &below, err)) < 0)
+            break;
+        next = resolve_backing(here, &below);
+        backing_name_clear(&below);
         free(here);
-        if (!(here = below))
-            return error_no_memory(err);
-        if (stat(here, &st) < 0 || !same_file(&st, &layer->backing->st)) {
+        if (!(here = next))
+            return error_sys(err, errno, "%s: cannot resolve its backing file's name", layer->path);
+        if (stat(here, &st) < 0 || !source_same_file(&st, &layer->backing->st)) {
             rc = error_set(err, ERROR_UNSUPPORTED,
                            "%s: reached under two names, from which its backing file is not the "
                            "same: %s is not %s",
                            layer->path, here, layer->backing->path);
             break;
         }
+        layer = layer->backing;
     }
     free(here);
     return rc;
 }
 
 /* Whether ${known}, of the set, can be what ${layer}, the same file, was opened for. */
-static int check_shared(const struct layer *known, struct layer *layer, enum declared declared,
-                        size_t above, struct error *err)
+static int check_shared(const struct layer *known, struct layer *layer,
+                        enum backing_format declared, size_t above, struct error *err)
 {
     size_t depth = above;
     int rc;
@@ -262,18 +225,18 @@ static int check_shared(const struct layer *known, struct layer *layer, enum dec
 static struct layer *find_layer(struct layer *const *layers, size_t count, const struct stat *st)
 {
     for (size_t i = 0; i < count; i++)
-        if (same_file(&layers[i]->st, st))
+        if (source_same_file(&layers[i]->st, st))
             return layers[i];
     return NULL;
 }
 
 /*
- * Opens the file that ${name} means below ${overlay} (NULL: the top) as the next layer of ${chain},
- * or sets ${*known} where the set has it.
+ * Opens the file that ${name}, in full ${opened_as}, means below ${overlay} (NULL: the top) as the
+ * next layer of ${chain}, or sets ${*known} where the set has it.
  */
 static int open_layer(const struct layer_set *set, struct new_chain *chain, struct layer *overlay,
-                      const char *name, enum declared declared, const struct chain_options *options,
-                      struct layer **known, struct error *err)
+                      const char *opened_as, const struct backing_name *name,
+                      const struct chain_options *options, struct layer **known, struct error *err)
 {
     struct layer *layer = NULL;
     int rc;
@@ -282,19 +245,19 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
     if (!(layer = calloc(1, sizeof *layer)))
         return error_no_memory(err);
     layer->fd = -1;
-    if (!(layer->path = resolve(overlay ? overlay->path : NULL, name)) ||
-        !(layer->opened_as = strdup(name))) {
-        rc = error_sys(err, errno, "%s: cannot resolve the name", name);
+    if (!(layer->path = resolve_backing(overlay ? overlay->path : NULL, name)) ||
+        !(layer->opened_as = strdup(opened_as))) {
+        rc = error_sys(err, errno, "%s: cannot resolve the name", opened_as);
         goto fail;
     }
-    if ((rc = open_file(layer, err)) < 0)
+    if ((rc = source_open(layer->path, &layer->fd, &layer->st, err)) < 0)
         goto fail;
     if (find_layer(chain->layers, chain->count, &layer->st)) {
         rc = error_set(err, ERROR_CORRUPT, "%s: the chain of backing files is a loop", layer->path);
         goto fail;
     }
     if ((*known = find_layer(set->layers, set->count, &layer->st))) {
-        rc = check_shared(*known, layer, declared, chain->count, err);
+        rc = check_shared(*known, layer, name->format, chain->count, err);
         goto fail;
     }
     if (chain->count == MAX_DEPTH) {
@@ -302,7 +265,9 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
                        MAX_DEPTH);
         goto fail;
     }
-    if ((rc = lock_file(layer, options, err)) < 0 || (rc = parse_file(layer, declared, err)) < 0)
+    if ((rc = source_lock(layer->path, layer->fd, options->assume_stopped, &layer->used_as_base,
+                          &layer->st, &layer->file_size, &layer->real_path, err)) < 0 ||
+        (rc = parse_file(layer, name->format, options, err)) < 0)
         goto fail;
     chain->layers[chain->count++] = layer;
     return 0;
@@ -316,25 +281,29 @@ fail: /* or known: the descriptor goes, and the lock of the set's own stays */
 static int open_chain(const struct layer_set *set, struct new_chain *chain, const char *path,
                       const struct chain_options *options, struct layer **top, struct error *err)
 {
-    enum declared declared = DECLARED_NONE;
+    struct backing_name name = {.path = strdup(path)};
     struct layer *overlay = NULL;
-    const char *name = path;
+    const char *opened_as = path;
     int rc;
 
-    while (name) {
+    if (!name.path)
+        return error_no_memory(err);
+    while (name.path) {
         struct layer *layer;
 
-        rc = open_layer(set, chain, overlay, name, declared, options, &layer, err);
+        rc = open_layer(set, chain, overlay, opened_as, &name, options, &layer, err);
+        backing_name_clear(&name);
         if (rc < 0) {
             if (overlay)
                 error_wrap(err, "backing file of %s", overlay->path);
             return rc;
         }
-        name = NULL;
         if (!layer) {
             layer = chain->layers[chain->count - 1];
-            if (!options->only_top && (rc = backing_of(layer, &name, &declared, err)) < 0)
+            if (!options->only_top && (rc = backing_of(layer, &name, err)) < 0)
                 return rc;
+            if (name.path)
+                opened_as = qcow2_image_header(layer->image)->backing_file;
         }
         if (overlay)
             overlay->backing = layer;
@@ -375,46 +344,16 @@ fail:
     return rc;
 }
 
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static int verify_layer(const struct layer *layer, struct error *err)
-{
-    bool device = S_ISBLK(layer->st.st_mode);
-    uint64_t size;
-    struct stat st;
-    int rc;
-
-    if (fstat(layer->fd, &st) < 0)
-        return error_sys(err, errno, "%s: cannot stat", layer->path);
-    size = (uint64_t)st.st_size;
-    if (device && (rc = device_size(layer->fd, layer->path, &size, err)) < 0)
-        return rc;
-    if (size != layer->file_size)
-        return error_set(err, ERROR_CHANGED,
-                         "%s: changed while it was read (from %" PRIu64 " to %" PRIu64 " bytes)",
-                         layer->path, layer->file_size, size);
-    if (!same_time(&st.st_mtim, &layer->st.st_mtim))
-        return error_set(err, ERROR_CHANGED, "%s: changed while it was read (mtime)", layer->path);
-    /* Who may open a device node changes with every session, and its ctime with that. */
-    if (!device && !same_time(&st.st_ctim, &layer->st.st_ctim))
-        return error_set(err, ERROR_CHANGED, "%s: changed while it was read (ctime)", layer->path);
-    if (stat(layer->path, &st) < 0)
-        return error_set(err, ERROR_CHANGED, "%s: went away while it was read", layer->path);
-    if (!same_file(&st, &layer->st))
-        return error_set(err, ERROR_CHANGED, "%s: replaced by another file while it was read",
-                         layer->path);
-    return 0;
-}
-
 int layer_set_verify_unchanged(const struct layer_set *set, struct error *err)
 {
     for (size_t i = 0; i < set->count; i++) {
-        int rc = verify_layer(set->layers[i], err);
+        const struct layer *layer = set->layers[i];
+        const struct data_file *data = layer->data_file;
+        int rc;
 
-        if (rc < 0)
+        if ((rc = source_verify(layer->path, layer->fd, &layer->st, layer->file_size, err)) < 0)
+            return rc;
+        if (data && (rc = source_verify(data->path, data->fd, &data->st, data->size, err)) < 0)
             return rc;
     }
     return 0;

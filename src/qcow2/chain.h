@@ -18,6 +18,15 @@
 
 enum layer_format { LAYER_RAW, LAYER_QCOW2 };
 
+/* The external data file of a qcow2 layer. */
+struct data_file {
+    char *path;      /* the name that it was opened by; absolute */
+    char *real_path; /* realpath() of it */
+    int fd;          /* read-only, locked */
+    struct stat st;  /* as of after the lock */
+    uint64_t size;   /* bytes; for a block device its size */
+};
+
 struct layer {
     char *path;      /* the name that it was opened by; absolute, not resolved through symlinks */
     char *real_path; /* realpath() of it */
@@ -26,9 +35,10 @@ struct layer {
     struct stat st;  /* as of after the lock */
     uint64_t file_size; /* bytes; for a block device its size */
     enum layer_format format;
-    struct qcow2_image *image; /* NULL for raw */
-    uint64_t virtual_size;     /* bytes */
-    struct layer *backing;     /* lent, in the same set; NULL for none, or with only_top */
+    struct qcow2_image *image;   /* NULL for raw */
+    struct data_file *data_file; /* NULL: none */
+    uint64_t virtual_size;       /* bytes */
+    struct layer *backing;       /* lent, in the same set; NULL for none, or with only_top */
     bool used_as_base; /* another process, not byre, had a read lock on it when it was opened */
 };
 
@@ -40,23 +50,27 @@ struct layer_set {
 struct chain_options {
     bool only_top;       /* do not follow backing files */
     bool assume_stopped; /* take a block device although its writers cannot be ruled out */
+    bool force_corrupt;  /* take an image although it is marked corrupt */
 };
 
 /*
  * Opens the image at ${path} and everything below it into ${set} (layers already there are taken
  * over), and sets ${*top}, lent by the set. Per file: open, lock, fsync, stat, parse. The format of
- * the top is found by its magic; a backing file's is the declared one, and only where none is
- * declared found by its magic, as QEMU does it. Backing names: relative to the folder part of the
- * overlay's own name; plain paths only: another form (json:, a protocol) is ERROR_UNSUPPORTED with
- * the name. ERROR_IN_USE: a writer holds it. ERROR_NOT_FOUND: names the file and the overlay that
- * wants it. ERROR_CORRUPT: a loop, or deeper than 256. On failure the set holds what it held
- * before.
+ * the top is found by its magic (a file named *.qcow2 without it is ERROR_CORRUPT); a backing
+ * file's is the declared one, and only where none is declared found by its magic, as QEMU does it.
+ * Backing names: see backing_name.h; a plain one is relative to the folder part of the overlay's
+ * own name, file: and json: to the working directory; others are ERROR_UNSUPPORTED with the name.
+ * External data files are opened, locked and flushed like layers; a relative name is looked for
+ * beside the qcow2 file first and then, as QEMU does it, in the working directory; two different
+ * files of that name are ERROR_UNSUPPORTED. ERROR_IN_USE: a writer holds it. ERROR_NOT_FOUND: names
+ * the file and the overlay that wants it. ERROR_CORRUPT: a loop, or deeper than 256. On failure the
+ * set holds what it held before.
  */
 int layer_set_open(struct layer_set *set, const char *path, const struct chain_options *options,
                    struct layer **top, struct error *err);
 
-/* ERROR_CHANGED, naming the file, where a layer's size, mtime, ctime, or the file behind its path
- * is not what it was when it was opened. */
+/* ERROR_CHANGED, naming the file, where a layer's or data file's size, mtime, ctime, or the file
+ * behind its path is not what it was when it was opened. */
 int layer_set_verify_unchanged(const struct layer_set *set, struct error *err);
 
 void layer_set_clear(struct layer_set *set);

@@ -180,14 +180,30 @@ static int zstd_encode(struct qcow2_codec *c, const uint8_t *in, size_t in_len, 
     return 0;
 }
 
+static int encode(struct qcow2_codec *c, const uint8_t *in, size_t in_len, uint8_t *out,
+                  size_t room, size_t *out_len, struct error *err)
+{
+    *out_len = 0;
+    if (in_len == 0 || in_len > UINT_MAX / 2)
+        return error_set(err, ERROR_USAGE, "a cluster of %zu bytes", in_len);
+    if (c->type == QCOW2_ZSTD)
+        return zstd_encode(c, in, in_len, out, room, out_len, err);
+    return deflate_encode(c, in, in_len, out, room, out_len, err);
+}
+
 int qcow2_codec_encode(struct qcow2_codec *codec, const uint8_t *in, size_t in_len, uint8_t *out,
                        size_t *out_len, struct error *err)
 {
-    *out_len = 0;
-    if (in_len == 0 || in_len > UINT_MAX)
-        return error_set(err, ERROR_USAGE, "a cluster of %zu bytes", in_len);
     /* The room for the output is part of what makes zstd's stream the same as QEMU's. */
-    if (codec->type == QCOW2_ZSTD)
-        return zstd_encode(codec, in, in_len, out, in_len - 1, out_len, err);
-    return deflate_encode(codec, in, in_len, out, in_len - 1, out_len, err);
+    return encode(codec, in, in_len, out, in_len - 1, out_len, err);
+}
+
+int qcow2_codec_encode_always(struct qcow2_codec *codec, const uint8_t *in, size_t in_len,
+                              uint8_t *out, size_t *out_len, struct error *err)
+{
+    int rc = encode(codec, in, in_len, out, 2 * in_len, out_len, err);
+
+    if (rc == 0 && *out_len == 0)
+        return error_set(err, ERROR_IO, "%zu bytes do not fit a stream", in_len);
+    return rc;
 }

@@ -36,4 +36,9 @@ int qcow2_codec_decode(struct qcow2_codec *codec, const uint8_t *in, size_t in_l
 int qcow2_codec_encode(struct qcow2_codec *codec, const uint8_t *in, size_t in_len, uint8_t *out,
                        size_t *out_len, struct error *err);
 
+/* Compresses like qcow2_codec_encode, but takes a stream of any length: ${out} has room for
+ * 2 * ${in_len} bytes, which no stream exceeds. */
+int qcow2_codec_encode_always(struct qcow2_codec *codec, const uint8_t *in, size_t in_len,
+                              uint8_t *out, size_t *out_len, struct error *err);
+
 #endif

@@ -18,6 +18,11 @@ static bool is_extended(const struct qcow2_header *h)
     return h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
 }
 
+static bool has_data_file(const struct qcow2_header *h)
+{
+    return h->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+}
+
 /* The bits of a compressed descriptor below this are the offset, those from it to 61 the sectors.
  */
 static uint32_t offset_bits(const struct qcow2_header *h)
@@ -45,15 +50,16 @@ uint64_t qcow2_entry_stream_end(uint64_t host, uint32_t length)
     return (host + length + QCOW2_SECTOR_SIZE - 1) & ~(uint64_t)(QCOW2_SECTOR_SIZE - 1);
 }
 
+/* ${zero_exists}: at offset 0 there is no header, but data. */
 static int check_offset(const struct qcow2_header *h, uint64_t word, uint64_t offset,
-                        struct error *err)
+                        bool zero_exists, struct error *err)
 {
     if (offset & ((UINT64_C(1) << h->cluster_bits) - 1))
         return error_set(err, ERROR_CORRUPT,
                          "entry 0x%016" PRIx64 ": host offset %" PRIu64
                          " is not aligned to a cluster",
                          word, offset);
-    if (offset == 0 && word & QCOW2_COPIED)
+    if (offset == 0 && word & QCOW2_COPIED && !zero_exists)
         return error_set(err, ERROR_CORRUPT,
                          "entry 0x%016" PRIx64 ": marked as the only owner of host offset 0", word);
     return 0;
@@ -63,7 +69,7 @@ int qcow2_entry_decode_l1(uint64_t *offset, const struct qcow2_header *h, uint64
                           struct error *err)
 {
     *offset = word & QCOW2_OFFSET_MASK;
-    return check_offset(h, word, *offset, err);
+    return check_offset(h, word, *offset, false, err);
 }
 
 static void decode_compressed(struct qcow2_entry *e, const struct qcow2_header *h, uint64_t word)
@@ -75,16 +81,16 @@ static void decode_compressed(struct qcow2_entry *e, const struct qcow2_header *
     e->length = (uint32_t)((sectors + 1) * QCOW2_SECTOR_SIZE - e->host % QCOW2_SECTOR_SIZE);
 }
 
-static int decode_subclusters(struct qcow2_entry *e, uint64_t word, uint64_t bitmap,
+static int decode_subclusters(struct qcow2_entry *e, bool owns, uint64_t word, uint64_t bitmap,
                               struct error *err)
 {
     e->sub_alloc = (uint32_t)bitmap;
     e->sub_zero = (uint32_t)(bitmap >> 32);
-    if (e->sub_alloc & e->sub_zero || (e->sub_alloc && e->host == 0))
+    if (e->sub_alloc & e->sub_zero || (e->sub_alloc && !owns))
         return error_set(err, ERROR_CORRUPT,
                          "entry 0x%016" PRIx64 ": impossible subclusters 0x%016" PRIx64, word,
                          bitmap);
-    if (e->host)
+    if (owns)
         e->class = e->sub_zero == UINT32_MAX ? QCOW2_ZERO_ALLOC : QCOW2_DATA;
     else
         e->class = e->sub_zero ? QCOW2_ZERO : QCOW2_UNALLOCATED;
@@ -96,6 +102,7 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
 {
     uint64_t word = be64_get(p);
     uint64_t bitmap = is_extended(h) ? be64_get(p + 8) : 0;
+    bool owns;
     int rc;
 
     memset(e, 0, sizeof *e);
@@ -108,18 +115,20 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
         return 0;
     }
     e->host = word & QCOW2_OFFSET_MASK;
-    if ((rc = check_offset(h, word, e->host, err)) < 0)
+    if ((rc = check_offset(h, word, e->host, has_data_file(h), err)) < 0)
         return rc;
+    /* In a data file offset 0 is as good as any; only this bit tells it from none. */
+    owns = e->host || (has_data_file(h) && word & QCOW2_COPIED);
     if (is_extended(h))
-        return decode_subclusters(e, word, bitmap, err);
+        return decode_subclusters(e, owns, word, bitmap, err);
     if (word & ALL_ZERO && h->version < 3)
         return error_set(err, ERROR_CORRUPT,
                          "entry 0x%016" PRIx64 ": a zero cluster, which version 2 does not have",
                          word);
     if (word & ALL_ZERO)
-        e->class = e->host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO;
+        e->class = e->host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO; /* at offset 0, too, as QEMU has it */
     else
-        e->class = e->host ? QCOW2_DATA : QCOW2_UNALLOCATED;
+        e->class = owns ? QCOW2_DATA : QCOW2_UNALLOCATED;
     return 0;
 }
 
@@ -149,7 +158,8 @@ static int encode_standard(uint64_t *word, const struct qcow2_header *h,
 {
     bool owns = e->class == QCOW2_DATA || e->class == QCOW2_ZERO_ALLOC;
 
-    if (owns != (e->host != 0))
+    /* Only its COPIED bit tells offset 0 of a data file from none. */
+    if (!owns ? e->host != 0 : e->host == 0 && !(has_data_file(h) && copied))
         return refuse(e, "the class and the offset disagree", err);
     if (e->host & ~QCOW2_OFFSET_MASK || e->host & ((UINT64_C(1) << h->cluster_bits) - 1))
         return refuse(e, "not an offset of a cluster", err);

@@ -37,7 +37,8 @@ int qcow2_entry_decode_l1(uint64_t *offset, const struct qcow2_header *h, uint64
  * Decodes the L2 entry at ${p} (qcow2_entry_size() bytes) into ${*e}. Its length is the upper bound
  * that the descriptor gives. With extended L2 the class is that of the cluster's host side:
  * data where it owns a host cluster and not all of it is zero, zero where it owns none and
- * any subcluster is zero; sub_alloc and sub_zero say the rest. ERROR_CORRUPT says what is wrong
+ * any subcluster is zero; sub_alloc and sub_zero say the rest. With an external data file offset 0
+ * with the COPIED bit is a host cluster. ERROR_CORRUPT says what is wrong
  * with the entry.
  */
 int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, const uint8_t *p,
@@ -45,8 +46,8 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
 
 /*
  * Encodes ${e} into ${p} (qcow2_entry_size() bytes); ${copied} sets the COPIED bit where the class
- * has it. For a compressed entry host and (true) length make the sector count. ERROR_USAGE for
- * what the format cannot say.
+ * has it; with an external data file it belongs into every entry. For a compressed entry host and
+ * (true) length make the sector count. ERROR_USAGE for what the format cannot say.
  */
 int qcow2_entry_encode(uint8_t *p, const struct qcow2_header *h, const struct qcow2_entry *e,
                        bool copied, struct error *err);

@@ -102,6 +102,31 @@ size_t qcow2_header_peek_cluster_size(const uint8_t buf[24]);
 int qcow2_header_encode(uint8_t *buf, size_t cluster_size, const struct qcow2_header *h,
                         const uint8_t *original, struct error *err);
 
+/*
+ * Sets ${*name}, given to the caller, to the name of the external data file as the header extension
+ * has it, NULL where there is no such extension. ${header_cluster} is what ${h} was decoded from.
+ * ERROR_CORRUPT where it is no name: empty, a NUL within, or there are two.
+ */
+int qcow2_data_file_name(const struct qcow2_header *h, const uint8_t *header_cluster, char **name,
+                         struct error *err);
+
+/*
+ * Sets ${*offset} and ${*length} to the place of the LUKS header, bytes, in a file of ${file_size}
+ * bytes; ${*length} is 0 where the image is not encrypted by LUKS. It begins at a cluster behind
+ * the header's and lies inside the file, or that is ERROR_CORRUPT. The clusters that it takes are
+ * its own to their end.
+ */
+int qcow2_crypto_header(const struct qcow2_header *h, const uint8_t *header_cluster,
+                        uint64_t file_size, uint64_t *offset, uint64_t *length, struct error *err);
+
+/*
+ * Reads the header cluster from ${fd}, a file of ${file_size} bytes; ${name} is for messages. Sets
+ * ${*header_cluster}, given to the caller, NULL on failure, and fills ${h} as qcow2_header_decode
+ * does.
+ */
+int qcow2_header_read(struct qcow2_header *h, uint8_t **header_cluster, int fd, const char *name,
+                      uint64_t file_size, struct error *err);
+
 /* Frees what ${h} owns and zeroes it. */
 void qcow2_header_clear(struct qcow2_header *h);
 

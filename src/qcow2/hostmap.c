@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The taken clusters of a host file, as two bitmaps in lazily made pages, and
+ * The taken clusters of a host file, as bitmaps in lazily made pages, and
  * the search for gaps between them. Knows nothing of what lies in a cluster,
  * nor how often it is referenced: see refcount.c.
  */
 #include "qcow2/hostmap.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@ enum {
 struct hostmap_page {
     uint64_t taken[PAGE_WORDS];
     uint64_t fixed[PAGE_WORDS];
+    uint64_t marked[PAGE_WORDS];
 };
 
 void hostmap_init(struct hostmap *map, uint64_t limit)
@@ -97,6 +97,21 @@ enum hostmap_use hostmap_use(const struct hostmap *map, uint64_t cluster)
     if (page == NULL || !(page->taken[word] & bit))
         return HOSTMAP_FREE;
     return page->fixed[word] & bit ? HOSTMAP_FIXED : HOSTMAP_STREAMS;
+}
+
+bool hostmap_marked(const struct hostmap *map, uint64_t cluster)
+{
+    const struct hostmap_page *page = page_at(map, cluster);
+
+    return page != NULL &&
+           page->marked[cluster % PAGE_CLUSTERS / WORD_BITS] >> (cluster % WORD_BITS) & 1;
+}
+
+void hostmap_mark(struct hostmap *map, uint64_t cluster)
+{
+    struct hostmap_page *page = map->pages[cluster / PAGE_CLUSTERS];
+
+    page->marked[cluster % PAGE_CLUSTERS / WORD_BITS] |= UINT64_C(1) << (cluster % WORD_BITS);
 }
 
 int hostmap_append(struct hostmap *map, uint64_t n, enum hostmap_use use, uint64_t *first,

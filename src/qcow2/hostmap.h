@@ -2,13 +2,15 @@
 #ifndef BYRE_QCOW2_HOSTMAP_H
 #define BYRE_QCOW2_HOSTMAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
 /*
- * Which clusters of a host file are taken, and where there is room. A page of
+ * Which clusters of a host file are taken, which of them are written, and where
+ * there is room. A page of
  * it is made when a cluster of it is first taken, so a few clusters far apart
  * cost little, and no offset costs more than a few MiB.
  */
@@ -43,6 +45,12 @@ int hostmap_take(struct hostmap *map, uint64_t first, uint64_t n, enum hostmap_u
                  struct error *err);
 
 enum hostmap_use hostmap_use(const struct hostmap *map, uint64_t cluster);
+
+/* Whether ${cluster} was marked. */
+bool hostmap_marked(const struct hostmap *map, uint64_t cluster);
+
+/* Marks ${cluster}, which is taken: what it holds is in the file. */
+void hostmap_mark(struct hostmap *map, uint64_t cluster);
 
 /* Takes ${n} clusters behind the end for ${use}, and sets ${*first} to the first of them. */
 int hostmap_append(struct hostmap *map, uint64_t n, enum hostmap_use use, uint64_t *first,

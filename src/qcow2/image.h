@@ -2,6 +2,7 @@
 #ifndef BYRE_QCOW2_IMAGE_H
 #define BYRE_QCOW2_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,10 +10,11 @@
 #include "qcow2/header.h"
 
 /*
- * Reads one qcow2 file, without its backing file: what each cluster of the
- * active view is, and the bytes of those that hold some. Stricter than QEMU:
- * whatever is not fully inside the file is refused. One image is for one
- * thread at a time.
+ * Reads one qcow2 file, without its backing file: what each cluster of a view
+ * is, and the bytes of those that hold some. A view is the active state or an
+ * internal snapshot. Bytes of encrypted images are handed out as they are
+ * stored. Stricter than QEMU: whatever is not fully inside the file is refused.
+ * One image with its views is for one thread at a time.
  */
 
 enum qcow2_class {
@@ -27,20 +29,35 @@ struct qcow2_entry {
     enum qcow2_class class;
     uint32_t length; /* compressed: bytes of the stream; from the descriptor an upper bound, after
                         qcow2_image_read the true length. Else 0 */
-    uint64_t host;   /* host offset, bytes; 0 where the class has none */
-    uint32_t sub_alloc; /* extended L2 only: bit i is subcluster i */
+    uint64_t host;   /* host offset, bytes, in the data file where there is one; 0 where the class
+                        has none */
+    /* Extended L2 only: bit i is subcluster i, a 32nd of the cluster. The class is that of the host
+     * side: data has a host cluster, whatever its subclusters are; zero-alloc has one and all
+     * subclusters are zero; zero has none, and some are zero; unallocated neither. What is in
+     * neither mask reads from the backing file. Compressed: both 0. */
+    uint32_t sub_alloc;
     uint32_t sub_zero;
 };
 
 struct qcow2_image;
+struct qcow2_view;
+
+struct qcow2_open_options {
+    bool force_corrupt;    /* read an image although it is marked corrupt */
+    int data_fd;           /* the external data file, lent; -1: none */
+    uint64_t data_size;    /* its size, bytes */
+    const char *data_name; /* for messages, lent; NULL: that of the image */
+};
 
 /*
  * Opens the qcow2 file behind ${fd}, of ${file_size} bytes (for a block device: its size), for
  * reading, and sets ${*image}, NULL on failure. ${fd} and ${name} (for messages) are lent and must
- * outlive the image. ERROR_UNSUPPORTED names the feature that this version does not handle.
+ * outlive the image, and so must what is lent by ${options} (NULL: none of it). Reads the header,
+ * the snapshot table and the active L1. ERROR_UNSUPPORTED: marked corrupt, and not forced; or it
+ * needs an external data file, which the message names, and none is given.
  */
 int qcow2_image_open(struct qcow2_image **image, int fd, const char *name, uint64_t file_size,
-                     struct error *err);
+                     const struct qcow2_open_options *options, struct error *err);
 void qcow2_image_close(struct qcow2_image *image);
 
 const struct qcow2_header *qcow2_image_header(const struct qcow2_image *image);
@@ -48,35 +65,55 @@ const struct qcow2_header *qcow2_image_header(const struct qcow2_image *image);
 /* The header cluster as it is in the file: qcow2_image_cluster_size() bytes, owned by the image. */
 const uint8_t *qcow2_image_header_cluster(const struct qcow2_image *image);
 
-/* The active L1 as it is in the file, decoded to host order: header->l1_size entries. */
-const uint64_t *qcow2_image_l1(const struct qcow2_image *image);
-
 uint32_t qcow2_image_cluster_size(const struct qcow2_image *image); /* bytes */
 uint64_t qcow2_image_virtual_size(const struct qcow2_image *image); /* bytes, multiple of 512 */
 
-/* Clusters in the address space of the active L1 (which may end before or behind the virtual
- * size). Past the end of the L1 every cluster is unallocated. */
-uint64_t qcow2_image_clusters(const struct qcow2_image *image);
+/* The active view, made by qcow2_image_open and owned by the image. */
+struct qcow2_view *qcow2_image_active(const struct qcow2_image *image);
+
+/*
+ * Opens view ${index} of ${image}, which must outlive it: 0 is the active state, i is entry i - 1
+ * of the snapshot table. Each holds its L1 (up to 32 MiB) and, once entries are asked for, some L2
+ * tables (256 KiB, or one of up to 2 MiB): whoever opens many has to count. ERROR_CORRUPT names the
+ * snapshot and what is wrong with its L1, which nobody looks at before; ERROR_USAGE: there is no
+ * such view.
+ */
+int qcow2_view_open(struct qcow2_view **view, struct qcow2_image *image, uint32_t index,
+                    struct error *err);
+void qcow2_view_close(struct qcow2_view *view);
+
+/* The L1 as it is in the file, decoded to host order: qcow2_view_l1_size() entries. In snapshots
+ * the COPIED bits mean nothing. */
+uint32_t qcow2_view_l1_size(const struct qcow2_view *view);
+const uint64_t *qcow2_view_l1(const struct qcow2_view *view);
+
+/* Size of the disk in this view, bytes; not a multiple of anything. VM state lies behind it, from
+ * the next L1 entry on. */
+uint64_t qcow2_view_disk_size(const struct qcow2_view *view);
+
+/* Clusters in the address space of the L1 (which may end before or behind the disk's size). Past
+ * the end of the L1 every cluster is unallocated. */
+uint64_t qcow2_view_clusters(const struct qcow2_view *view);
 
 /*
  * The first guest cluster at or after ${cluster} whose L2 table exists (an L2 table is the step),
- * or qcow2_image_clusters(). So whole absent L2 tables cost nothing.
+ * or qcow2_view_clusters(). So whole absent L2 tables cost nothing.
  */
-uint64_t qcow2_image_next_table(const struct qcow2_image *image, uint64_t cluster);
+uint64_t qcow2_view_next_table(const struct qcow2_view *view, uint64_t cluster);
 
 /*
  * Decodes ${n} entries from guest cluster ${first} on into ${out}. Reads L2 tables through a
  * small cache. ERROR_CORRUPT names the table or entry and its host offset.
  */
-int qcow2_image_entries(struct qcow2_image *image, uint64_t first, size_t n,
-                        struct qcow2_entry *out, struct error *err);
+int qcow2_view_entries(struct qcow2_view *view, uint64_t first, size_t n, struct qcow2_entry *out,
+                       struct error *err);
 
 /*
- * Reads the bytes of ${n} consecutive guest clusters from ${first} on, whose entries are
- * ${entries}, into ${buf} (${n} clusters): data clusters are read (those that lie together on the
- * host at once; past a partial last cluster, zeros), compressed ones decoded, and their entry's
- * length set to the true one. All other classes become zeros. ERROR_CORRUPT names the guest
- * cluster and the host offset.
+ * Reads the bytes of ${n} consecutive guest clusters from ${first} on, whose entries, of any view,
+ * are ${entries}, into ${buf} (${n} clusters): data clusters are read (those that lie together on
+ * the host at once; past a partial last cluster, zeros), compressed ones decoded, and their entry's
+ * length set to the true one. All other classes become zeros, and so do the subclusters of a data
+ * cluster that are not allocated. ERROR_CORRUPT names the guest cluster and the host offset.
  */
 int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
                      struct qcow2_entry *entries, uint8_t *buf, struct error *err);

@@ -84,24 +84,24 @@ static int widen(struct refcount_page *page)
     return 0;
 }
 
-int refcounts_add(struct refcounts *counts, uint64_t cluster, struct error *err)
+int refcounts_add(struct refcounts *counts, uint64_t cluster, uint32_t n, struct error *err)
 {
     struct refcount_page *page = NULL;
     size_t i = cluster % PAGE_CLUSTERS;
 
-    if (refcounts_get(counts, cluster) >= counts->max)
+    if (n > counts->max - refcounts_get(counts, cluster))
         return error_set(err, ERROR_UNSUPPORTED,
                          "host offset %llu: more references than %u bits of refcount can count",
                          (unsigned long long)cluster << counts->cluster_bits, 1U << counts->order);
     page = page_make(counts, cluster);
     if (page == NULL)
         return error_no_memory(err);
-    if (page->narrow != NULL && page->narrow[i] == UINT8_MAX && widen(page) < 0)
+    if (page->narrow != NULL && n > (uint32_t)(UINT8_MAX - page->narrow[i]) && widen(page) < 0)
         return error_no_memory(err);
     if (page->wide != NULL)
-        page->wide[i]++;
-    else
-        page->narrow[i]++;
+        page->wide[i] += n;
+    else if (page->narrow != NULL)
+        page->narrow[i] = (uint8_t)(page->narrow[i] + n);
     return 0;
 }
 
@@ -169,7 +169,7 @@ static int place_block(struct refcounts *counts, uint64_t index, struct hostmap 
 
     while (counts->blocks[index] == 0) {
         if ((rc = hostmap_fill(map, 1, &cluster, err)) < 0 ||
-            (rc = refcounts_add(counts, cluster, err)) < 0)
+            (rc = refcounts_add(counts, cluster, 1, err)) < 0)
             return rc;
         counts->blocks[index] = cluster << counts->cluster_bits;
         index = cluster / counts->block_entries;
@@ -191,7 +191,7 @@ int refcounts_place(struct refcounts *counts, struct hostmap *map, struct error 
         return rc;
     counts->table_offset = first << counts->cluster_bits;
     for (uint32_t i = 0; i < counts->table_clusters; i++)
-        if ((rc = refcounts_add(counts, first + i, err)) < 0)
+        if ((rc = refcounts_add(counts, first + i, 1, err)) < 0)
             return rc;
     for (uint64_t i = 0; i < counts->nb_blocks; i++)
         if (block_used(counts, i) && (rc = place_block(counts, i, map, err)) < 0)

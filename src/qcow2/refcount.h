@@ -38,8 +38,8 @@ void refcounts_clear(struct refcounts *counts);
 /* The clusters that the largest refcount table can count. */
 uint64_t refcounts_limit(const struct refcounts *counts);
 
-/* Counts one reference more to ${cluster}. ERROR_UNSUPPORTED where an entry cannot hold it. */
-int refcounts_add(struct refcounts *counts, uint64_t cluster, struct error *err);
+/* Counts ${n} references more to ${cluster}. ERROR_UNSUPPORTED where an entry cannot hold them. */
+int refcounts_add(struct refcounts *counts, uint64_t cluster, uint32_t n, struct error *err);
 
 uint64_t refcounts_get(const struct refcounts *counts, uint64_t cluster);
 

@@ -36,7 +36,7 @@ static int grow(struct span_list *list, struct error *err)
     return 0;
 }
 
-static int push(struct span_list *list, uint64_t start, uint64_t end, struct error *err)
+int span_list_add(struct span_list *list, uint64_t start, uint64_t end, struct error *err)
 {
     int rc;
 
@@ -73,7 +73,7 @@ static int join(struct span_list *list, struct span_list *twice, struct error *e
         if (twice != NULL && next.start < last->end) {
             uint64_t end = next.end < last->end ? next.end : last->end;
 
-            if ((rc = push(twice, next.start, end, err)) < 0)
+            if ((rc = span_list_add(twice, next.start, end, err)) < 0)
                 return rc;
         }
         if (next.end > last->end)
@@ -99,7 +99,7 @@ int spans_claim(struct spans *spans, uint64_t start, uint64_t len, struct error 
         if (list->n >= list->room / 2 && (rc = grow(list, err)) < 0)
             return rc;
     }
-    return push(list, start, start + len, err);
+    return span_list_add(list, start, start + len, err);
 }
 
 int spans_settle(struct spans *spans, struct error *err)

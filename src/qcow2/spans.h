@@ -24,6 +24,9 @@ struct span_list {
     size_t room;
 };
 
+/* Adds a span to ${list}, which owns its items. */
+int span_list_add(struct span_list *list, uint64_t start, uint64_t end, struct error *err);
+
 struct spans {
     struct span_list claimed;
     struct span_list contested;

@@ -5,20 +5,25 @@
  */
 #include "qcow2/writer_internal.h"
 
-static int admit(struct qcow2_writer *w, uint64_t cluster, const struct qcow2_entry *entry,
-                 struct error *err)
+static int admit(struct qcow2_writer *w, uint32_t view, uint64_t cluster,
+                 const struct qcow2_entry *entry, struct error *err)
 {
     uint64_t index = cluster / w->table_entries;
+    int rc;
 
     (void)entry;
-    return w->l1[index] == 0 ? writer_place_table(w, index, err) : 0;
+    if (w->views[view].l1[index] != 0)
+        return 0;
+    if ((rc = writer_table_add(w, view, index, err)) < 0)
+        return rc;
+    return writer_table_place(w, w->views[view].l1[index], err);
 }
 
 static int place_cluster(struct qcow2_writer *w, const struct qcow2_entry *entry, uint64_t *host,
                          struct error *err)
 {
     (void)entry;
-    return writer_append_cluster(w, host, err);
+    return writer_append_cluster(w, 1, host, err);
 }
 
 static const struct writer_layout compact = {
@@ -33,12 +38,13 @@ int qcow2_writer_begin_compact(struct qcow2_writer **writer, const struct qcow2_
     int rc;
 
     *writer = NULL;
-    if ((rc = writer_new(&w, &compact, target, header, NULL, err)) < 0)
+    if ((rc = writer_new(&w, &compact, target, header, NULL, NULL, err)) < 0)
         return rc;
-    if ((rc = writer_place_l1(w, err)) < 0) {
+    if ((rc = writer_place_l1s(w, err)) < 0) {
         qcow2_writer_free(w);
         return rc;
     }
+    w->placed = true;
     *writer = w;
     return 0;
 }

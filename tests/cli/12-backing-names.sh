@@ -95,16 +95,128 @@ expect_equal "$(qemu-img info --output=json back-climb/deep/climb.qcow2 |
     ../tree/c/base.qcow2 "the backing name that climbed out"
 same_content deep/climb.qcow2 back-climb/deep/climb.qcow2 qcow2 qcow2
 
-# One with file: too, unless it is refused in so many words.
-overlay deep/file.qcow2 "file:$T/tree/c/base.qcow2" qcow2
-if byre backup -q --name file deep/file.qcow2 2>"$T/err"; then
-    expect_exit 0 byre restore name:file --to back-file
-    same_content deep/file.qcow2 back-file/deep/file.qcow2 qcow2 qcow2
-    ! qemu-img info back-file/deep/file.qcow2 | grep -q "file:$T/tree" || fail "file: leads to the source"
-else
-    expect_exit 1 byre backup --name file deep/file.qcow2
-    expect_says "$T/err" 'file:.*path'
-fi
+# set_name IMAGE NAME FORMAT: makes the header say that, in as little room as it can; no FORMAT
+# for "".
+set_name() {
+    python3 - "$@" <<'END'
+import struct, sys
+path, name, form = sys.argv[1], sys.argv[2].encode(), sys.argv[3].encode()
+with open(path, "r+b") as f:
+    head = f.read(104)
+    size = 1 << struct.unpack_from(">I", head, 20)[0]
+    at = struct.unpack_from(">I", head, 100)[0]
+    f.seek(at)
+    room = bytearray(size - at)
+    used = 0
+    if form:
+        struct.pack_into(f">II{len(form)}s", room, 0, 0xE2792ACA, len(form), form)
+        used = 8 + (len(form) + 7) // 8 * 8
+    used += 8
+    assert used + len(name) <= len(room), "too long for the header"
+    room[used:used + len(name)] = name
+    f.write(room)
+    f.seek(8)
+    f.write(struct.pack(">QI", at + used, len(name)))
+END
+}
+# backing FACT IMAGE: "filename" or "filename-format" of what the header says; "" for none.
+backing() {
+    qemu-img info --output=json "$2" |
+        python3 -c 'import json, sys; print(json.load(sys.stdin).get("backing-" + sys.argv[1], ""))' "$1"
+}
+# rewritten TITLE IMAGE NAME FORMAT WANT-FORMAT: with that name above tree/c/base.qcow2 it comes back
+# as a relative path, says so, needs nothing of its source, and the guest sees the same.
+rewritten() {
+    local image=$2 top
+    set_name "$image" "$3" "$4"
+    expect_exit 0 byre backup --name "$1" "$image"
+    expect_exit 0 byre restore "name:$1" --to "back-$1"
+    expect_says "$T/err" 'backing file is now called ../tree/c/base.qcow2'
+    grep -qF -- "it was $3" "$T/err" || fail "$1: the old name is not reported"
+    top=back-$1/$image
+    expect_equal "$(backing filename "$top")" ../tree/c/base.qcow2 "$1: the name"
+    expect_equal "$(backing filename-format "$top")" "$5" "$1: the format"
+    clean_qcow2 "$top"
+    compare_layer_alone "$image" "$top"
+    [ "$5" != raw ] || cmp "back-$1/$base" "$base" || fail "$1: a raw base is not the same"
+    same_content "$image" "$top" qcow2 qcow2
+    mv tree tree.away
+    qemu-io -r -f qcow2 -c 'read 0 1M' "$top" >"$T/qemu-io" 2>&1 || fail "$1 needs its source"
+    ! grep -qiE "can't|fail|error" "$T/qemu-io" || fail "$1 needs its source"
+    mv tree.away tree
+    rm -rf "back-$1"
+    expect_exit 0 byre restore "name:$1" --to "back-$1" --keep-backing-names
+    expect_equal "$(backing filename "$top")" "$3" "$1: the name that was kept"
+    expect_equal "$(backing filename-format "$top")" "$4" "$1: the format that was kept"
+    rm -rf "back-$1"
+}
+base=tree/c/base.qcow2
+overlay deep/named.qcow2 ../tree/c/base.qcow2 qcow2
+# With file: and json: names count from the working folder, not from that of the overlay.
+rewritten file deep/named.qcow2 "file:$base" qcow2 qcow2
+rewritten file-absolute deep/named.qcow2 "file:$T/$base" qcow2 qcow2
+rewritten file-probed deep/named.qcow2 "file:$base" '' ''
+rewritten json-nested deep/named.qcow2 \
+    "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"$base\"}}" qcow2 qcow2
+rewritten json-dotted deep/named.qcow2 \
+    "json:{\"driver\":\"qcow2\",\"file.driver\":\"file\",\"file.filename\":\"$T/$base\"}" '' qcow2
+rewritten json-options deep/named.qcow2 \
+    "json:{'cache':{'direct':false},'file':{'filename':'$base','locking':'auto','aio':'threads'}}" '' ''
+# A base that is raw for its overlay, though it looks like a qcow2: by the JSON alone, and by the
+# header against the JSON.
+rewritten json-raw deep/named.qcow2 "json:{\"driver\":\"raw\",\"file.filename\":\"$base\"}" '' raw
+rewritten json-header deep/named.qcow2 "json:{\"driver\":\"qcow2\",\"file.filename\":\"$base\"}" raw raw
+rewritten json-header-2 deep/named.qcow2 "json:{\"driver\":\"raw\",\"file.filename\":\"$base\"}" qcow2 qcow2
+# One of the most bytes that there can be.
+slashes=$(printf '/%.0s' $(seq 995))
+long="file:tree${slashes}c/../c/./base.qcow2"
+expect_equal "${#long}" 1023 "the longest name"
+rewritten long deep/named.qcow2 "$long" qcow2 qcow2
+
+# refused NAME PATTERN: for what it is; --only-top takes it.
+refused() {
+    set_name deep/named.qcow2 "$1" raw
+    expect_exit 1 byre backup --name refused deep/named.qcow2
+    expect_says "$T/err" "$2"
+    expect_says "$T/err" 'deep/named.qcow2.*--only-top'
+}
+refused "json:{\"driver\":\"raw\",\"offset\":65536,\"file.filename\":\"$base\"}" 'change the disk: "offset"'
+refused "json:{\"driver\":\"raw\",\"size\":65536,\"file.filename\":\"$base\"}" 'change the disk: "size"'
+refused "json:{\"file\":{\"filename\":\"$base\",\"x\":1}}" 'change the disk: "file.x"'
+refused 'json:{"driver":"raw","file":{"driver":"nbd","host":"h"}}' '"file.host"|"nbd"'
+refused 'json:{"driver":"luks","file.filename":"x"}' '"luks"'
+refused 'json:{"file.filename":"x\u0000y"}' 'no JSON'
+refused 'json:{' 'no JSON'
+for name in nbd://localhost/x ssh://h/x http://h/x; do refused "$name" "$name"; done
+expect_exit 0 byre backup --name refused --only-top deep/named.qcow2
+expect_exit 0 byre restore name:refused --to back-refused
+expect_equal "$(backing filename back-refused/named.qcow2)" http://h/x "a name that is not followed"
+
+# A new name that does not fit the header: known before anything is written.
+folder=$(printf 'f%.0s' $(seq 200))
+mkdir -p "far/$folder/$folder" tight
+cp "$base" "far/$folder/$folder/base.qcow2"
+qemu-img create -q -f qcow2 -o cluster_size=512 tight/top.qcow2 1M
+guest_write tight/top.qcow2 data 64K
+set_name tight/top.qcow2 file:base.qcow2 qcow2
+(cd "far/$folder/$folder" && expect_exit 0 byre backup --name tight "$T/tight/top.qcow2")
+expect_exit 1 byre restore name:tight --to back-tight
+expect_says "$T/err" "tight/top.qcow2: its header of 512 bytes has no room for the new name \.\./far/$folder"
+expect_says "$T/err" '--keep-backing-names'
+expect_missing back-tight
+expect_exit 0 byre restore name:tight --to back-tight --keep-backing-names
+expect_equal "$(backing filename back-tight/tight/top.qcow2)" file:base.qcow2 "a name that was kept"
+compare_layer_alone tight/top.qcow2 back-tight/tight/top.qcow2
+expect_exit 0 byre restore name:tight --to tight-flat.qcow2 --flatten
+(cd "far/$folder/$folder" && same_content "$T/tight/top.qcow2" "$T/tight-flat.qcow2" qcow2 qcow2)
+# One that just fits.
+mkdir -p "near/$folder/${folder:50}"
+cp "$base" "near/$folder/${folder:50}/b"
+set_name tight/top.qcow2 file:b qcow2
+(cd "near/$folder/${folder:50}" && expect_exit 0 byre backup --name near "$T/tight/top.qcow2")
+expect_exit 0 byre restore name:near --to back-near
+expect_equal "$(backing filename back-near/tight/top.qcow2)" "../near/$folder/${folder:50}/b" "a name that fits"
+clean_qcow2 back-near/tight/top.qcow2
 
 # ./ and // in a name lead to the layer, so it stays byte for byte; so does a colon.
 overlay deep/dots.qcow2 ../tree/.//c/base.qcow2 qcow2

@@ -1,7 +1,7 @@
-# The fuzz targets, but for fuzz_qcow2 (unit/qcow2.cmake): with libFuzzer where that is wanted, else
+# The fuzz targets, but for those of qcow2 (unit/qcow2.cmake): with libFuzzer where that is wanted, else
 # each corpus is replayed once.
 file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/fuzz_*.c)
-list(FILTER fuzz_sources EXCLUDE REGEX "/fuzz_qcow2\\.c$")
+list(FILTER fuzz_sources EXCLUDE REGEX "/fuzz_(backing_name|qcow2)\\.c$")
 
 foreach(source IN LISTS fuzz_sources)
   cmake_path(GET source STEM name)

@@ -61,7 +61,7 @@ def command_show(repository, args):
 
 
 def command_extract(repository, args):
-    repository.extract(repository.chain(repository.archive(args.archive), args.image, args.layer), args.output)
+    repository.extract(repository.chain(repository.archive(args.archive), args.image, args.layer, args.snapshot), args.output)
 
 
 def command_verify(repository, _):
@@ -93,6 +93,7 @@ def parse_arguments():
     command.add_argument("--image", required=True)
     command.add_argument("-o", "--output", required=True)
     command.add_argument("--layer", type=int, default=0, help="begin this far below the top")
+    command.add_argument("--snapshot", help="that layer as in the internal snapshot of this id")
     command.set_defaults(run=command_extract)
     command = commands.add_parser("verify", help="check everything")
     command.set_defaults(run=command_verify)

@@ -24,10 +24,34 @@ same_image() {
     expect_exit 0 reader extract "$3" --image "$1" -o by-reader.raw
     expect_exit 0 byre restore "name:$3" --image "$1" --format raw --to by-byre.raw
     cmp by-reader.raw by-byre.raw || fail "$1: the reader and byre restore differ"
-    qemu-img convert -O raw "$image" by-qemu.raw
+    # From where the image is, for a data file's name counts from the current folder there.
+    (cd "${image%/*}" && qemu-img convert -O raw "${image##*/}" "$T/by-qemu.raw")
     # A raw image of no whole number of sectors: qemu-img fills the last one up.
     truncate -r by-byre.raw by-qemu.raw
     cmp by-reader.raw by-qemu.raw || fail "$1: the reader and qemu-img differ"
+}
+
+# same_snapshot NAME IMAGE ARCHIVE ID: and three to what an internal snapshot has.
+same_snapshot() {
+    local copy=${2%.qcow2}-copy.qcow2 bitmap
+    rm -f by-reader.raw by-byre.raw by-qemu.raw
+    expect_exit 0 reader extract "$3" --image "$1" --snapshot "$4" -o by-reader.raw
+    expect_exit 0 byre restore "name:$3" --image "$1" --snapshot "$4" --format raw --to by-byre.raw
+    cmp by-reader.raw by-byre.raw || fail "$1, snapshot $4: the reader and byre restore differ"
+    cp "$2" "$copy"
+    # qemu-img goes back only where there are no bitmaps.
+    for bitmap in $(bitmaps_of "$copy"); do qemu-img bitmap --remove "$copy" "$bitmap"; done
+    qemu-img snapshot -a "$4" "$copy"
+    qemu-img convert -O raw "$copy" by-qemu.raw
+    rm "$copy"
+    cmp by-reader.raw by-qemu.raw || fail "$1, snapshot $4: the reader and qemu-img differ"
+}
+
+bitmaps_of() {
+    qemu-img info --output=json "$1" |
+        "$python" -c 'import json, sys
+data = json.load(sys.stdin)["format-specific"]["data"]
+print(*(bitmap["name"] for bitmap in data.get("bitmaps", [])))'
 }
 
 # verified: everything that the document demands.
@@ -61,8 +85,53 @@ guest_write over-raw.qcow2 data 3M
 qemu-img create -q -f qcow2 -o compat=0.10,cluster_size=512 old.qcow2 300000
 guest_write old.qcow2 data 0
 qemu-img create -q -f qcow2 empty.qcow2 1T
+
+# Internal snapshots over a base, of a disk that grew past it, with bitmaps.
+qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 snap.qcow2 24M
+guest_write snap.qcow2 data 1M
+qemu-img snapshot -c one snap.qcow2
+io snap.qcow2 'write -P 1 2M 1M' 'write -z 20M 200k' 'discard 1M 64k'
+qemu-img snapshot -c two snap.qcow2
+qemu-img resize -q snap.qcow2 44M
+qemu-img bitmap --add -g 512 snap.qcow2 fine
+qemu-img bitmap --add --disable -g 1M snap.qcow2 off
+guest_write snap.qcow2 big 40M
+qemu-img bitmap --add snap.qcow2 late
+# Subclusters, with a snapshot of their own.
+qemu-img create -q -f qcow2 -o extended_l2=on,cluster_size=128k -b base.qcow2 -F qcow2 extended.qcow2
+io extended.qcow2 'write -P 2 66k 3k' 'write -z 5M 12k' 'write -z 5500k 4k' 'write -P 3 21M 700k'
+qemu-img snapshot -c one extended.qcow2
+io extended.qcow2 'write -P 4 70k 1k' 'write -z 21M 128k' 'write -P 5 39M 5k' 'discard 5M 8k'
+qemu-img bitmap --add extended.qcow2 b
+# Compressed clusters, of which only a snapshot has some; version 2.
+cp deflate.qcow2 frozen.qcow2
+qemu-img snapshot -c one frozen.qcow2
+io frozen.qcow2 'write -P 6 5M 300k' 'write -z 20M 1M'
+qemu-img create -q -f qcow2 -o compat=0.10,cluster_size=512 older.qcow2 300000
+guest_write older.qcow2 data 0
+qemu-img snapshot -c one older.qcow2
+io older.qcow2 'write -P 7 1k 5k'
+# What lies in another file, as it comes and in the guest's order.
+qemu-img create -q -f qcow2 -o data_file=apart.data -b base.qcow2 -F qcow2 apart.qcow2
+io apart.qcow2 'write -P 8 30M 100k' 'write -P 9 3M 1M' 'write -z 5M 64k'
+qemu-img create -q -f qcow2 -o data_file=flat.data,data_file_raw=on flat.qcow2 10M
+guest_write flat.qcow2 data 5M
+qemu-img bitmap --add flat.qcow2 b
+# Encrypted, with a snapshot, over one that is not. The creation measures time, which may fail.
+luks=(--object 'secret,id=s,data=x')
+for ((i = 0; i < 50; i++)); do
+    qemu-img create -q -f qcow2 "${luks[@]}" -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
+        -b base.qcow2 -F qcow2 luks.qcow2 8M 2>"$T/luks" && break
+    grep -q 'CPU usage' "$T/luks" || fail "no LUKS: $(cat "$T/luks")"
+done
+guest='driver=qcow2,file.filename=luks.qcow2,encrypt.key-secret=s'
+qemu-io "${luks[@]}" --image-opts -c 'write -q -P 1 1M 100k' "$guest"
+qemu-img snapshot "${luks[@]}" --image-opts -c one "$guest"
+qemu-io "${luks[@]}" --image-opts -c 'write -q -P 2 1M 64k' -c 'write -q -P 3 6M 1M' "$guest"
+qemu-img create -q -f qcow2 -u -b luks.qcow2 -F qcow2 over-luks.qcow2 8M
 rm data text big
 cd ..
+kinds=(disks/{snap,extended,frozen,older,apart,flat}.qcow2)
 images=(disks/top.qcow2 disks/deflate.qcow2 disks/zstd.qcow2 disks/over-raw.qcow2 disks/old.qcow2)
 
 expect_exit 0 byre init --reserve 0 --recovery-code-file "$T/code"
@@ -81,6 +150,22 @@ for layer in 1:middle 2:base; do
     qemu-img convert -O raw "disks/${layer#*:}.qcow2" layer-qemu.raw
     cmp layer.raw layer-qemu.raw || fail "layer $layer differs"
 done
+
+# All else that a qcow2 image may have.
+expect_exit 0 byre backup --name kinds "${kinds[@]}" disks/over-luks.qcow2
+verified
+for image in "${kinds[@]}"; do same_image "$(basename "$image")" "$image" kinds; done
+for id in 1 2; do same_snapshot snap.qcow2 disks/snap.qcow2 kinds "$id"; done
+for name in extended frozen older; do same_snapshot "$name.qcow2" "disks/$name.qcow2" kinds 1; done
+expect_exit 2 reader extract kinds --image snap.qcow2 --snapshot 3 -o none.raw
+for layer in 0 1; do
+    expect_exit 2 reader extract kinds --image over-luks.qcow2 --layer "$layer" -o none.raw
+    expect_says err encrypted
+done
+expect_missing none.raw
+expect_exit 0 reader extract kinds --image over-luks.qcow2 --layer 2 -o layer.raw
+qemu-img convert -O raw disks/base.qcow2 layer-qemu.raw
+cmp layer.raw layer-qemu.raw || fail "the layer below the encrypted one differs"
 
 # More runs: with changes, with other keys, after a key was removed with its epoch.
 io disks/top.qcow2 'write -P 11 10M 3M'

@@ -1,9 +1,11 @@
 # The qcow2 tests: one program a module. They need qemu-img and qemu-io.
 add_library(qcow2_fixture STATIC ${CMAKE_CURRENT_LIST_DIR}/qcow2_content.c
+                                 ${CMAKE_CURRENT_LIST_DIR}/qcow2_copy.c
                                  ${CMAKE_CURRENT_LIST_DIR}/qcow2_fixture.c)
 target_link_libraries(qcow2_fixture PUBLIC qcow2 cmocka)
 
-foreach(name IN ITEMS chain codec header hostile hostmap image lock placement writer)
+foreach(name IN ITEMS backing_name bitmap chain codec copy crypto data_file header hostile hostmap image
+                      lock luks placement snapshot subcluster views writer)
   add_executable(test_qcow2_${name} ${CMAKE_CURRENT_LIST_DIR}/test_qcow2_${name}.c)
   target_link_libraries(test_qcow2_${name} PRIVATE qcow2_fixture)
   add_test(NAME unit-qcow2-${name} COMMAND test_qcow2_${name})
@@ -14,13 +16,16 @@ add_test(NAME unit-base COMMAND test_base)
 # These make streams that QEMU does not write.
 target_link_libraries(test_qcow2_codec PRIVATE PkgConfig::ZLIB PkgConfig::ZSTD)
 
-# The fuzz target: with libFuzzer where that is wanted, else its corpus is replayed once.
+# The fuzz targets: with libFuzzer where that is wanted, else each corpus is replayed once.
 set(fuzz_dir ${CMAKE_CURRENT_LIST_DIR}/../fuzz)
-if(BYRE_FUZZ)
-  add_executable(fuzz_qcow2 ${fuzz_dir}/fuzz_qcow2.c)
-  target_link_options(fuzz_qcow2 PRIVATE -fsanitize=fuzzer)
-else()
-  add_executable(fuzz_qcow2 ${fuzz_dir}/fuzz_qcow2.c ${fuzz_dir}/replay.c)
-  add_test(NAME fuzz-qcow2-corpus COMMAND fuzz_qcow2 ${fuzz_dir}/corpus/qcow2)
-endif()
-target_link_libraries(fuzz_qcow2 PRIVATE qcow2)
+foreach(name IN ITEMS backing_name qcow2)
+  add_executable(fuzz_${name} ${fuzz_dir}/fuzz_${name}.c)
+  if(BYRE_FUZZ)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(fuzz_${name} PRIVATE ${fuzz_dir}/replay.c)
+    string(REPLACE "_" "-" test ${name})
+    add_test(NAME fuzz-${test}-corpus COMMAND fuzz_${name} ${fuzz_dir}/corpus/${name})
+  endif()
+  target_link_libraries(fuzz_${name} PRIVATE qcow2)
+endforeach()

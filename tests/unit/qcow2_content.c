@@ -24,11 +24,11 @@ struct content content_read(const char *name)
     c.header_cluster = qcow2_image_header_cluster(c.image);
     c.cluster_size = qcow2_image_cluster_size(c.image);
     c.n = qcow2_image_virtual_size(c.image) / c.cluster_size + 1;
-    if (c.n > qcow2_image_clusters(c.image))
-        c.n = qcow2_image_clusters(c.image);
+    if (c.n > qcow2_view_clusters(qcow2_image_active(c.image)))
+        c.n = qcow2_view_clusters(qcow2_image_active(c.image));
     c.entries = must_alloc(c.n, sizeof(*c.entries));
     c.data = must_alloc(c.n, c.cluster_size);
-    assert_ok(qcow2_image_entries(c.image, 0, c.n, c.entries, &err));
+    assert_ok(qcow2_view_entries(qcow2_image_active(c.image), 0, c.n, c.entries, &err));
     assert_ok(qcow2_image_read(c.image, 0, c.n, c.entries, c.data, &err));
     return c;
 }
@@ -58,11 +58,12 @@ struct qcow2_writer_report content_write_to(const struct content *c, struct qcow
     if (layout == COMPACT) {
         assert_ok(qcow2_writer_begin_compact(&w, &target, &c->header, &err));
     } else {
-        assert_ok(qcow2_writer_begin_physical(&w, &target, &c->header, c->header_cluster, &err));
+        assert_ok(
+            qcow2_writer_begin_physical(&w, &target, &c->header, c->header_cluster, NULL, &err));
         for (size_t i = 0; i < c->n; i += step) {
             size_t n = c->n - i < step ? c->n - i : step;
 
-            assert_ok(qcow2_writer_reserve(w, i, c->entries + i, n, &err));
+            assert_ok(qcow2_writer_reserve(w, 0, i, c->entries + i, n, &err));
         }
         assert_ok(qcow2_writer_place(w, &err));
     }
@@ -73,8 +74,8 @@ struct qcow2_writer_report content_write_to(const struct content *c, struct qcow
         for (size_t j = i; j < i + n; j++)
             any |= c->entries[j].class != QCOW2_UNALLOCATED;
         if (any)
-            assert_ok(
-                qcow2_writer_region(w, i, c->entries + i, n, c->data + i * c->cluster_size, &err));
+            assert_ok(qcow2_writer_region(w, 0, i, c->entries + i, n, c->data + i * c->cluster_size,
+                                          &err));
     }
     assert_ok(qcow2_writer_finish(w, &report, &err));
     qcow2_writer_free(w);

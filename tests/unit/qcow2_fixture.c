@@ -177,7 +177,7 @@ int try_image(struct qcow2_image **image, const char *name, int *fd, struct erro
 
     *fd = open_or_fail(name, O_RDONLY);
     assert_int_equal(fstat(*fd, &st), 0);
-    ret = qcow2_image_open(image, *fd, name, (uint64_t)st.st_size, err);
+    ret = qcow2_image_open(image, *fd, name, (uint64_t)st.st_size, NULL, err);
     if (ret < 0)
         close(*fd);
     return ret;
@@ -199,18 +199,41 @@ void close_image(struct qcow2_image *image, int fd)
     close(fd);
 }
 
-size_t read_everything(struct qcow2_image *image, struct qcow2_entry **entries, uint8_t **bytes)
+void expect_open(const char *name, const struct qcow2_open_options *options, int code,
+                 const char *text)
+{
+    struct qcow2_image *image;
+    struct error err = {0};
+    struct stat st;
+    int fd, rc;
+
+    fd = open_or_fail(name, O_RDONLY);
+    assert_int_equal(fstat(fd, &st), 0);
+    rc = qcow2_image_open(&image, fd, name, (uint64_t)st.st_size, options, &err);
+    if (rc != code || (code < 0 && (!strstr(err.message, text) || !strstr(err.message, name))))
+        fail_msg("%s: %d \"%s\", not %d \"%s\"", name, rc, err.message, code, text);
+    qcow2_image_close(image);
+    close(fd);
+}
+
+size_t read_view(struct qcow2_image *image, struct qcow2_view *view, struct qcow2_entry **entries,
+                 uint8_t **bytes)
 {
     size_t cluster_size = qcow2_image_cluster_size(image);
-    size_t n = ((size_t)qcow2_image_virtual_size(image) + cluster_size - 1) / cluster_size;
+    size_t n = ((size_t)qcow2_view_disk_size(view) + cluster_size - 1) / cluster_size;
     struct error err;
 
     *entries = calloc(n + 1, sizeof(**entries));
     *bytes = malloc((n + 1) * cluster_size);
     assert_non_null(*entries);
     assert_non_null(*bytes);
-    if (qcow2_image_entries(image, 0, n, *entries, &err) < 0 ||
+    if (qcow2_view_entries(view, 0, n, *entries, &err) < 0 ||
         qcow2_image_read(image, 0, n, *entries, *bytes, &err) < 0)
         fail_msg("%s", err.message);
     return n;
+}
+
+size_t read_everything(struct qcow2_image *image, struct qcow2_entry **entries, uint8_t **bytes)
+{
+    return read_view(image, qcow2_image_active(image), entries, bytes);
 }

@@ -46,7 +46,14 @@ int try_image(struct qcow2_image **image, const char *name, int *fd, struct erro
 struct qcow2_image *open_image(const char *name, int *fd); /* which must succeed */
 void close_image(struct qcow2_image *image, int fd);
 
+/* That opening the file ${name} with ${options} (may be NULL) gives ${code}, and, where it fails, a
+ * message with ${name} and ${text} in it. */
+void expect_open(const char *name, const struct qcow2_open_options *options, int code,
+                 const char *text);
+
 /* All clusters of the disk: entries and bytes, each given to the caller. Returns their number. */
 size_t read_everything(struct qcow2_image *image, struct qcow2_entry **entries, uint8_t **bytes);
+size_t read_view(struct qcow2_image *image, struct qcow2_view *view, struct qcow2_entry **entries,
+                 uint8_t **bytes);
 
 #endif

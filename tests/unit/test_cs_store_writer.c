@@ -341,7 +341,7 @@ static void test_regions_give_the_same_tree_with_any_number_of_workers(void **st
             region->index = i * 5;
             region->runs[0] = (struct cs_run){.offset = 4096, .length = (uint32_t)len};
             region->run_count = 1;
-            assert_ok(cs_region_put(builder, region, err));
+            assert_ok(cs_region_put(&builder, 1, region, err));
         }
         assert_ok(cs_tree_finish(builder, &trees[t], err));
         assert_ok(cs_writer_publish(w, err));

@@ -116,15 +116,21 @@ static void test_only_the_top(void **state)
 
 static void test_names_that_are_no_paths(void **state)
 {
-    static const char *const names[] = {"nbd://host/x", "json:{\"driver\":\"null-co\"}",
-                                        "file:base.raw", "we:ird.qcow2", "host_device:/dev/null"};
+    static const char *const names[] = {"nbd://host/x",  "ssh://host/x",
+                                        "http://host/x", "json:{\"driver\":\"null-co\"}",
+                                        "we:ird.qcow2",  "json:{"};
     struct layer_set set = {0};
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         make_overlay("odd.qcow2", names[i], "raw");
         expect("odd.qcow2", ERROR_UNSUPPORTED, names[i], "--only-top");
+        expect("odd.qcow2", ERROR_UNSUPPORTED, "/odd.qcow2: ", "");
     }
+    make_overlay("odd.qcow2", "host_device:/dev/null", "raw");
+    expect("odd.qcow2", ERROR_UNSUPPORTED, "/dev/null", "neither");
+    make_overlay("odd.qcow2", "json:{\"offset\":512,\"file.filename\":\"base.raw\"}", "raw");
+    expect("odd.qcow2", ERROR_UNSUPPORTED, "\"offset\"", "--only-top");
     make_overlay("odd.qcow2", "base.raw", "vmdk");
     expect("odd.qcow2", ERROR_UNSUPPORTED, "vmdk", "base.raw");
     /* A colon behind a slash is part of a name; and so it is in the name of the top. */
@@ -133,6 +139,124 @@ static void test_names_that_are_no_paths(void **state)
     run("mv top.qcow2 t:op.qcow2");
     open_chain(&set, "t:op.qcow2");
     assert_int_equal(set.count, 2);
+    layer_set_clear(&set);
+}
+
+/* Opens ${name}; what is below it must be the file ${file} of the working folder, in ${format}. */
+static void expect_below(const char *name, const char *file, enum layer_format format)
+{
+    struct layer_set set = {0};
+    struct layer *top = open_chain(&set, name);
+    char cwd[512], want[1024];
+
+    assert_non_null(top->backing);
+    assert_non_null(getcwd(cwd, sizeof(cwd)));
+    snprintf(want, sizeof(want), "%s/%s", cwd, file);
+    assert_string_equal(top->backing->path, want);
+    assert_int_equal(top->backing->format, format);
+    layer_set_clear(&set);
+}
+
+/* file: and json: count from the working folder; plain names from the overlay's. */
+static void test_names_from_the_working_folder(void **state)
+{
+    struct layer_set set = {0};
+    struct layer *top;
+
+    (void)state;
+    run("mkdir -p w; truncate -s 1M here.raw w/here.raw; cp here.raw nbd:x");
+    make_overlay("inner.qcow2", "", "");
+    make_overlay("w/o.qcow2", "file:here.raw", "raw");
+    expect_below("w/o.qcow2", "here.raw", LAYER_RAW);
+    make_overlay("w/o.qcow2", "here.raw", "raw");
+    expect_below("w/o.qcow2", "w/here.raw", LAYER_RAW);
+    make_overlay("w/o.qcow2", "json:{\"file.filename\":\"here.raw\"}", "");
+    expect_below("w/o.qcow2", "here.raw", LAYER_RAW);
+    make_overlay("w/o.qcow2", "json:{\"file.filename\":\"nbd:x\"}", "raw");
+    expect_below("w/o.qcow2", "nbd:x", LAYER_RAW);
+    make_overlay("w/o.qcow2", "file:w/../lost.raw", "raw");
+    expect("w/o.qcow2", ERROR_NOT_FOUND, "/w/../lost.raw", "w/o.qcow2");
+    make_overlay("w/o.qcow2", "json:{'file.filename':'w/o.qcow2'}", "");
+    expect("w/o.qcow2", ERROR_CORRUPT, "loop", "w/o.qcow2");
+    make_overlay("w/o.qcow2", "file:here.raw", "raw");
+    top = open_chain(&set, "w/o.qcow2");
+    assert_string_equal(top->backing->opened_as, "file:here.raw");
+    layer_set_clear(&set);
+}
+
+/* The format is the header's, else the JSON's, and only then what the file looks like. */
+static void test_formats_in_json(void **state)
+{
+    (void)state;
+    make_overlay("inner.qcow2", "", "");
+    make_overlay("o.qcow2", "json:{\"driver\":\"raw\",\"file.filename\":\"inner.qcow2\"}", "");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_RAW);
+    set_backing("o.qcow2", "json:{\"driver\":\"raw\",\"file.filename\":\"inner.qcow2\"}", "qcow2");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_QCOW2);
+    set_backing("o.qcow2", "json:{\"driver\":\"qcow2\",\"file.filename\":\"inner.qcow2\"}", "raw");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_RAW);
+    set_backing("o.qcow2", "json:{\"driver\":\"qcow2\",\"file.filename\":\"inner.qcow2\"}", "");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_QCOW2);
+    set_backing("o.qcow2", "json:{\"file.filename\":\"inner.qcow2\"}", "");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_QCOW2);
+    set_backing("o.qcow2", "json:{\"driver\":\"qcow2\",\"file.filename\":\"base.raw\"}", "");
+    expect("o.qcow2", ERROR_UNSUPPORTED, "base.raw", "not a qcow2 file");
+    set_backing("o.qcow2", "file:inner.qcow2", "");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_QCOW2);
+    set_backing("o.qcow2", "file:inner.qcow2", "raw");
+    expect_below("o.qcow2", "inner.qcow2", LAYER_RAW);
+}
+
+/* ${before}, slashes, and ${after}: 1023 bytes in all, as many as a header can have. */
+static const char *long_name(const char *before, const char *after)
+{
+    static char name[QCOW2_MAX_BACKING_NAME + 1];
+    size_t n = strlen(before), m = strlen(after);
+
+    memset(name, '/', sizeof(name) - 1);
+    memcpy(name, before, n);
+    memcpy(name + sizeof(name) - 1 - m, after, m + 1);
+    assert_int_equal(strlen(name), 1023);
+    return name;
+}
+
+static void test_long_names(void **state)
+{
+    static const char *const names[][2] = {
+        {".", "base.raw"},
+        {"file:.", "base.raw"},
+        {"json:{\"file.filename\":\".", "base.raw\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct layer_set set = {0};
+        struct layer *top;
+
+        make_overlay("long.qcow2", long_name(names[i][0], names[i][1]), "raw");
+        top = open_chain(&set, "long.qcow2");
+        assert_int_equal(strlen(top->backing->opened_as), 1023);
+        assert_int_equal(top->backing->path[0], '/');
+        assert_non_null(strstr(top->backing->real_path, "/base.raw"));
+        layer_set_clear(&set);
+    }
+    make_overlay("long.qcow2", long_name("nbd:", "x"), "raw");
+    expect("long.qcow2", ERROR_UNSUPPORTED, "long.qcow2", "--only-top");
+}
+
+/* A shared overlay under two names: from both, file: means the same. */
+static void test_a_shared_overlay_with_file(void **state)
+{
+    struct layer_set set = {0};
+
+    (void)state;
+    make_overlay("p/mid.qcow2", "file:base.raw", "raw");
+    run("mkdir -p q; ln -sf ../p/mid.qcow2 q/mid.qcow2");
+    make_overlay("p.qcow2", "p/mid.qcow2", "qcow2");
+    make_overlay("q.qcow2", "q/mid.qcow2", "qcow2");
+    open_chain(&set, "p.qcow2");
+    open_chain(&set, "q.qcow2");
+    assert_int_equal(set.count, 4);
     layer_set_clear(&set);
 }
 
@@ -313,6 +437,24 @@ static void test_a_base_that_depends_on_the_name(void **state)
     layer_set_clear(&set);
 }
 
+static void test_images_marked_corrupt(void **state)
+{
+    const struct chain_options force = {.force_corrupt = true};
+    struct layer_set set = {0};
+    struct layer *top;
+    struct error err;
+
+    (void)state;
+    make_overlay("marked.qcow2", "", "");
+    poke64("marked.qcow2", 72, QCOW2_INCOMPAT_CORRUPT);
+    make_overlay("above.qcow2", "marked.qcow2", "qcow2");
+    expect("above.qcow2", ERROR_UNSUPPORTED, "marked.qcow2: it is marked corrupt",
+           "--force-corrupt");
+    assert_int_equal(layer_set_open(&set, "above.qcow2", &force, &top, &err), 0);
+    assert_int_equal(set.count, 2);
+    layer_set_clear(&set);
+}
+
 static void test_layers_are_locked(void **state)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
@@ -364,6 +506,10 @@ int main(void)
         cmocka_unit_test(test_three_layers),
         cmocka_unit_test(test_only_the_top),
         cmocka_unit_test(test_names_that_are_no_paths),
+        cmocka_unit_test(test_names_from_the_working_folder),
+        cmocka_unit_test(test_formats_in_json),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_a_shared_overlay_with_file),
         cmocka_unit_test(test_missing_files),
         cmocka_unit_test(test_loops),
         cmocka_unit_test(test_depth),
@@ -372,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_a_shared_base),
         cmocka_unit_test(test_a_base_that_depends_on_the_name),
+        cmocka_unit_test(test_images_marked_corrupt),
         cmocka_unit_test(test_layers_are_locked),
         cmocka_unit_test(test_changes_are_seen),
     };

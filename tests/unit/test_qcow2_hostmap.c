@@ -177,12 +177,12 @@ static void blocks_hold_what_was_counted(void **state)
             most = 65535;
         refcounts_init(&counts, order, 12);
         for (uint64_t i = 0; i < most; i++)
-            assert_ok(refcounts_add(&counts, counts.block_entries + 5, &err));
-        assert_ok(refcounts_add(&counts, counts.block_entries + 7, &err));
+            assert_ok(refcounts_add(&counts, counts.block_entries + 5, 1, &err));
+        assert_ok(refcounts_add(&counts, counts.block_entries + 7, 1, &err));
         assert_int_equal(refcounts_get(&counts, counts.block_entries + 5), most);
         assert_int_equal(refcounts_get(&counts, 5), 0);
         if (most < 70000)
-            assert_int_equal(refcounts_add(&counts, counts.block_entries + 5, &err),
+            assert_int_equal(refcounts_add(&counts, counts.block_entries + 5, 1, &err),
                              ERROR_UNSUPPORTED);
         refcounts_encode_block(&counts, 1, block);
         for (uint64_t i = 0; i < counts.block_entries; i++)
@@ -206,14 +206,14 @@ static void placed_refcounts_count_themselves(void **state)
         refcounts_init(&counts, order, bits);
         hostmap_init(&map, refcounts_limit(&counts));
         assert_ok(hostmap_take(&map, 0, 1, HOSTMAP_FIXED, &err)); /* the header */
-        assert_ok(refcounts_add(&counts, 0, &err));
+        assert_ok(refcounts_add(&counts, 0, 1, &err));
         for (uint32_t n = next_random(&random) % 300 + 1; n > 0; n--) {
             uint64_t cluster = next_random(&random) % spread;
 
             if (hostmap_use(&map, cluster) != HOSTMAP_FREE)
                 continue;
             assert_ok(hostmap_take(&map, cluster, 1, HOSTMAP_FIXED, &err));
-            assert_ok(refcounts_add(&counts, cluster, &err));
+            assert_ok(refcounts_add(&counts, cluster, 1, &err));
             taken++;
         }
         assert_ok(refcounts_place(&counts, &map, &err));
@@ -245,7 +245,7 @@ static void the_table_is_long_enough(void **state)
         hostmap_init(&map, refcounts_limit(&counts));
         assert_ok(hostmap_take(&map, 0, end, HOSTMAP_FIXED, &err));
         for (uint64_t c = 0; c < end; c++)
-            assert_ok(refcounts_add(&counts, c, &err));
+            assert_ok(refcounts_add(&counts, c, 1, &err));
         assert_ok(refcounts_place(&counts, &map, &err));
         assert_true(map.end <= counts.nb_blocks * counts.block_entries);
         hostmap_clear(&map);

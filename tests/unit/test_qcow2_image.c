@@ -168,7 +168,7 @@ static void test_length_of_a_stream(void **state)
     (void)state;
     make_image(&variants[5], "l.qcow2");
     image = open_image("l.qcow2", &fd);
-    assert_int_equal(qcow2_image_entries(image, 9, 1, &entry, &err), 0);
+    assert_int_equal(qcow2_view_entries(qcow2_image_active(image), 9, 1, &entry, &err), 0);
     bound = entry;
     assert_int_equal(qcow2_image_read(image, 9, 1, &entry, bytes, &err), 0);
     assert_true(entry.length < bound.length && entry.length + 512 > bound.length);
@@ -207,7 +207,7 @@ static void test_ranges_over_many_tables(void **state)
         memset(part, 0xff, (n + 1000) * sizeof(*part));
         if (len > n - first + 1000)
             len = n - first + 1000;
-        assert_int_equal(qcow2_image_entries(image, first, len, part, &err), 0);
+        assert_int_equal(qcow2_view_entries(qcow2_image_active(image), first, len, part, &err), 0);
         assert_int_equal(qcow2_image_read(image, first, len, part, more, &err), 0);
         for (size_t i = 0; i < len; i++)
             if (first + i < n)
@@ -218,7 +218,8 @@ static void test_ranges_over_many_tables(void **state)
             len = n - first;
         assert_memory_equal(more, bytes + first * 512, len * 512);
     }
-    assert_int_equal(qcow2_image_entries(image, UINT64_MAX - 2, 2, part, &err), 0);
+    assert_int_equal(qcow2_view_entries(qcow2_image_active(image), UINT64_MAX - 2, 2, part, &err),
+                     0);
     assert_int_equal(part[1].class, QCOW2_UNALLOCATED);
     free(part);
     free(more);
@@ -237,12 +238,16 @@ static void test_absent_tables_are_stepped_over(void **state)
     run("rm -f s.qcow2; qemu-img create -q -f qcow2 s.qcow2 1T");
     run("qemu-io -f qcow2 -c 'write 1G 64k' -c 'write 700G 64k' s.qcow2");
     image = open_image("s.qcow2", &fd);
-    assert_int_equal(qcow2_image_clusters(image), (UINT64_C(1) << 40) / 65536);
-    assert_int_equal(qcow2_image_next_table(image, 0), 2 * per_table);
-    assert_int_equal(qcow2_image_next_table(image, 2 * per_table + 5), 2 * per_table + 5);
-    assert_int_equal(qcow2_image_next_table(image, 3 * per_table), 1400 * per_table);
-    assert_int_equal(qcow2_image_next_table(image, 1401 * per_table), qcow2_image_clusters(image));
-    assert_int_equal(qcow2_image_next_table(image, UINT64_MAX), qcow2_image_clusters(image));
+    assert_int_equal(qcow2_view_clusters(qcow2_image_active(image)), (UINT64_C(1) << 40) / 65536);
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), 0), 2 * per_table);
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), 2 * per_table + 5),
+                     2 * per_table + 5);
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), 3 * per_table),
+                     1400 * per_table);
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), 1401 * per_table),
+                     qcow2_view_clusters(qcow2_image_active(image)));
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), UINT64_MAX),
+                     qcow2_view_clusters(qcow2_image_active(image)));
     close_image(image, fd);
 }
 
@@ -260,9 +265,9 @@ static void test_an_empty_disk(void **state)
     poke64("e.qcow2", 40, 0);
     image = open_image("e.qcow2", &fd);
     assert_int_equal(qcow2_image_virtual_size(image), 0);
-    assert_int_equal(qcow2_image_clusters(image), 0);
-    assert_int_equal(qcow2_image_next_table(image, 0), 0);
-    assert_int_equal(qcow2_image_entries(image, 0, 1, &entry, &err), 0);
+    assert_int_equal(qcow2_view_clusters(qcow2_image_active(image)), 0);
+    assert_int_equal(qcow2_view_next_table(qcow2_image_active(image), 0), 0);
+    assert_int_equal(qcow2_view_entries(qcow2_image_active(image), 0, 1, &entry, &err), 0);
     assert_int_equal(entry.class, QCOW2_UNALLOCATED);
     close_image(image, fd);
 }
@@ -348,7 +353,7 @@ static void test_what_is_lent_by_the_image(void **state)
     image = open_image("h.qcow2", &fd);
     file = slurp("h.qcow2", &len);
     assert_memory_equal(qcow2_image_header_cluster(image), file, 65536);
-    assert_int_equal(qcow2_image_l1(image)[0],
+    assert_int_equal(qcow2_view_l1(qcow2_image_active(image))[0],
                      peek64("h.qcow2", qcow2_image_header(image)->l1_offset));
     free(file);
     close_image(image, fd);

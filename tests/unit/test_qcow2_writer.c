@@ -313,8 +313,8 @@ static void a_device_too_small_is_refused(void **state)
     a = content_read("a");
     target.is_device = 1;
     assert_int_equal(ftruncate(target.fd, 64 << 10), 0);
-    assert_ok(qcow2_writer_begin_physical(&w, &target, &a.header, a.header_cluster, &err));
-    assert_ok(qcow2_writer_reserve(w, 0, a.entries, a.n, &err));
+    assert_ok(qcow2_writer_begin_physical(&w, &target, &a.header, a.header_cluster, NULL, &err));
+    assert_ok(qcow2_writer_reserve(w, 0, 0, a.entries, a.n, &err));
     assert_refused(qcow2_writer_place(w, &err), ERROR_NO_SPACE, "only 65536");
     qcow2_writer_free(w);
     close(target.fd);
@@ -379,14 +379,15 @@ static void an_empty_disk_and_a_wide_l1(void **state)
             struct content a = {0};
 
             a.fd = open("a", O_RDONLY | O_CLOEXEC);
-            assert_ok(
-                qcow2_image_open(&a.image, a.fd, "a", (uint64_t)lseek(a.fd, 0, SEEK_END), &err));
+            assert_ok(qcow2_image_open(&a.image, a.fd, "a", (uint64_t)lseek(a.fd, 0, SEEK_END),
+                                       NULL, &err));
             if (layout == COMPACT) {
                 assert_ok(
                     qcow2_writer_begin_compact(&w, &target, qcow2_image_header(a.image), &err));
             } else {
                 assert_ok(qcow2_writer_begin_physical(&w, &target, qcow2_image_header(a.image),
-                                                      qcow2_image_header_cluster(a.image), &err));
+                                                      qcow2_image_header_cluster(a.image), NULL,
+                                                      &err));
                 assert_ok(qcow2_writer_place(w, &err));
             }
             assert_ok(qcow2_writer_finish(w, NULL, &err));

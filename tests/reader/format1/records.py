@@ -1,12 +1,15 @@
 """Trees (§8) and the records (§9)."""
 import re
+import struct
 
 from .store import ARCHIVE, CONTENT_LEAF, CONTENT_NODE, LAYER, PLACEMENT_LEAF, PLACEMENT_NODE
-from .wire import Cursor, canonical_json, dec, hex_id, integer, need, or_null, signed_dec, take_apart, text
+from .wire import Cursor, canonical_json, dec, hex_id, integer, need, octets, or_null, signed_dec, take_apart, text
 
 LEVEL_MAX = 10
 CHUNK_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 27, 1 << 63
-EXTENDED_L2 = 1 << 4                                                 # of qcow2's incompatible features
+DATA_FILE, EXTENDED_L2 = 1 << 2, 1 << 4                              # of qcow2's incompatible features
+LUKS = 2                                                             # of its crypt_method
+SECTOR = 512
 TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -143,15 +146,21 @@ BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
 ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
     "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
-QCOW2 = {"header": BLOB, "l1_hash": hex_id, "extensions": [(integer, integer)]} | members(
+FILE = members(dec, "device inode host_bytes") | members(absolute, "path real_path") | members(
+    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {"placed_path": below}
+SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_clock vm_state_size") | members(
+    text, "id name") | {"raw": octets}
+BITMAP = members(integer, "flags granularity_bits type") | {
+    "data": BLOB, "extra": octets, "name": text, "table": [(integer, integer)]}
+QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({"header": BLOB, "offset": dec}),
+         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec})} | members(
     integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
              "compression_type") | members(
     dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
-LAYER_RECORD = members(dec, "virtual_size file_size bytes_allocated device inode host_bytes") | members(
-    text, "format opened_as delta delta_reason") | members(absolute, "path real_path") | members(
-    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | members(
-    or_null(text), "backing_file backing_format") | {
-    "content": TREE, "placement": or_null(TREE), "placed_path": below, "qcow2": or_null(QCOW2),
+VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
+LAYER_RECORD = FILE | members(dec, "virtual_size file_size bytes_allocated") | members(
+    text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
+    "views": [VIEW], "qcow2": or_null(QCOW2),
     "filesystem": {"type": hex_number, "uuid": or_null(text)}}
 
 
@@ -180,21 +189,19 @@ class ArchiveRecord:
         self.side_chunks = [chunk for file in record["with"] for chunk in blob_chunks(file["blob"], what)]
 
 
-class LayerRecord:
-    def __init__(self, store, id_, config):
-        self.what = what = f"layer {id_.hex()}"
-        self.json = canonical_json(store.metadata(LAYER, id_), what)
-        record = take_apart(self.json, LAYER_RECORD, what)
-        qcow2, self.size, self.region = record["qcow2"], record["virtual_size"], config.region
-        need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
-        need((record["placement"] is None) == (qcow2 is None), f"{what}: raw with a placement, or qcow2 without")
-        self.span, self.cluster_bits, self.extended, self.header = self.size, None, None, ()
+class View:
+    """One state of a layer's disk, of `size` bytes; qcow2's L1 table may span more, or less."""
+
+    def __init__(self, record, size, qcow2, region, what):
+        self.what, self.size, self.region, self.span, self.cluster_bits, self.extended = what, size, region, size, None, None
+        for name in ("l1_hash", "placement"):
+            need((record[name] is None) == (qcow2 is None), f"{what}: raw with {name}, or qcow2 without")
         if qcow2:
             self.cluster_bits, self.extended = qcow2["cluster_bits"], bool(qcow2["incompatible"] & EXTENDED_L2)
-            need(9 <= self.cluster_bits <= 21, f"{what}: cluster bits out of bounds")
-            self.span = qcow2["l1_size"] << 2 * self.cluster_bits - 3 - self.extended
-            self.header = blob_chunks(qcow2["header"], what)
-        regions = -(-self.span // self.region)
+            self.span = record["l1_size"] << 2 * self.cluster_bits - 3 - self.extended
+        else:
+            need(record["l1_size"] == 0, f"{what}: raw with an L1 table")
+        regions = -(-self.span // region)
         self.content = Tree(record["content"], CONTENT_LEAF, CONTENT_NODE, regions, f"{what} content")
         self.placement = qcow2 and Tree(record["placement"], PLACEMENT_LEAF, PLACEMENT_NODE, regions, f"{what} placement")
 
@@ -208,9 +215,66 @@ class LayerRecord:
         return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), what)
 
 
+def check_snapshot(snapshot, l1_size, what):
+    """The entry of qcow2's snapshot table, big-endian, says what the record does. One of an old version says less."""
+    raw, fixed = snapshot["raw"], struct.Struct(">QIHHIIQII")
+    need(len(raw) >= fixed.size, f"{what}: entry too short")
+    _, l1, id_size, name_size, *times, vm_state, extra_size = fixed.unpack_from(raw)
+    c = Cursor(raw[fixed.size:], what)
+    extra, id_, title = c.take(extra_size), c.take(id_size), c.take(name_size)
+    c.end()
+    vm_state = struct.unpack_from(">Q", extra)[0] if extra_size >= 8 else vm_state
+    disk = struct.unpack_from(">Q", extra, 8)[0] if extra_size >= 16 else snapshot["disk_size"]
+    for name, value in zip(("id", "name", "date_sec", "date_nsec", "vm_clock", "vm_state_size", "disk_size"),
+                           (id_, title, *times, vm_state, disk)):
+        c.need(snapshot[name] == value, f"{name} is not that of the entry")
+    c.need(l1 == l1_size, "l1_size is not that of the view")
+
+
+def bitmap_chunks(bitmap, cluster_bits, what):
+    need(all(class_ <= 2 and count for class_, count in bitmap["table"]), f"{what}: table out of bounds")
+    clusters = sum(count for class_, count in bitmap["table"] if class_ == 2)
+    need(bitmap["data"]["bytes"] == clusters << cluster_bits, f"{what}: data is not the clusters that the table has")
+    return blob_chunks(bitmap["data"], what)
+
+
+class LayerRecord:
+    """views: the active one, then the snapshots' (their ids are in snapshots); chunks: those of all blobs."""
+
+    def __init__(self, store, id_, config):
+        self.what = what = f"layer {id_.hex()}"
+        self.json = canonical_json(store.metadata(LAYER, id_), what)
+        record = take_apart(self.json, LAYER_RECORD, what)
+        qcow2, sizes, self.snapshots, self.chunks, self.encrypted = record["qcow2"], [record["virtual_size"]], [], [], False
+        need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
+        if qcow2:
+            self.read_qcow2(qcow2)
+            sizes += [snapshot["disk_size"] // SECTOR * SECTOR for snapshot in qcow2["snapshots"]]
+        views = record["views"]
+        need(len(views) == len(sizes), f"{what}: wrong number of views")
+        if qcow2:
+            need(views[0]["l1_size"] == qcow2["l1_size"], f"{what}: other l1_size than that of the active view")
+            for number, snapshot in enumerate(qcow2["snapshots"]):
+                check_snapshot(snapshot, views[number + 1]["l1_size"], f"{what}: snapshot {number}")
+        self.views = [View(view, size, qcow2, config.region, f"{what} view {number}")
+                      for number, (view, size) in enumerate(zip(views, sizes))]
+
+    def read_qcow2(self, qcow2):
+        bits, crypto = qcow2["cluster_bits"], qcow2["crypto"]
+        need(9 <= bits <= 21, f"{self.what}: cluster bits out of bounds")
+        need(qcow2["nb_snapshots"] == len(qcow2["snapshots"]), f"{self.what}: wrong number of snapshots")
+        need((crypto is not None) == (qcow2["crypt_method"] == LUKS), f"{self.what}: LUKS without crypto, or the reverse")
+        need((qcow2["data_file"] is not None) == bool(qcow2["incompatible"] & DATA_FILE), f"{self.what}: wrong data_file")
+        self.snapshots = [snapshot["id"] for snapshot in qcow2["snapshots"]]
+        self.encrypted = qcow2["crypt_method"] != 0
+        self.chunks = blob_chunks(qcow2["header"], self.what) + (blob_chunks(crypto["header"], self.what) if crypto else [])
+        for number, bitmap in enumerate(qcow2["bitmaps"]):
+            self.chunks += bitmap_chunks(bitmap, bits, f"{self.what}: bitmap {number}")
+
+
 def verify_archives(store, config):
-    """Every archive's records, trees and blobs, down to the presence of each chunk. Returns what was counted."""
-    counted = {"archives": 0, "images": 0}
+    """Every archive's records, trees of all views and blobs, down to the presence of each chunk. Returns what was counted."""
+    counted = {"archives": 0, "images": 0, "views": 0}
     layers, chunks, met = set(), set(), {}
 
     def check_chunks(used):
@@ -219,22 +283,25 @@ def verify_archives(store, config):
                 store.check_chunk(*chunk)
                 chunks.add(chunk)
 
-    def check_layer(layer):
-        seen = met.setdefault((layer.span, layer.cluster_bits, layer.extended), set())   # on which a leaf's checks depend
-        for region, leaf in layer.content.leaves(store, seen):
-            check_chunks(layer.content_leaf(store, region, leaf).chunks)
-        check_chunks(map(tuple, layer.header))
-        for region, leaf in layer.placement.leaves(store, seen) if layer.placement else ():
-            layer.region_length(region)
-            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), layer.cluster_bits, layer.extended, config.region,
-                                 f"{layer.what}: placement of region {region}")
+    def check_view(view):
+        seen = met.setdefault((view.span, view.cluster_bits, view.extended), set())   # on which a leaf's checks depend
+        for region, leaf in view.content.leaves(store, seen):
+            check_chunks(view.content_leaf(store, region, leaf).chunks)
+        for region, leaf in view.placement.leaves(store, seen) if view.placement else ():
+            view.region_length(region)
+            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), view.cluster_bits, view.extended, config.region,
+                                 f"{view.what}: placement of region {region}")
 
     for id_ in store.state.archives:
         archive = ArchiveRecord(store, id_)
         check_chunks(map(tuple, archive.side_chunks))
-        for layer in set(archive.layers) - layers:
-            layers.add(layer)
-            check_layer(LayerRecord(store, layer, config))
+        for id_ in set(archive.layers) - layers:
+            layers.add(id_)
+            layer = LayerRecord(store, id_, config)
+            check_chunks(map(tuple, layer.chunks))
+            for view in layer.views:
+                check_view(view)
+            counted["views"] += len(layer.views)
         counted["archives"] += 1
         counted["images"] += len(archive.images)
     return counted | {"layers": len(layers), "nodes and leaves": sum(map(len, met.values())),

@@ -52,15 +52,24 @@ class Repository:
     def archive(self, wanted):
         return ArchiveRecord(self.store, self.find_archive(wanted))
 
-    def chain(self, archive, image_name, top=0):
-        """The layers of an image, from the one at `top` (0: the topmost) down."""
+    def chain(self, archive, image_name, top=0, snapshot=None):
+        """The views to read of an image's layers, from the layer at `top` (0: the topmost) down: there the snapshot's, if any."""
         images = [layers for name, layers in archive.images if name == os.fsencode(image_name)]
         if len(images) != 1:
             raise Refused(f"{len(images) or 'no'} images are called {image_name!r}")
         layers = images[0][top:]
         if not layers:
             raise Refused(f"the image has {len(images[0])} layers")
-        return [LayerRecord(self.store, archive.layers[position], self.config) for position in layers]
+        records = [LayerRecord(self.store, archive.layers[position], self.config) for position in layers]
+        if any(record.encrypted for record in records):
+            raise Refused("a layer of the image is encrypted")
+        wanted = 0
+        if snapshot is not None:
+            found = [number for number, id_ in enumerate(records[0].snapshots, 1) if id_ == os.fsencode(snapshot)]
+            if len(found) != 1:
+                raise Refused(f"{len(found) or 'no'} snapshots of the layer have the id {snapshot!r}")
+            wanted = found[0]
+        return [records[0].views[wanted]] + [record.views[0] for record in records[1:]]
 
     def extract(self, chain, path):
         """Writes what the top of the chain shows, as a sparse file; that has its name only once it is complete."""
@@ -75,9 +84,9 @@ class Repository:
         os.replace(part, path)
 
     def regions(self, chain, chunk):
-        """(address, bytes) of every region of which any layer has something."""
+        """(address, bytes) of every region of which any view has something."""
         size = self.config.region
-        iterators = [layer.content.leaves(self.store) for layer in chain]
+        iterators = [view.content.leaves(self.store) for view in chain]
         heads = [next(leaves, None) for leaves in iterators]
         while any(heads):
             region = min(head[0] for head in heads if head)
@@ -86,10 +95,10 @@ class Repository:
                 return
             data = bytearray(min(size, chain[0].size - begin))
             holes = [(0, len(data))]
-            for number, (layer, head) in enumerate(zip(chain, heads)):
-                holes = [(a, min(b, layer.size - begin)) for a, b in holes if a < layer.size - begin]
+            for number, (view, head) in enumerate(zip(chain, heads)):
+                holes = [(a, min(b, view.size - begin)) for a, b in holes if a < view.size - begin]
                 if head and head[0] == region:
-                    leaf = layer.content_leaf(self.store, *head)
+                    leaf = view.content_leaf(self.store, *head)
                     holes = paint(leaf, holes, data, chunk)
                     heads[number] = next(iterators[number], None)
             yield begin, data

@@ -206,18 +206,27 @@ def take_apart(value, form, what):
     return form(value, what)
 
 
+def in_base64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
 def as_json(data):
-    return data.decode() if is_text(data) else {"b64": base64.b64encode(data).decode()}
+    return data.decode() if is_text(data) else in_base64(data)
 
 
-def text(value, what):
+def octets(value, what, form=in_base64):
+    """Bytes that are written as {"b64": ...} whatever they are."""
     data = None
     try:
         data = value.encode() if isinstance(value, str) else base64.b64decode(value["b64"])
     except (TypeError, KeyError, ValueError):
         pass
-    need(data is not None and as_json(data) == value, f"{what}: not a byte string")
+    need(data is not None and form(data) == value, f"{what}: not a byte string")
     return data
+
+
+def text(value, what):
+    return octets(value, what, as_json)
 
 
 def integer(value, what):

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a qcow2 layer has beside its views: header cluster, LUKS area, the table
+ * of snapshots, bitmaps. What is part of the disk, or of somebody's secret, goes
+ * into the store as data; the record holds its ids.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "engine/backup_qcow2.h"
+#include "engine/blob.h"
+#include "qcow2/bitmap.h"
+#include "qcow2/snapshot.h"
+
+static int keep(char **out, const char *s, struct error *err)
+{
+    *out = strdup(s);
+    return *out == NULL ? error_no_memory(err) : 0;
+}
+
+static int store_header(struct layer_job *job, struct error *err)
+{
+    struct qcow2_image *image = job->layer->image;
+    const struct qcow2_header *h = qcow2_image_header(image);
+    struct record_layer *record = job->record;
+    struct record_qcow2 *q = &record->qcow2;
+    record->is_qcow2 = true;
+    *q = (struct record_qcow2){
+        .version = h->version,
+        .cluster_bits = h->cluster_bits,
+        .size = h->size,
+        .crypt_method = h->crypt_method,
+        .l1_size = h->l1_size,
+        .l1_offset = h->l1_offset,
+        .refcount_table_offset = h->refcount_table_offset,
+        .refcount_table_clusters = h->refcount_table_clusters,
+        .nb_snapshots = h->nb_snapshots,
+        .snapshots_offset = h->snapshots_offset,
+        .incompatible = h->incompatible,
+        .compatible = h->compatible,
+        .autoclear = h->autoclear,
+        .refcount_order = h->refcount_order,
+        .header_length = h->header_length,
+        .compression_type = h->compression_type,
+    };
+    int rc = 0;
+    if (h->backing_file[0] != 0)
+        rc = keep(&record->backing_file, h->backing_file, err);
+    if (rc == 0 && h->backing_format[0] != 0)
+        rc = keep(&record->backing_format, h->backing_format, err);
+    if (rc < 0)
+        return rc;
+    q->extensions = calloc(h->nb_extensions + 1U, sizeof *q->extensions);
+    if (q->extensions == NULL)
+        return error_no_memory(err);
+    for (uint32_t i = 0; i < h->nb_extensions; i++) {
+        q->extensions[i][0] = h->extensions[i].type;
+        q->extensions[i][1] = h->extensions[i].length;
+        q->extension_count = i + 1;
+    }
+    return blob_write(job->writer, qcow2_image_header_cluster(image),
+                      qcow2_image_cluster_size(image), &q->header, err);
+}
+
+static int store_crypto(struct layer_job *job, struct error *err)
+{
+    const struct layer *layer = job->layer;
+    uint64_t offset = 0, length = 0;
+    int rc = qcow2_crypto_header(qcow2_image_header(layer->image),
+                                 qcow2_image_header_cluster(layer->image), layer->file_size,
+                                 &offset, &length, err);
+    if (rc < 0)
+        return error_wrap(err, "%s", layer->path);
+    if (length == 0)
+        return 0;
+    uint8_t *area = malloc((size_t)length);
+    if (area == NULL)
+        return error_no_memory(err);
+    rc = io_read(layer->fd, layer->path, offset, area, (size_t)length, err);
+    if (rc == 0)
+        rc = blob_write(job->writer, area, (size_t)length, &job->record->qcow2.crypto, err);
+    job->record->qcow2.crypto_offset = offset;
+    job->bytes_read += length;
+    free(area);
+    return rc;
+}
+
+static int describe_snapshots(struct layer_job *job, struct error *err)
+{
+    const struct qcow2_snapshot *snapshots = NULL;
+    uint32_t n = 0;
+    struct record_qcow2 *q = &job->record->qcow2;
+    qcow2_image_snapshots(job->layer->image, &snapshots, &n);
+    q->snapshots = calloc(n + 1U, sizeof *q->snapshots);
+    if (q->snapshots == NULL)
+        return error_no_memory(err);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct qcow2_snapshot *s = &snapshots[i];
+        struct record_snapshot *r = &q->snapshots[q->snapshot_count++];
+        *r = (struct record_snapshot){
+            .raw = malloc(s->raw_len + 1),
+            .raw_len = s->raw_len,
+            .date_sec = s->date_sec,
+            .date_nsec = s->date_nsec,
+            .vm_clock = s->vm_clock,
+            .vm_state_size = s->vm_state_size,
+            .disk_size = s->disk_size,
+        };
+        if (r->raw == NULL)
+            return error_no_memory(err);
+        memcpy(r->raw, s->raw, s->raw_len);
+        int rc = keep(&r->id, s->id, err);
+        if (rc == 0)
+            rc = keep(&r->name, s->name, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- bitmaps ---- */
+
+static int add_run(struct record_bitmap *b, enum qcow2_bitmap_class class, struct error *err)
+{
+    if (b->run_count > 0 && b->runs[b->run_count - 1][0] == (uint32_t) class) {
+        b->runs[b->run_count - 1][1]++;
+        return 0;
+    }
+    uint32_t(*runs)[2] = reallocarray(b->runs, b->run_count + 1, sizeof *runs);
+    if (runs == NULL)
+        return error_no_memory(err);
+    b->runs = runs;
+    runs[b->run_count][0] = (uint32_t) class;
+    runs[b->run_count++][1] = 1;
+    return 0;
+}
+
+static int store_bitmap(struct layer_job *job, const struct qcow2_bitmap *bitmap, uint8_t *cluster,
+                        struct record_bitmap *b, struct error *err)
+{
+    struct qcow2_image *image = job->layer->image;
+    b->flags = bitmap->flags;
+    b->type = bitmap->type;
+    b->granularity_bits = bitmap->granularity_bits;
+    b->extra_len = bitmap->extra_len;
+    b->extra = malloc(b->extra_len + 1U);
+    if (b->extra == NULL)
+        return error_no_memory(err);
+    if (b->extra_len > 0)
+        memcpy(b->extra, bitmap->extra, b->extra_len);
+    int rc = keep(&b->name, bitmap->name, err);
+    for (uint32_t i = 0; rc == 0 && i < bitmap->table_size; i++) {
+        enum qcow2_bitmap_class class;
+        rc = qcow2_bitmap_read(image, bitmap, i, &class, cluster, err);
+        if (rc == 0)
+            rc = add_run(b, class, err);
+        if (rc == 0 && class == QCOW2_BITMAP_DATA)
+            rc = blob_write(job->writer, cluster, qcow2_image_cluster_size(image), &b->data, err);
+    }
+    return rc;
+}
+
+static int store_bitmaps(struct layer_job *job, struct error *err)
+{
+    struct record_qcow2 *q = &job->record->qcow2;
+    struct qcow2_image *image = job->layer->image;
+    struct qcow2_bitmap *bitmaps = NULL;
+    uint32_t n = 0;
+    char *problem = NULL;
+    int rc = qcow2_image_bitmaps(image, &bitmaps, &n, &problem, err);
+    if (rc < 0)
+        return rc;
+    if (problem != NULL)
+        layer_job_warn(job, "%s: %s; the data is saved without it", job->layer->path, problem);
+    uint8_t *cluster = malloc(qcow2_image_cluster_size(image));
+    q->bitmaps = calloc(n + 1U, sizeof *q->bitmaps);
+    if (cluster == NULL || q->bitmaps == NULL)
+        rc = error_no_memory(err);
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        if (bitmaps[i].flags & QCOW2_BITMAP_IN_USE)
+            layer_job_warn(job,
+                           "%s: bitmap %s is marked in use, so that its bits mean nothing; it is "
+                           "kept as it is",
+                           job->layer->path, bitmaps[i].name);
+        q->bitmap_count = i + 1;
+        rc = store_bitmap(job, &bitmaps[i], cluster, &q->bitmaps[i], err);
+    }
+    free(cluster);
+    free(problem);
+    qcow2_bitmaps_free(bitmaps, n);
+    return rc;
+}
+
+/* ---- the data file ---- */
+
+static int describe_data_file(struct layer_job *job, struct error *err)
+{
+    const struct data_file *file = job->layer->data_file;
+    if (file == NULL)
+        return 0;
+    struct record_data_file *d = calloc(1, sizeof *d);
+    job->record->qcow2.data_file = d;
+    if (d == NULL)
+        return error_no_memory(err);
+    d->size = file->size;
+    d->host_bytes = (uint64_t)file->st.st_blocks * 512;
+    d->mode = file->st.st_mode;
+    d->uid = file->st.st_uid;
+    d->gid = file->st.st_gid;
+    d->mtime_ns = file->st.st_mtim.tv_sec * 1000000000LL + file->st.st_mtim.tv_nsec;
+    d->ctime_ns = file->st.st_ctim.tv_sec * 1000000000LL + file->st.st_ctim.tv_nsec;
+    d->device = file->st.st_dev;
+    d->inode = file->st.st_ino;
+    int rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
+                                  qcow2_image_header_cluster(job->layer->image), &d->name, err);
+    if (rc == 0 && d->name == NULL)
+        rc = error_set(err, ERROR_UNSUPPORTED, "%s: does not name its data file", job->layer->path);
+    if (rc == 0)
+        rc = keep(&d->path, file->path, err);
+    if (rc == 0)
+        rc = keep(&d->real_path, file->real_path, err);
+    return rc;
+}
+
+int backup_qcow2_metadata(struct layer_job *job, struct error *err)
+{
+    int rc = store_header(job, err);
+    if (rc == 0)
+        rc = store_crypto(job, err);
+    if (rc == 0)
+        rc = describe_snapshots(job, err);
+    if (rc == 0)
+        rc = store_bitmaps(job, err);
+    if (rc == 0)
+        rc = describe_data_file(job, err);
+    return rc;
+}

@@ -68,10 +68,11 @@ part_fuzz() {
     return "$code"
 }
 
+# Of the recipes, those with hostile headers are enough here: the dev build runs all.
 part_asan() {
     build asan asan || return
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
-        UBSAN_OPTIONS=print_stacktrace=1 tests asan
+        UBSAN_OPTIONS=print_stacktrace=1 tests asan --exclude-regex '^recipes-[abcdf]$'
 }
 
 # Newer kernels spread addresses wider than this sanitizer can follow, so that is turned off where
@@ -81,7 +82,7 @@ part_tsan() {
     if setarch -R true 2>/dev/null; then front=(setarch -R); fi
     build tsan tsan || return
     TSAN_OPTIONS=second_deadlock_stack=1 tests tsan --exclude-regex \
-        '^cli-.*(kinds|backing-names|keys|epochs|damage|bad-input|permissions|full-disk|command-line)|^reader$'
+        '^cli-.*(kinds|backing-names|keys|epochs|damage|bad-input|permissions|full-disk|command-line)|^reader$|^recipes-|^unit-qcow2-'
 }
 
 part_dev() {

@@ -194,7 +194,7 @@ static int store_side_file(struct backup *b, const char *path, struct record_sid
         if (strcmp(b->archive.with[i].name, side->name) == 0)
             rc = error_set(err, ERROR_USAGE, "%s: there is another side file of this name", path);
     if (rc == 0)
-        rc = blob_write_file(b->writer, fd, path, &side->blob, err);
+        rc = blob_write_file(b->writer, fd, path, 0, &side->blob, err);
     close(fd);
     return rc;
 }

@@ -221,6 +221,13 @@ static int describe_data_file(struct layer_job *job, struct error *err)
         rc = keep(&d->path, file->path, err);
     if (rc == 0)
         rc = keep(&d->real_path, file->real_path, err);
+    /* a raw data file is the disk by itself, and may be longer than the qcow2 file says */
+    uint64_t cluster = qcow2_image_cluster_size(job->layer->image);
+    uint64_t end = (job->layer->virtual_size + cluster - 1) / cluster * cluster;
+    bool raw = (job->record->qcow2.autoclear & QCOW2_AUTOCLEAR_RAW_DATA) != 0;
+    if (rc == 0 && raw && file->size > end)
+        rc = blob_write_file(job->writer, file->fd, file->path, end, &d->tail, err);
+    job->bytes_read += d->tail.bytes;
     return rc;
 }
 

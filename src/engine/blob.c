@@ -39,15 +39,15 @@ int blob_write(struct cs_writer *writer, const void *data, size_t len, struct re
     return rc;
 }
 
-int blob_write_file(struct cs_writer *writer, int fd, const char *name, struct record_blob *blob,
-                    struct error *err)
+int blob_write_file(struct cs_writer *writer, int fd, const char *name, uint64_t offset,
+                    struct record_blob *blob, struct error *err)
 {
     uint8_t *piece = malloc(PIECE);
     if (piece == NULL)
         return error_no_memory(err);
     int rc = 0;
     for (size_t got = PIECE; rc == 0 && got == PIECE;) {
-        rc = io_read_some(fd, name, blob->bytes, piece, PIECE, &got, err);
+        rc = io_read_some(fd, name, offset + blob->bytes, piece, PIECE, &got, err);
         if (rc == 0 && got > 0)
             rc = append(writer, piece, got, blob, err);
     }
@@ -107,14 +107,14 @@ int blob_read(struct cs_store *store, const struct record_blob *blob, size_t max
 }
 
 int blob_read_file(struct cs_store *store, const struct record_blob *blob, int fd, const char *name,
-                   struct error *err)
+                   uint64_t offset, struct error *err)
 {
     struct cs_error ce;
     uint8_t *piece = malloc(CS_DATA_OBJECT_MAX);
     if (piece == NULL)
         return error_no_memory(err);
     int rc = 0;
-    uint64_t at = 0;
+    uint64_t at = offset;
     for (size_t i = 0; rc == 0 && i < blob->count; i++) {
         if (cs_read_chunk(store, &blob->ids[i], piece, blob->lengths[i], &ce) < 0)
             rc = engine_store_error(err, &ce);

@@ -9,9 +9,9 @@
 int blob_write(struct cs_writer *writer, const void *data, size_t len, struct record_blob *blob,
                struct error *err);
 
-/* The file behind ${fd}, from its beginning to its end. */
-int blob_write_file(struct cs_writer *writer, int fd, const char *name, struct record_blob *blob,
-                    struct error *err);
+/* The file behind ${fd}, from ${offset} (bytes) to its end. */
+int blob_write_file(struct cs_writer *writer, int fd, const char *name, uint64_t offset,
+                    struct record_blob *blob, struct error *err);
 
 /* All of it into fresh memory; a blob of more than ${max} bytes is ERROR_CORRUPT. */
 int blob_read(struct cs_store *store, const struct record_blob *blob, size_t max, uint8_t **data,
@@ -30,8 +30,8 @@ struct blob_reader {
 int blob_reader_next(struct blob_reader *reader, uint8_t *buf, size_t len, struct error *err);
 void blob_reader_clear(struct blob_reader *reader);
 
-/* All of it to ${fd}, from offset 0 on. */
+/* All of it to ${fd}, from ${offset} (bytes) on. */
 int blob_read_file(struct cs_store *store, const struct record_blob *blob, int fd, const char *name,
-                   struct error *err);
+                   uint64_t offset, struct error *err);
 
 #endif

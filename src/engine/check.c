@@ -172,6 +172,8 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
             rc = check_blob(c, &layer->qcow2.header, err);
         if (rc == 0)
             rc = check_blob(c, &layer->qcow2.crypto, err);
+        if (rc == 0 && layer->qcow2.data_file != NULL)
+            rc = check_blob(c, &layer->qcow2.data_file->tail, err);
         for (size_t k = 0; rc == 0 && k < layer->qcow2.bitmap_count; k++)
             rc = check_blob(c, &layer->qcow2.bitmaps[k].data, err);
         if (rc == 0 && c->options->listener.cancel != NULL && *c->options->listener.cancel)

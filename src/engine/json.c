@@ -61,7 +61,7 @@ int json_encode(const json_t *value, char **text, size_t *len, struct error *err
     return 0;
 }
 
-int json_bad(struct json_reader *r, const char *key)
+int(json_bad)(struct json_reader *r, const char *key)
 {
     if (!r->bad)
         error_set(r->err, ERROR_CORRUPT, "%s: the member \"%s\" is missing or malformed", r->what,

@@ -37,6 +37,9 @@ struct json_reader {
 };
 
 int json_bad(struct json_reader *r, const char *key); /* marks ${r}; returns ERROR_CORRUPT */
+#ifdef __clang_analyzer__
+#define json_bad(r, key) ((json_bad)(r, key), (r)->bad = true, (int)ERROR_CORRUPT)
+#endif
 const json_t *json_member(struct json_reader *r, const json_t *object, const char *key);
 const json_t *json_list(struct json_reader *r, const json_t *object, const char *key);
 uint64_t json_get_int(struct json_reader *r, const json_t *object, const char *key, uint64_t max);

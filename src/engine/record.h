@@ -68,6 +68,7 @@ struct record_data_file {
     int64_t ctime_ns;
     uint64_t device;
     uint64_t inode;
+    struct record_blob tail; /* of a raw data file: what lies behind the disk's last cluster */
 };
 
 struct record_qcow2 {

@@ -99,6 +99,7 @@ static json_t *data_file_json(const struct record_data_file *d)
     json_object_set_new(o, "ctime_ns", json_from_i64(d->ctime_ns));
     json_object_set_new(o, "device", json_from_u64(d->device));
     json_object_set_new(o, "inode", json_from_u64(d->inode));
+    json_object_set_new(o, "tail", blob_json(&d->tail));
     return o;
 }
 

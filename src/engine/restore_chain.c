@@ -183,7 +183,8 @@ static int write_layer(struct restore *r, struct plan *plan, struct error *err)
 
 static int write_side_file(struct restore *r, struct plan *plan, struct error *err)
 {
-    int rc = blob_read_file(r->store, &plan->side->blob, plan->target.fd, plan->target.path, err);
+    int rc =
+        blob_read_file(r->store, &plan->side->blob, plan->target.fd, plan->target.path, 0, err);
     struct target_attributes attributes = {
         .mode = plan->side->mode,
         .uid = geteuid(),

@@ -283,6 +283,15 @@ static int write_bitmap(struct job *job, const struct record_bitmap *b, struct e
     return rc;
 }
 
+static int write_tail(struct job *job, const struct target *data, struct error *err)
+{
+    const struct record_data_file *d = job->layer->qcow2.data_file;
+    if (d == NULL || data == NULL || d->tail.bytes == 0)
+        return 0;
+    return blob_read_file(job->r->store, &d->tail, data->fd, data->path, d->size - d->tail.bytes,
+                          err);
+}
+
 static int write_metadata(struct job *job, struct error *err)
 {
     int rc = write_crypto(job, err);
@@ -329,6 +338,8 @@ int restore_qcow2(struct restore *r, const struct record_layer *layer,
         rc = write_metadata(&job, err);
     if (rc == 0)
         rc = qcow2_writer_finish(job.writer, &report, err);
+    if (rc == 0)
+        rc = write_tail(&job, names->data_target, err);
     if (rc == 0 && report.streams_moved > 0)
         restore_warn(r, "%s: %llu compressed clusters did not fit at their old places and moved",
                      target->path, (unsigned long long)report.streams_moved);

@@ -166,7 +166,7 @@ static const char *string_of(const struct json_name *j, enum option option)
 static int keep_path(struct backing_name *b, const char *name, const char *path, struct error *err)
 {
     if (!path || *path == '\0')
-        return refuse(name, "names no file", NULL, err);
+        return refuse(name ? name : "", "names no file", NULL, err);
     b->path = strdup(path);
     return b->path ? 0 : error_no_memory(err);
 }

@@ -21,7 +21,7 @@ r_data_file_over_base() { mk '' 4M base.qcow2; io base.qcow2 'write -P 9 0 4M'; 
 r_data_file_as_base() { mk data_file=data.img 4M base.qcow2; io base.qcow2 'write -P 9 0 2M'; over base.qcow2; w 'write -P 2 3M 4k'; cdback; }
 r_data_file_bitmap() { data_file data.img; bitmap top.qcow2 b; w 'write -P 3 1M 64k'; cdback; }
 r_data_file_name_with_comma() { data_file 'd,,ata ü.img'; cdback; }
-r_data_file_raw_longer() { data_file data.img data_file_raw=on; head -c 100000 /dev/zero | tr '\0' x >>data.img; cdback; }
+r_data_file_raw_longer() { data_file data.img data_file_raw=on; head -c 100000 /dev/zero | tr '\0' x >>data.img; cdback; eval "$(declare -f after | sed '1s/after/after_reads/')"; after() { after_reads; cmp "$T/src/data.img" "$T/back/data.img"; }; }
 r_data_file_missing() { data_file data.img; rm data.img; patterns=(); refused='data.img'; }
 
 # -- backing names

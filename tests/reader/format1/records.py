@@ -153,7 +153,7 @@ SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_c
 BITMAP = members(integer, "flags granularity_bits type") | {
     "data": BLOB, "extra": octets, "name": text, "table": [(integer, integer)]}
 QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({"header": BLOB, "offset": dec}),
-         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec})} | members(
+         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec, "tail": BLOB})} | members(
     integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
              "compression_type") | members(
     dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
@@ -268,6 +268,7 @@ class LayerRecord:
         self.snapshots = [snapshot["id"] for snapshot in qcow2["snapshots"]]
         self.encrypted = qcow2["crypt_method"] != 0
         self.chunks = blob_chunks(qcow2["header"], self.what) + (blob_chunks(crypto["header"], self.what) if crypto else [])
+        self.chunks += blob_chunks(qcow2["data_file"]["tail"], self.what) if qcow2["data_file"] else []
         for number, bitmap in enumerate(qcow2["bitmaps"]):
             self.chunks += bitmap_chunks(bitmap, bits, f"{self.what}: bitmap {number}")
 

@@ -2,34 +2,10 @@
 /* One layer into the store: its file is described here, its parts are stored by the neighbours. */
 #include "engine/backup_layer.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/backup_qcow2.h"
 #include "engine/file_identity.h"
-
-void layer_job_progress(const struct layer_job *job, uint64_t bytes)
-{
-    struct backup_progress *p = job->progress;
-    p->done += bytes;
-    if (p->done > p->total)
-        p->total = p->done;
-    if (p->listener->progress != NULL)
-        p->listener->progress(p->listener->arg, job->layer->path, p->done, p->total);
-}
-
-void layer_job_warn(const struct layer_job *job, const char *fmt, ...)
-{
-    char message[4096];
-    va_list ap;
-    if (job->progress->listener->warning == NULL)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
-    va_end(ap);
-    job->progress->listener->warning(job->progress->listener->arg, message);
-}
 
 static int describe_file(const struct layer *layer, struct record_layer *record, struct error *err)
 {

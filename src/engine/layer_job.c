@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How the parts of a layer's backup speak to the listener. */
+#include "engine/layer_job.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void layer_job_progress(const struct layer_job *job, uint64_t bytes)
+{
+    struct backup_progress *p = job->progress;
+    p->done += bytes;
+    if (p->done > p->total)
+        p->total = p->done;
+    if (p->listener->progress != NULL)
+        p->listener->progress(p->listener->arg, job->layer->path, p->done, p->total);
+}
+
+void layer_job_warn(const struct layer_job *job, const char *fmt, ...)
+{
+    char message[4096];
+    va_list ap;
+    if (job->progress->listener->warning == NULL)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    job->progress->listener->warning(job->progress->listener->arg, message);
+}

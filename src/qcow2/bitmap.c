@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/be.h"
+#include "base/bytes.h"
 #include "base/io.h"
 #include "qcow2/entry.h"
 #include "qcow2/image_internal.h"
@@ -289,7 +290,7 @@ static int add(struct loader *l, const struct entry *e, struct error *err)
 
     if (!is_sane(l, e))
         return 0;
-    b.name = strndup((const char *)e->name, e->name_len);
+    b.name = bytes_to_text(e->name, e->name_len);
     b.extra = malloc(e->extra_len + (size_t)1);
     if (!b.name || !b.extra) {
         rc = error_no_memory(err);

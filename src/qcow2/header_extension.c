@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/be.h"
+#include "base/bytes.h"
 #include "qcow2/header.h"
 
 enum { CRYPT_LUKS = 2 };
@@ -46,7 +47,7 @@ int qcow2_data_file_name(const struct qcow2_header *h, const uint8_t *header_clu
                          "header: the data file name at %" PRIu32 " of %" PRIu32
                          " bytes is empty, or has a NUL in it",
                          ext->offset, ext->length);
-    if (!(*name = strndup((const char *)p, ext->length)))
+    if (!(*name = bytes_to_text(p, ext->length)))
         return error_no_memory(err);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/be.h"
+#include "base/bytes.h"
 
 enum {
     FIXED_SIZE = 40,
@@ -80,8 +81,8 @@ static int decode_entry(struct qcow2_snapshot *s, const uint8_t *p, size_t len, 
     if (s->disk_size > INT64_MAX)
         return error_set(err, ERROR_CORRUPT, "no disk has %" PRIu64 " bytes", s->disk_size);
     s->raw = malloc(s->raw_len);
-    s->id = strndup((const char *)p + FIXED_SIZE + extra_len, id_len);
-    s->name = strndup((const char *)p + FIXED_SIZE + extra_len + id_len, name_len);
+    s->id = bytes_to_text(p + FIXED_SIZE + extra_len, id_len);
+    s->name = bytes_to_text(p + FIXED_SIZE + extra_len + id_len, name_len);
     if (!s->raw || !s->id || !s->name)
         return error_no_memory(err);
     memcpy(s->raw, p, s->raw_len);

@@ -37,13 +37,13 @@ interrupted() {
 }
 
 # The first half is uploaded when the signal comes.
-interrupted INT 50 backup --compression 12 --threads 1 --name int disk.raw
+interrupted INT 50 backup --compression 19 --threads 1 --name int disk.raw
 expect_equal "$code" 130 "exit code after SIGINT"
 expect_says "$T/err" '"message_type": ?"error".*"code": ?130'
 expect_equal "$(archive_count)" 0 "archives after SIGINT"
 nothing_left
 expect_exit 0 byre check --read-data
-interrupted TERM 60 backup --compression 12 --threads 1 --name term disk.raw
+interrupted TERM 60 backup --compression 19 --threads 1 --name term disk.raw
 expect_equal "$code" 143 "exit code after SIGTERM"
 expect_equal "$(archive_count)" 0 "archives after SIGTERM"
 nothing_left
@@ -56,7 +56,7 @@ expect_exit 0 byre check --read-data
 
 # Killed outright, it leaves nothing that hinders.
 random_file disk.raw $size 25
-interrupted KILL 50 backup --compression 12 --threads 1 --name kill disk.raw
+interrupted KILL 50 backup --compression 19 --threads 1 --name kill disk.raw
 expect_equal "$code" 137 "exit code after SIGKILL"
 expect_equal "$(archive_count)" 1 "archives after SIGKILL"
 expect_exit 0 byre check --read-data

@@ -16,7 +16,7 @@
 #include "engine/backup_layer.h"
 #include "engine/blob.h"
 #include "engine/engine.h"
-#include "engine/json.h"
+#include "engine/parent.h"
 #include "engine/path.h"
 #include "engine/placing.h"
 
@@ -28,7 +28,10 @@ struct backup {
     struct layer **tops; /* of each image */
     struct cs_writer *writer;
     struct record_archive archive;
-    int64_t time;
+    struct summary_file *files; /* what tells the layers' files */
+    struct parents *parents;
+    struct parent *chosen; /* of the layers */
+    int64_t time;          /* when the run began, before any file was looked at */
 };
 
 static void warn(const struct backup *b, const char *message)
@@ -149,27 +152,74 @@ static int describe_archive(struct backup *b, struct error *err)
 
 /* ---- storing ---- */
 
-static int store_layers(struct backup *b, struct error *err)
+/* ---- parents ---- */
+
+/* Describes the layers' files, and finds out in which archives they are already. */
+static int choose_parents(struct backup *b, struct error *err)
 {
-    struct backup_progress progress = {.listener = &b->options->listener};
     size_t n = b->set.count;
     b->archive.layers = calloc(n + 1, sizeof *b->archive.layers);
-    if (b->archive.layers == NULL)
+    b->files = calloc(n + 1, sizeof *b->files);
+    b->chosen = calloc(n + 1, sizeof *b->chosen);
+    if (b->archive.layers == NULL || b->files == NULL || b->chosen == NULL)
         return error_no_memory(err);
     b->archive.layer_count = n;
     for (size_t i = 0; i < n; i++) {
-        /* what the host has allocated is the best guess of what there is to read */
+        struct record_layer *record = &b->archive.layers[i];
+        int rc = backup_layer_describe(b->set.layers[i], record, err);
+        if (rc < 0)
+            return rc;
+        parent_tags(b->store, record, b->archive.host, &b->files[i]);
+    }
+    return parents_choose(&b->parents, b->store, b->files, n, b->chosen, &b->options->listener,
+                          err);
+}
+
+/* Whether ${layer} says that there is one below it, which was not opened. */
+static bool lacks_base(const struct layer *layer)
+{
+    return layer->backing == NULL && layer->format == LAYER_QCOW2 &&
+           qcow2_image_header(layer->image)->backing_file[0] != 0;
+}
+
+/* Whether the layers below ${layer}, stored already, read as those below it did in ${parent}. */
+static bool below_as_then(const struct backup *b, const struct layer *layer,
+                          const struct parent *parent)
+{
+    size_t then = parent->position;
+    if (parent->archive == NULL)
+        return false;
+    for (; layer->backing != NULL; layer = layer->backing)
+        if (!parent_below(parent, &then) ||
+            !record_same_content(&b->archive.layers[position_of(b, layer->backing)],
+                                 &parent->archive->layers[then]))
+            return false;
+    return !lacks_base(layer) && !parent_below(parent, &then);
+}
+
+/* ---- storing ---- */
+
+static int store_layers(struct backup *b, struct error *err)
+{
+    size_t n = b->set.count;
+    struct backup_run run = {
+        .store = b->store,
+        .writer = b->writer,
+        .options = b->options,
+        .result = b->result,
+        .progress = {.listener = &b->options->listener},
+    };
+    for (size_t i = 0; i < n; i++) {
+        /* what the host has allocated is the best guess of what there is to deal with */
         uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
         uint64_t size = b->set.layers[i]->file_size;
-        progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
+        run.progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
     }
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct record_layer *record = &b->archive.layers[i];
-        rc = backup_layer(b->store, b->writer, b->set.layers[i], &progress, record,
-                          &b->result->bytes_read, &b->result->bytes_metadata_read, err);
-        b->result->bytes_allocated += record->bytes_allocated;
-    }
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
+                          below_as_then(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
+                          err);
     b->result->layers_total = n;
     return rc;
 }
@@ -248,14 +298,19 @@ static int commit(struct backup *b, struct error *err)
     struct cs_error ce;
     char *summary = NULL;
     size_t len = 0;
-    json_t *o = json_object();
-    json_object_set_new(o, "images", json_from_u64(b->archive.image_count));
-    json_object_set_new(o, "bytes_allocated", json_from_u64(b->result->bytes_allocated));
-    json_object_set_new(o, "bytes_read", json_from_u64(b->result->bytes_read));
-    json_object_set_new(o, "layers", json_from_u64(b->archive.layer_count));
-    json_object_set_new(o, "parent", json_null());
-    int rc = json_encode(o, &summary, &len, err);
-    json_decref(o);
+    struct summary_details details = {
+        .summary = {.images = b->archive.image_count,
+                    .bytes_allocated = b->result->bytes_allocated},
+        .bytes_read = b->result->bytes_read,
+        .files = b->files,
+        .file_count = b->archive.layer_count,
+    };
+    const struct parent *parent = &b->chosen[position_of(b, b->tops[0])];
+    if (parent->archive != NULL && !b->options->full_read) {
+        cs_id_hex(&parent->archive->id, details.summary.parent);
+        memcpy(b->result->parent, details.summary.parent, sizeof b->result->parent);
+    }
+    int rc = summary_encode(&details, &summary, &len, err);
     if (rc < 0)
         return rc;
     struct cs_commit commit = {
@@ -298,6 +353,8 @@ static int run(struct backup *b, struct error *err)
         rc = open_images(b, err);
     if (rc == 0)
         rc = describe_archive(b, err);
+    if (rc == 0)
+        rc = choose_parents(b, err);
     if (rc == 0 && cs_writer_begin(&b->writer, b->store, &options, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)
@@ -330,6 +387,9 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
     cs_writer_end(b.writer);
     layer_set_clear(&b.set); /* the locks go last */
     record_archive_clear(&b.archive);
+    parents_free(b.parents);
+    free(b.chosen);
+    free(b.files);
     free(b.tops);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/be.h"
 #include "base/io.h"
 #include "engine/backup_qcow2.h"
 #include "engine/blob.h"
@@ -82,7 +83,7 @@ static int store_crypto(struct layer_job *job, struct error *err)
     if (rc == 0)
         rc = blob_write(job->writer, area, (size_t)length, &job->record->qcow2.crypto, err);
     job->record->qcow2.crypto_offset = offset;
-    job->bytes_read += length;
+    job->metadata_read += length;
     free(area);
     return rc;
 }
@@ -118,6 +119,45 @@ static int describe_snapshots(struct layer_job *job, struct error *err)
             return rc;
     }
     return 0;
+}
+
+/* ---- L1 tables ---- */
+
+static int digest_l1(const struct layer_job *job, const struct qcow2_view *view,
+                     struct cs_id *digest, struct error *err)
+{
+    uint32_t n = qcow2_view_l1_size(view);
+    uint8_t *l1 = malloc((size_t)n * 8 + 1);
+    if (l1 == NULL)
+        return error_no_memory(err);
+    for (uint32_t i = 0; i < n; i++)
+        be64_put(l1 + (size_t)i * 8, qcow2_view_l1(view)[i]);
+    cs_digest(job->store, "byre l1", l1, (size_t)n * 8, digest);
+    free(l1);
+    return 0;
+}
+
+static int describe_views(struct layer_job *job, struct error *err)
+{
+    struct record_layer *record = job->record;
+    size_t n = record->qcow2.snapshot_count + 1;
+    int rc = 0;
+    record->views = calloc(n, sizeof *record->views);
+    if (record->views == NULL)
+        return error_no_memory(err);
+    record->view_count = n;
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        struct qcow2_view *own = NULL;
+        if (i > 0)
+            rc = qcow2_view_open(&own, job->layer->image, i, err);
+        if (rc < 0)
+            break;
+        const struct qcow2_view *view = i > 0 ? own : qcow2_image_active(job->layer->image);
+        record->views[i].l1_size = qcow2_view_l1_size(view);
+        rc = digest_l1(job, view, &record->views[i].l1_hash, err);
+        qcow2_view_close(own);
+    }
+    return rc;
 }
 
 /* ---- bitmaps ---- */
@@ -221,6 +261,8 @@ static int describe_data_file(struct layer_job *job, struct error *err)
         rc = keep(&d->path, file->path, err);
     if (rc == 0)
         rc = keep(&d->real_path, file->real_path, err);
+    if (rc == 0)
+        rc = file_system_of(file->fd, file->path, &d->fs, err);
     /* a raw data file is the disk by itself, and may be longer than the qcow2 file says */
     uint64_t cluster = qcow2_image_cluster_size(job->layer->image);
     uint64_t end = (job->layer->virtual_size + cluster - 1) / cluster * cluster;
@@ -238,6 +280,8 @@ int backup_qcow2_metadata(struct layer_job *job, struct error *err)
         rc = store_crypto(job, err);
     if (rc == 0)
         rc = describe_snapshots(job, err);
+    if (rc == 0)
+        rc = describe_views(job, err);
     if (rc == 0)
         rc = store_bitmaps(job, err);
     if (rc == 0)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/be.h"
 #include "engine/backup_qcow2.h"
 #include "engine/region_runs.h"
 
@@ -338,34 +337,18 @@ static int begin_batch(struct batch *b, uint32_t first, uint32_t total, struct e
     return b->content == NULL || b->placement == NULL ? error_no_memory(err) : 0;
 }
 
-static int digest_l1(struct layer_job *job, const struct qcow2_view *view, struct cs_id *digest,
-                     struct error *err)
-{
-    uint32_t n = qcow2_view_l1_size(view);
-    uint8_t *l1 = malloc((size_t)n * 8 + 1);
-    if (l1 == NULL)
-        return error_no_memory(err);
-    for (uint32_t i = 0; i < n; i++)
-        be64_put(l1 + (size_t)i * 8, qcow2_view_l1(view)[i]);
-    cs_digest(job->store, "byre l1", l1, (size_t)n * 8, digest);
-    free(l1);
-    return 0;
-}
-
 static int finish_view(struct layer_job *job, struct view_job *v, struct error *err)
 {
     struct cs_error ce;
     struct record_view *record = &job->record->views[v->index];
     struct cs_tree_builder *content = v->content, *placement = v->placement;
     v->content = v->placement = NULL;
-    record->l1_size = qcow2_view_l1_size(v->view);
-    int rc = digest_l1(job, v->view, &record->l1_hash, err);
     if (cs_tree_finish(content, &record->content, &ce) < 0) {
         cs_tree_abort(placement);
         return engine_store_error(err, &ce);
     }
     return cs_tree_finish(placement, &record->placement, &ce) < 0 ? engine_store_error(err, &ce)
-                                                                  : rc;
+                                                                  : 0;
 }
 
 static void batch_clear(struct batch *b)
@@ -391,10 +374,6 @@ int backup_qcow2_views(struct layer_job *job, struct error *err)
     struct qcow2_image *image = job->layer->image;
     const struct qcow2_header *h = qcow2_image_header(image);
     uint32_t total = h->nb_snapshots + 1;
-    job->record->views = calloc(total, sizeof *job->record->views);
-    if (job->record->views == NULL)
-        return error_no_memory(err);
-    job->record->view_count = total;
     int rc = 0;
     for (uint32_t first = 0; rc == 0 && first < total;) {
         struct batch b = {

@@ -65,7 +65,8 @@ struct engine_backup_options {
     bool assume_stopped;
     bool force_corrupt; /* take images that are marked corrupt */
     bool frozen_base;
-    bool full_read; /* trust no earlier backup; nothing else is done by this version */
+    bool full_read;   /* trust no earlier backup */
+    bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
     int compression_level;
     struct engine_listener listener;
@@ -74,6 +75,7 @@ struct engine_backup_options {
 struct engine_backup_result {
     struct cs_id archive; /* zero on a dry run */
     char name[256];
+    char parent[CS_ID_HEX];  /* archive of the first image's top; "" for none */
     bool partial;            /* committed, but something asked for is missing or doubtful: exit 3 */
     bool top_in_use_as_base; /* frozen_base or not */
     uint64_t layers_total;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "chunkstore.h"
+#include "engine/file_identity.h"
 
 /*
  * The archive record and the layer record of chunkstore/FORMAT.md, section 9:
@@ -68,6 +69,7 @@ struct record_data_file {
     int64_t ctime_ns;
     uint64_t device;
     uint64_t inode;
+    struct file_system fs;
     struct record_blob tail; /* of a raw data file: what lies behind the disk's last cluster */
 };
 
@@ -124,8 +126,7 @@ struct record_layer {
     uint64_t device;
     uint64_t inode;
     uint64_t host_bytes;
-    uint64_t fs_type;
-    char *fs_uuid;             /* NULL: not known */
+    struct file_system fs;
     struct record_qcow2 qcow2; /* where is_qcow2 */
 };
 
@@ -173,6 +174,12 @@ int record_archive_decode(struct record_archive *archive, const char *json, size
 /* Reads the archive's record and those of its layers from the store. To be cleared. */
 int record_archive_read(struct record_archive *archive, struct cs_store *store,
                         const struct cs_id *id, struct error *err);
+
+/* Whether two trees of one kind have the same in them. */
+bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
+
+/* Whether the active states of two layers give the layers above them the same to read. */
+bool record_same_content(const struct record_layer *a, const struct record_layer *b);
 
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);

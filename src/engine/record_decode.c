@@ -11,45 +11,12 @@
 #include "engine/path.h"
 #include "engine/record_parts.h"
 
-void record_layer_clear(struct record_layer *l)
+void record_file_system_get(struct json_reader *r, const json_t *object, struct file_system *fs)
 {
-    free(l->path);
-    free(l->real_path);
-    free(l->opened_as);
-    free(l->placed_path);
-    free(l->delta);
-    free(l->delta_reason);
-    free(l->backing_file);
-    free(l->backing_format);
-    free(l->fs_uuid);
-    free(l->views);
-    record_qcow2_clear(&l->qcow2);
-    *l = (struct record_layer){0};
-}
-
-void record_archive_clear(struct record_archive *a)
-{
-    free(a->name);
-    free(a->host);
-    free(a->time);
-    for (size_t i = 0; i < a->tag_count; i++)
-        free(a->tags[i]);
-    free(a->tags);
-    for (size_t i = 0; i < a->image_count; i++) {
-        free(a->images[i].name);
-        free(a->images[i].path);
-        free(a->images[i].layers);
-    }
-    free(a->images);
-    for (size_t i = 0; i < a->layer_count; i++)
-        record_layer_clear(&a->layers[i]);
-    free(a->layers);
-    for (size_t i = 0; i < a->with_count; i++) {
-        free(a->with[i].name);
-        record_blob_clear(&a->with[i].blob);
-    }
-    free(a->with);
-    *a = (struct record_archive){0};
+    const json_t *value = json_member(r, object, "filesystem");
+    const char *type = json_string_value(json_member(r, value, "type"));
+    fs->type = type != NULL ? strtoull(type, NULL, 16) : 0;
+    fs->id = json_get_optional(r, value, "id");
 }
 
 static void get_tree(struct json_reader *r, const json_t *object, const char *key,
@@ -110,10 +77,7 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     l->device = json_get_u64(r, o, "device");
     l->inode = json_get_u64(r, o, "inode");
     l->host_bytes = json_get_u64(r, o, "host_bytes");
-    const json_t *fs = json_member(r, o, "filesystem");
-    const char *type = json_string_value(json_member(r, fs, "type"));
-    l->fs_type = type != NULL ? strtoull(type, NULL, 16) : 0;
-    l->fs_uuid = json_get_optional(r, fs, "uuid");
+    record_file_system_get(r, o, &l->fs);
     if (l->placed_path != NULL && !path_is_inside(l->placed_path))
         json_bad(r, "placed_path");
     get_views(r, o, l);

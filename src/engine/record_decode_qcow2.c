@@ -49,6 +49,7 @@ static void data_file_free(struct record_data_file *d)
     free(d->path);
     free(d->real_path);
     free(d->placed_path);
+    free(d->fs.id);
     record_blob_clear(&d->tail);
     free(d);
 }
@@ -181,6 +182,7 @@ static void get_data_file(struct json_reader *r, const json_t *o, struct record_
     d->ctime_ns = json_get_i64(r, file, "ctime_ns");
     d->device = json_get_u64(r, file, "device");
     d->inode = json_get_u64(r, file, "inode");
+    record_file_system_get(r, file, &d->fs);
     record_blob_get(r, file, "tail", &d->tail);
     if (d->tail.bytes > d->size)
         json_bad(r, "tail");

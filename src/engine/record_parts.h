@@ -11,6 +11,7 @@
 void record_blob_get(struct json_reader *r, const json_t *object, const char *key,
                      struct record_blob *blob);
 void record_blob_clear(struct record_blob *blob);
+void record_file_system_get(struct json_reader *r, const json_t *object, struct file_system *fs);
 void record_qcow2_get(struct json_reader *r, const json_t *o, struct record_qcow2 *q);
 void record_qcow2_clear(struct record_qcow2 *q);
 

@@ -37,6 +37,8 @@ struct qcow2_entry {
      * neither mask reads from the backing file. Compressed: both 0. */
     uint32_t sub_alloc;
     uint32_t sub_zero;
+    bool copied; /* as stored: refcount 1, so that a writer may overwrite it; snapshots have stale
+                    ones. What is encoded does not depend on it */
 };
 
 struct qcow2_image;

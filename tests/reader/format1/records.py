@@ -147,7 +147,8 @@ ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
     "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
 FILE = members(dec, "device inode host_bytes") | members(absolute, "path real_path") | members(
-    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {"placed_path": below}
+    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {
+    "placed_path": below, "filesystem": {"id": or_null(text), "type": hex_number}}
 SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_clock vm_state_size") | members(
     text, "id name") | {"raw": octets}
 BITMAP = members(integer, "flags granularity_bits type") | {
@@ -160,8 +161,7 @@ QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({
 VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
 LAYER_RECORD = FILE | members(dec, "virtual_size file_size bytes_allocated") | members(
     text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
-    "views": [VIEW], "qcow2": or_null(QCOW2),
-    "filesystem": {"type": hex_number, "uuid": or_null(text)}}
+    "views": [VIEW], "qcow2": or_null(QCOW2)}
 
 
 def blob_chunks(blob, what):

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rules by which data need not be read again. Each question is answered
+ * with NULL for yes, or with the reason why not, which the archive tells. Looks
+ * at records and at what was read of the image's metadata; reads nothing.
+ */
+#include "engine/unchanged.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { RACY_SECONDS = 2 };
+
+static const int64_t second_ns = 1000000000;
+
+const char *unchanged_rule_name(enum unchanged_rule rule)
+{
+    static const char *const names[] = {
+        [UNCHANGED_NONE] = "none",           [UNCHANGED_FROZEN] = "frozen",
+        [UNCHANGED_MTIME] = "mtime",         [UNCHANGED_SNAPSHOT] = "snapshot",
+        [UNCHANGED_BITMAP] = "bitmap",       [UNCHANGED_COMPARED] = "compared",
+        [UNCHANGED_FULL_READ] = "full-read",
+    };
+    return names[rule];
+}
+
+/* ---- the whole file ---- */
+
+struct stamp { /* of a file, as it was recorded */
+    const struct file_system *fs;
+    uint32_t mode;
+    uint64_t inode;
+    uint64_t size;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+};
+
+static struct stamp layer_stamp(const struct record_layer *l)
+{
+    return (struct stamp){&l->fs, l->mode, l->inode, l->file_size, l->mtime_ns, l->ctime_ns};
+}
+
+static struct stamp data_file_stamp(const struct record_data_file *d)
+{
+    return (struct stamp){&d->fs, d->mode, d->inode, d->size, d->mtime_ns, d->ctime_ns};
+}
+
+/* A time stamp this young may stand for a write behind the one that it was set by. */
+static bool racy(int64_t time_ns, int64_t started)
+{
+    return time_ns >= (started - RACY_SECONDS) * second_ns;
+}
+
+static const char *why_file_not_frozen(const struct stamp *now, const struct stamp *then,
+                                       int64_t started, bool trust_mtime, bool *by_mtime)
+{
+    if (!S_ISREG(now->mode))
+        return "a block device has no time that tells of writes";
+    if (!file_system_has_ctime(now->fs->type))
+        return "no ctime can be relied on in its file system";
+    if (now->fs->id == NULL || then->fs->id == NULL || strcmp(now->fs->id, then->fs->id) != 0 ||
+        now->inode != then->inode)
+        return "it is another file than then";
+    if (now->size != then->size || now->mtime_ns != then->mtime_ns)
+        return "it was written to since the last backup";
+    if (now->ctime_ns == then->ctime_ns)
+        return racy(now->ctime_ns, started) ? "it was changed just before the last backup began"
+                                            : NULL;
+    if (!trust_mtime)
+        return "its ctime has moved since the last backup (where owner or mode was changed, "
+               "--trust-mtime accepts that)";
+    *by_mtime = true;
+    return racy(now->mtime_ns, started) ? "it was written to just before the last backup began"
+                                        : NULL;
+}
+
+static bool same_blob(const struct record_blob *a, const struct record_blob *b)
+{
+    return a->bytes == b->bytes && a->count == b->count &&
+           (a->count == 0 || memcmp(a->ids, b->ids, a->count * sizeof *a->ids) == 0);
+}
+
+static bool same_snapshot(const struct record_snapshot *a, const struct record_snapshot *b)
+{
+    return a->raw_len == b->raw_len && memcmp(a->raw, b->raw, a->raw_len) == 0;
+}
+
+static bool same_l1(const struct record_view *a, const struct record_view *b)
+{
+    return a->l1_size == b->l1_size && memcmp(&a->l1_hash, &b->l1_hash, sizeof a->l1_hash) == 0;
+}
+
+/* Whether the metadata that was read again is what the record has: times may lie. */
+static bool same_metadata(const struct record_layer *a, const struct record_layer *b)
+{
+    const struct record_qcow2 *q = &a->qcow2, *p = &b->qcow2;
+    if (!same_blob(&q->header, &p->header) || !same_blob(&q->crypto, &p->crypto) ||
+        q->crypto_offset != p->crypto_offset || q->snapshot_count != p->snapshot_count ||
+        a->view_count != b->view_count)
+        return false;
+    for (size_t i = 0; i < q->snapshot_count; i++)
+        if (!same_snapshot(&q->snapshots[i], &p->snapshots[i]))
+            return false;
+    for (size_t i = 0; i < a->view_count; i++)
+        if (!same_l1(&a->views[i], &b->views[i]))
+            return false;
+    return true;
+}
+
+static const char *why_not_frozen(const struct unchanged *u, const struct record_layer *now,
+                                  bool trust_mtime, bool *by_mtime)
+{
+    const struct record_layer *then = u->before;
+    const struct record_data_file *d = now->qcow2.data_file, *e = then->qcow2.data_file;
+    struct stamp a = layer_stamp(now), b = layer_stamp(then);
+    const char *why = why_file_not_frozen(&a, &b, u->parent->started, trust_mtime, by_mtime);
+    if (why != NULL)
+        return why;
+    if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size)
+        return "it has another format than then";
+    if (!now->is_qcow2)
+        return NULL;
+    if (!same_metadata(now, then))
+        return "its header, tables or snapshots are other than then, though its times are not";
+    if (d == NULL && e == NULL)
+        return NULL;
+    if (d == NULL || e == NULL)
+        return "its data file is another";
+    a = data_file_stamp(d);
+    b = data_file_stamp(e);
+    return why_file_not_frozen(&a, &b, u->parent->started, trust_mtime, by_mtime) != NULL
+               ? "its data file was changed since"
+               : NULL;
+}
+
+/* ---- snapshots ---- */
+
+/* Bits of the header that say that refcounts, and so what they pin, cannot be relied on. */
+static bool refcounts_hold(const struct record_qcow2 *q)
+{
+    return (q->incompatible & 3) == 0;
+}
+
+/* Whether entries and offsets mean the same in both. */
+static bool same_layout(const struct record_qcow2 *a, const struct record_qcow2 *b)
+{
+    return a->version == b->version && a->cluster_bits == b->cluster_bits &&
+           (a->incompatible & ~UINT64_C(3)) == (b->incompatible & ~UINT64_C(3)) &&
+           a->crypt_method == b->crypt_method && a->compression_type == b->compression_type;
+}
+
+/* Finds the snapshots that are the same as then; returns their number. */
+static size_t match_snapshots(struct unchanged *u, const struct record_layer *now)
+{
+    const struct record_qcow2 *q = &now->qcow2, *p = &u->before->qcow2;
+    size_t found = 0, from = 0;
+    for (size_t i = 0; i < q->snapshot_count; i++)
+        /* the table keeps its order, so that one pass is enough */
+        for (size_t k = from; k < p->snapshot_count; k++)
+            if (same_snapshot(&q->snapshots[i], &p->snapshots[k])) {
+                from = k + 1;
+                if (!same_l1(&now->views[i + 1], &u->before->views[k + 1]))
+                    break;
+                u->same_view[i + 1] = k + 2;
+                found++;
+                break;
+            }
+    return found;
+}
+
+static const char *why_no_snapshot(struct unchanged *u, const struct record_layer *now)
+{
+    if (!u->parent->same_file)
+        return "it is another file than then";
+    if (!same_layout(&now->qcow2, &u->before->qcow2))
+        return "its format was changed";
+    if (!refcounts_hold(&now->qcow2) || !refcounts_hold(&u->before->qcow2))
+        return "it is marked dirty or corrupt";
+    if (now->qcow2.data_file != NULL)
+        return "its data is in a file of its own";
+    return match_snapshots(u, now) > 0 ? NULL : "it has no snapshot that the last backup knew";
+}
+
+/* ---- all together ---- */
+
+static void settle(struct unchanged *u, enum unchanged_rule rule, const char *first,
+                   const char *second)
+{
+    u->rule = rule;
+    snprintf(u->reason, sizeof u->reason, "%s%s%s", first, second != NULL ? "; " : "",
+             second != NULL ? second : "");
+}
+
+int unchanged_decide(struct unchanged *u, const struct layer_job *job, const struct parent *parent,
+                     bool below_as_then, struct error *err)
+{
+    const struct engine_backup_options *options = job->run->options;
+    const struct record_layer *now = job->record;
+    bool by_mtime = false;
+    (void)below_as_then;
+    *u = (struct unchanged){.parent = parent};
+    u->same_view = calloc(now->view_count + 1, sizeof *u->same_view);
+    if (u->same_view == NULL)
+        return error_no_memory(err);
+    if (options->full_read) {
+        settle(u, UNCHANGED_FULL_READ, "everything was read, as asked for", NULL);
+        return 0;
+    }
+    u->before = parent_layer(parent);
+    if (u->before == NULL) {
+        settle(u, UNCHANGED_NONE, "there is no earlier backup of this file", NULL);
+        return 0;
+    }
+    const char *frozen = parent->same_file
+                             ? why_not_frozen(u, now, options->trust_mtime, &by_mtime)
+                             : "only its path is that of an earlier backup, the file is another";
+    if (frozen == NULL) {
+        settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN, "", NULL);
+        return 0;
+    }
+    if (!now->is_qcow2 || !u->before->is_qcow2) {
+        settle(u, UNCHANGED_COMPARED, frozen, NULL);
+        return 0;
+    }
+    const char *snapshot = why_no_snapshot(u, now);
+    settle(u, snapshot == NULL ? UNCHANGED_SNAPSHOT : UNCHANGED_COMPARED, frozen, snapshot);
+    return 0;
+}
+
+void unchanged_clear(struct unchanged *u)
+{
+    free(u->same_view);
+    *u = (struct unchanged){0};
+}

@@ -46,8 +46,7 @@ static int take_over(struct layer_job *job, struct error *err)
     }
     /* the same metadata, so as many views, in the same order */
     memcpy(record->views, before->views, record->view_count * sizeof *record->views);
-    record->bytes_allocated = before->bytes_allocated;
-    layer_job_progress(job, record->bytes_allocated);
+    layer_job_progress(job, before->bytes_allocated);
     return 0;
 }
 
@@ -100,6 +99,8 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
     if (rc == 0)
         rc = say_how(record, &unchanged, err);
     if (rc == 0) {
+        record->bytes_allocated =
+            qcow2 ? record->views->placement.bytes : record->views->content.bytes;
         run->result->layers_unchanged += came_out_same(record, parent_layer(parent));
         run->result->bytes_allocated += record->bytes_allocated;
     }

@@ -425,6 +425,5 @@ int backup_qcow2_views(struct layer_job *job, struct error *err)
         batch_clear(&b);
     }
     walk_clear(&w);
-    job->record->bytes_allocated = job->record->views[0].placement.bytes;
     return rc;
 }

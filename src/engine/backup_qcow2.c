@@ -146,22 +146,19 @@ static enum run_kind kind_of(const struct qcow2_entry *e, unsigned sub, bool ext
     return e->class == QCOW2_ZERO || e->class == QCOW2_ZERO_ALLOC ? RUN_ZERO : RUN_NONE;
 }
 
-/* Lays the data of ${m} end to end in ${region}, and describes it. */
-static void pack_runs(const struct batch *b, const struct memo *m, struct cs_region *region)
+/* Copies the data of ${m} to its places in ${region}, and describes it. */
+static void fill_region(const struct batch *b, const struct memo *m, struct cs_region *region)
 {
     unsigned subs = b->extended ? SUBCLUSTERS : 1;
     uint32_t unit = b->cluster / subs;
-    size_t filled = 0;
     for (size_t i = 0; i < b->per_region; i++)
         for (unsigned s = 0; s < subs; s++) {
             uint32_t at = (uint32_t)i * b->cluster + s * unit;
             enum run_kind kind = kind_of(&m->known[i], s, b->extended);
             if (kind == RUN_NONE)
                 continue;
-            if (kind == RUN_DATA) {
-                memcpy(region->data + filled, m->data + at, unit);
-                filled += unit;
-            }
+            if (kind == RUN_DATA)
+                memcpy(region->data + at, m->data + at, unit);
             region_runs_add(region, at, unit, kind == RUN_ZERO);
         }
 }
@@ -221,8 +218,8 @@ static int store_version(struct batch *b, size_t leader, uint64_t number, struct
     if (cs_region_get(b->job->writer, &region, &ce) < 0)
         return engine_store_error(err, &ce);
     region->index = number;
-    pack_runs(b, m, region);
-    if (cs_region_put(b->content, n, region, &ce) < 0)
+    fill_region(b, m, region);
+    if (cs_region_put(b->content, n, region, NULL, &ce) < 0)
         return engine_store_error(err, &ce);
     return store_placement(b, m, number, n, err);
 }

@@ -60,7 +60,8 @@ static int raw_region(struct layer_job *job, struct cs_tree_builder *content, ui
         if (stop % 512 != 0 && stop < end)
             stop = stop + 512 - stop % 512 < end ? stop + 512 - stop % 512 : end;
         size_t n = (size_t)(stop - begin), got = 0;
-        rc = io_read_some(layer->fd, layer->path, begin, region->data + filled, n, &got, err);
+        rc = io_read_some(layer->fd, layer->path, begin, region->data + (begin - base), n, &got,
+                          err);
         if (rc == 0 && got < n)
             rc = error_set(err, ERROR_CHANGED, "%s: became shorter while it was read", layer->path);
         if (rc < 0)
@@ -74,7 +75,7 @@ static int raw_region(struct layer_job *job, struct cs_tree_builder *content, ui
         return rc;
     }
     job->record->bytes_allocated += filled;
-    if (cs_region_put(&content, 1, region, &ce) < 0)
+    if (cs_region_put(&content, 1, region, NULL, &ce) < 0)
         return engine_store_error(err, &ce);
     layer_job_progress(job, filled);
     return 0;

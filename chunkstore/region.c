@@ -42,10 +42,12 @@ static void run_region(struct cs_job *job, unsigned worker)
     const uint8_t *id_key = w->id_key; /* the store's keys may move meanwhile */
     cs_chunker_cut(&w->store->chunker, r->region.data, r->region.runs, &r->region.run_count,
                    r->cuts, &r->chunk_count);
+    struct cs_cursor at = cs_cursor_of(r->region.runs, r->region.run_count);
     for (size_t i = 0; i < r->chunk_count; i++) {
         const uint8_t *data = r->region.data + r->cuts[i].offset;
         struct cs_chunk *chunk = &r->chunks[i];
         chunk->length = r->cuts[i].length;
+        cs_chunker_gather(r->region.data, &at, chunk->length);
         cs_crypt_object_id(&chunk->id, id_key, CS_DATA, CS_CHUNK, data, chunk->length);
         if (cs_fingerprint(w->workers[worker].fingerprinter, data, chunk->length,
                            chunk->fingerprint, &r->err) < 0)
@@ -194,11 +196,45 @@ static bool runs_are_right(const struct cs_writer *w, const struct cs_region *re
         return false;
     for (size_t i = 0; i < region->run_count; i++) {
         const struct cs_run *run = &region->runs[i];
-        if (run->length == 0 || run->offset < end)
+        /* on sectors: else the room for runs would not be enough */
+        if (run->length == 0 || run->offset < end || run->offset % 512 != 0 || end % 512 != 0)
             return false;
         end = (uint64_t)run->offset + run->length;
     }
     return end <= w->store->config.region_size;
+}
+
+/* Whether an earlier leaf has all bytes of ${run}. */
+static bool was_there(const struct cs_content *content, const struct cs_run *run)
+{
+    uint32_t at = run->offset, end = run->offset + run->length;
+    for (size_t i = 0; i < content->run_count && at < end; i++) {
+        const struct cs_run *old = &content->runs[i];
+        if (old->offset > at)
+            return false;
+        if (old->offset + old->length > at)
+            at = old->offset + old->length;
+    }
+    return at >= end;
+}
+
+/* Reads the runs that are as before. */
+static int read_same(struct cs_region *region, const struct cs_region_before *before,
+                     struct cs_error *err)
+{
+    for (size_t i = 0; i < region->run_count; i++) {
+        const struct cs_run *run = &region->runs[i];
+        if (!run->same || run->zero)
+            continue;
+        if (before == NULL || before->read == NULL || !was_there(before->content, run))
+            return cs_fail(err, CS_USAGE,
+                           "region %llu: a run at %u is said to be as before, but was not there",
+                           (unsigned long long)region->index, run->offset);
+        int rc = before->read(before->arg, run->offset, run->length, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
 }
 
 static int take_builders(struct region_job *r, struct cs_tree_builder *const *builders, size_t n,
@@ -217,14 +253,17 @@ static int take_builders(struct region_job *r, struct cs_tree_builder *const *bu
 }
 
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  struct cs_error *err)
+                  const struct cs_region_before *before, struct cs_error *err)
 {
     struct region_job *r = job_of(region);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = cs_tree_failure(builders[i], err);
     if (rc == 0 && !runs_are_right(r->writer, region))
-        rc = cs_fail(err, CS_USAGE, "the runs of a region overlap, descend or leave it");
+        rc = cs_fail(err, CS_USAGE,
+                     "the runs of a region overlap, descend, leave it or split sectors");
+    if (rc == 0)
+        rc = read_same(region, before, err);
     if (rc == 0)
         rc = take_builders(r, builders, n, err);
     if (rc < 0) {

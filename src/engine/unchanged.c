@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/dirty_bits.h"
+
 enum { RACY_SECONDS = 2 };
 
 static const int64_t second_ns = 1000000000;
@@ -170,7 +172,7 @@ static size_t match_snapshots(struct unchanged *u, const struct record_layer *no
     return found;
 }
 
-static const char *why_no_snapshot(struct unchanged *u, const struct record_layer *now)
+const char *unchanged_why_other_layout(const struct unchanged *u, const struct record_layer *now)
 {
     if (!u->parent->same_file)
         return "it is another file than then";
@@ -178,19 +180,56 @@ static const char *why_no_snapshot(struct unchanged *u, const struct record_laye
         return "its format was changed";
     if (!refcounts_hold(&now->qcow2) || !refcounts_hold(&u->before->qcow2))
         return "it is marked dirty or corrupt";
-    if (now->qcow2.data_file != NULL)
-        return "its data is in a file of its own";
+    return NULL;
+}
+
+static const char *why_no_snapshot(struct unchanged *u, const struct record_layer *now)
+{
+    const char *layout = unchanged_why_other_layout(u, now);
+    if (layout != NULL)
+        return layout;
     return match_snapshots(u, now) > 0 ? NULL : "it has no snapshot that the last backup knew";
 }
 
 /* ---- all together ---- */
 
-static void settle(struct unchanged *u, enum unchanged_rule rule, const char *first,
-                   const char *second)
+static void settle(struct unchanged *u, enum unchanged_rule rule, const char *reasons[3])
 {
+    size_t at = 0;
     u->rule = rule;
-    snprintf(u->reason, sizeof u->reason, "%s%s%s", first, second != NULL ? "; " : "",
-             second != NULL ? second : "");
+    u->reason[0] = 0;
+    for (size_t i = 0; i < 3 && at < sizeof u->reason; i++) {
+        bool said = reasons[i] == NULL;
+        for (size_t k = 0; k < i && !said; k++)
+            said = reasons[k] != NULL && strcmp(reasons[k], reasons[i]) == 0;
+        if (!said)
+            at += (size_t)snprintf(u->reason + at, sizeof u->reason - at, "%s%s",
+                                   at > 0 ? "; " : "", reasons[i]);
+    }
+}
+
+/* Where the whole file is not as it was: what of it is. */
+static int decide_in_part(struct unchanged *u, const struct layer_job *job, bool below_as_then,
+                          const char *frozen, struct error *err)
+{
+    char bitmap[UNCHANGED_REASON];
+    const char *reasons[3] = {frozen};
+    enum unchanged_rule rule = UNCHANGED_COMPARED;
+    if (job->record->is_qcow2 && u->before->is_qcow2) {
+        int rc = unchanged_choose_bitmap(u, job, below_as_then, bitmap, err);
+        if (rc < 0)
+            return rc;
+        reasons[2] = why_no_snapshot(u, job->record);
+        if (u->bits != NULL)
+            rule = UNCHANGED_BITMAP;
+        else if (reasons[2] == NULL)
+            rule = UNCHANGED_SNAPSHOT;
+        reasons[1] = u->bits != NULL ? NULL : bitmap;
+        if (u->bits != NULL)
+            reasons[2] = NULL;
+    }
+    settle(u, rule, reasons);
+    return 0;
 }
 
 int unchanged_decide(struct unchanged *u, const struct layer_job *job, const struct parent *parent,
@@ -199,38 +238,35 @@ int unchanged_decide(struct unchanged *u, const struct layer_job *job, const str
     const struct engine_backup_options *options = job->run->options;
     const struct record_layer *now = job->record;
     bool by_mtime = false;
-    (void)below_as_then;
     *u = (struct unchanged){.parent = parent};
     u->same_view = calloc(now->view_count + 1, sizeof *u->same_view);
     if (u->same_view == NULL)
         return error_no_memory(err);
     if (options->full_read) {
-        settle(u, UNCHANGED_FULL_READ, "everything was read, as asked for", NULL);
+        settle(u, UNCHANGED_FULL_READ, (const char *[3]){"everything was read, as asked for"});
         return 0;
     }
     u->before = parent_layer(parent);
     if (u->before == NULL) {
-        settle(u, UNCHANGED_NONE, "there is no earlier backup of this file", NULL);
+        settle(u, UNCHANGED_NONE, (const char *[3]){"there is no earlier backup of this file"});
         return 0;
     }
     const char *frozen = parent->same_file
                              ? why_not_frozen(u, now, options->trust_mtime, &by_mtime)
                              : "only its path is that of an earlier backup, the file is another";
-    if (frozen == NULL) {
-        settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN, "", NULL);
-        return 0;
-    }
-    if (!now->is_qcow2 || !u->before->is_qcow2) {
-        settle(u, UNCHANGED_COMPARED, frozen, NULL);
-        return 0;
-    }
-    const char *snapshot = why_no_snapshot(u, now);
-    settle(u, snapshot == NULL ? UNCHANGED_SNAPSHOT : UNCHANGED_COMPARED, frozen, snapshot);
+    if (frozen != NULL)
+        return decide_in_part(u, job, below_as_then, frozen, err);
+    settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN,
+           (const char *[3]){by_mtime ? "its ctime has moved, which was accepted as asked for"
+                                      : NULL});
     return 0;
 }
 
 void unchanged_clear(struct unchanged *u)
 {
+    if (u->bits != NULL)
+        dirty_bits_clear(u->bits);
+    free(u->bits);
     free(u->same_view);
     *u = (struct unchanged){0};
 }

@@ -20,11 +20,16 @@ enum unchanged_rule {
     UNCHANGED_FULL_READ, /* as the user wished */
 };
 
+enum { UNCHANGED_REASON = 512 };
+
+struct dirty_bits;
+
 struct unchanged {
     const struct parent *parent;
     const struct record_layer *before; /* the layer in it; NULL: none, or none to be used */
     enum unchanged_rule rule;
-    char reason[512]; /* why no better rule */
+    char reason[UNCHANGED_REASON]; /* why no better rule */
+    struct dirty_bits *bits;       /* of a bitmap that proves; NULL: none */
     /* Of each view: the view in ${before} with the same L1 and entry of the snapshot table, plus 1;
      * 0: none, and always for the active one. */
     size_t *same_view;
@@ -41,5 +46,16 @@ const char *unchanged_rule_name(enum unchanged_rule rule);
 int unchanged_decide(struct unchanged *unchanged, const struct layer_job *job,
                      const struct parent *parent, bool below_as_then, struct error *err);
 void unchanged_clear(struct unchanged *unchanged);
+
+/* ---- between the rules ---- */
+
+/* NULL where the layer's entries and offsets mean what they meant in ${unchanged->before}, a qcow2
+ * file, and its refcounts can be relied on; else why not. */
+const char *unchanged_why_other_layout(const struct unchanged *unchanged,
+                                       const struct record_layer *now);
+
+/* Sets ${unchanged->bits} where a bitmap proves something, else ${why}. */
+int unchanged_choose_bitmap(struct unchanged *unchanged, const struct layer_job *job,
+                            bool below_as_then, char why[UNCHANGED_REASON], struct error *err);
 
 #endif

@@ -91,6 +91,10 @@ struct engine_backup_result {
 int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
                   struct engine_backup_result *result, struct error *err);
 
+/* ---- byre's own bitmaps in images ---------------------------------------------- */
+
+enum { ENGINE_BITMAP_NAME = 31 }; /* bytes, with the final zero byte */
+
 /* ---- restore ----------------------------------------------------------------- */
 
 enum engine_format { ENGINE_AS_STORED, ENGINE_QCOW2, ENGINE_RAW };

@@ -17,7 +17,8 @@
  * a zero byte inside is refused.
  */
 
-struct record_blob { /* bytes kept as data chunks */
+struct record_blob { /* bytes kept as data chunks, */
+    bool metadata;   /* or as metadata, which every role can read */
     uint64_t bytes;
     struct cs_id *ids;
     uint32_t *lengths;
@@ -45,6 +46,7 @@ struct record_snapshot { /* view i + 1 is that of snapshot i */
 
 struct record_bitmap {
     char *name;
+    bool own; /* byre's, of this repository; data is metadata then */
     uint32_t flags;
     uint32_t type;
     uint32_t granularity_bits;

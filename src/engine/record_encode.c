@@ -64,12 +64,12 @@ static json_t *bitmaps_json(const struct record_qcow2 *q)
             json_array_append_new(
                 runs, json_pack("[I,I]", (json_int_t)b->runs[k][0], (json_int_t)b->runs[k][1]));
         json_array_append_new(bitmaps,
-                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-                                        json_from_bytes(b->name), "flags", json_integer(b->flags),
-                                        "type", json_integer(b->type), "granularity_bits",
-                                        json_integer(b->granularity_bits), "extra",
-                                        json_from_data(b->extra, b->extra_len), "table", runs,
-                                        "data", blob_json(&b->data)));
+                              json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                                        json_from_bytes(b->name), "own", b->own, "flags",
+                                        json_integer(b->flags), "type", json_integer(b->type),
+                                        "granularity_bits", json_integer(b->granularity_bits),
+                                        "extra", json_from_data(b->extra, b->extra_len), "table",
+                                        runs, "data", blob_json(&b->data)));
     }
     return bitmaps;
 }

@@ -73,8 +73,7 @@ int region_store_new(struct region_store **out, const struct layer_job *job,
     s->compared = compared;
     s->cluster = qcow2_image_cluster_size(s->image);
     s->per_region = job->region_size / s->cluster;
-    s->extended =
-        (qcow2_image_header(s->image)->incompatible & QCOW2_INCOMPAT_EXTENDED_L2) != 0;
+    s->extended = (qcow2_image_header(s->image)->incompatible & QCOW2_INCOMPAT_EXTENDED_L2) != 0;
     *out = s;
     return 0;
 }
@@ -127,7 +126,8 @@ static struct memo *fresh_memo(struct region_store *s, const struct version *v, 
 
 /* ---- what is proven ---- */
 
-/* How many clusters with bytes ${base} proves; ${*all}: whether it has the whole region like this. */
+/* How many clusters with bytes ${base} proves; ${*all}: whether it has the whole region like this.
+ */
 static size_t count_proven(const struct region_store *s, const struct base_view *base,
                            const struct version *v, bool *all)
 {
@@ -289,8 +289,7 @@ static void fill_region(const struct region_store *s, const struct memo *m,
                 continue;
             if (kind == RUN_DATA && !m->proven[i])
                 memcpy(region->data + at, m->data + at, unit);
-            region_runs_add(region, at, unit, kind == RUN_ZERO,
-                            kind == RUN_DATA && m->proven[i]);
+            region_runs_add(region, at, unit, kind == RUN_ZERO, kind == RUN_DATA && m->proven[i]);
         }
 }
 

@@ -12,9 +12,9 @@
  * common is read once.
  */
 
-struct version {                       /* of the region at hand */
-    const struct qcow2_entry *entries; /* of its clusters, as the tables have them */
-    bool active;                       /* whether they are the active state's (too) */
+struct version {                            /* of the region at hand */
+    const struct qcow2_entry *entries;      /* of its clusters, as the tables have them */
+    bool active;                            /* whether they are the active state's (too) */
     struct cs_tree_builder *const *content; /* of the views that have it */
     struct cs_tree_builder *const *placement;
     size_t view_count;

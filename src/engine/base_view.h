@@ -36,8 +36,8 @@ struct base_view {
     struct cs_content leaf; /* no runs: there is none */
 };
 
-/* Opens view ${index} of ${before}, the layer of ${job} in its parent; of any format where it is only
- * compared with, else of today's layout. To be cleared, also on failure. */
+/* Opens view ${index} of ${before}, the layer of ${job} in its parent; of any format where it is
+ * only compared with, else of today's layout. To be cleared, also on failure. */
 int base_view_open(struct base_view *base, const struct layer_job *job,
                    const struct record_layer *before, size_t index, enum base_kind kind,
                    struct error *err);
@@ -46,7 +46,8 @@ void base_view_clear(struct base_view *base);
 /* Loads the entries of ${region}. */
 int base_view_load(struct base_view *base, uint64_t region, struct error *err);
 
-/* After base_view_load: whether the bytes behind ${entry}, of today's active view or not, at cluster
+/* After base_view_load: whether the bytes behind ${entry}, of today's active view or not, at
+ * cluster
  * ${i} of the region, are provably those that the parent has there. */
 bool base_view_proves(const struct base_view *base, const struct qcow2_entry *entry, size_t i,
                       bool active);

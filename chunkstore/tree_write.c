@@ -119,9 +119,8 @@ static int check_place(struct cs_tree_builder *b, const struct cs_subtree *s)
                        kind, s->region, b->regions);
     if (s->region % (UINT64_C(1) << (6 * s->level)) != 0)
         return cs_fail(&b->failed, CS_USAGE,
-                       "%s tree: no subtree of level %u begins at region "
-                       "%" PRIu64,
-                       kind, s->level, s->region);
+                       "%s tree: no subtree of level %u begins at region %" PRIu64, kind, s->level,
+                       s->region);
     if (s->region >= s->end || (end_of(s) > b->regions && s->end > b->regions))
         return cs_fail(&b->failed, CS_USAGE,
                        "%s tree: a subtree of level %u at region %" PRIu64 " from a tree over "

@@ -1,41 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A raw layer into a tree: what is no hole, region by region. */
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/io.h"
 #include "engine/backup_qcow2.h"
 #include "engine/base_view.h"
 #include "engine/region_runs.h"
 #include "engine/unchanged.h"
-
-/* The next stretch of data at or after ${from}, below ${end}: holes are left out. */
-static int next_data(const struct layer *layer, uint64_t from, uint64_t end, uint64_t *begin,
-                     uint64_t *stop, struct error *err)
-{
-    *begin = *stop = end;
-    off_t data = lseek(layer->fd, (off_t)from, SEEK_DATA);
-    if (data < 0 && errno == ENXIO)
-        return 0;
-    if (data < 0 && errno == EINVAL) { /* no such question here: all is data */
-        *begin = from;
-        return 0;
-    }
-    if (data < 0)
-        return error_sys(err, errno, "%s: looking for data at %llu", layer->path,
-                         (unsigned long long)from);
-    if ((uint64_t)data >= end)
-        return 0;
-    off_t hole = lseek(layer->fd, data, SEEK_HOLE);
-    if (hole < 0)
-        return error_sys(err, errno, "%s: looking for a hole at %llu", layer->path,
-                         (unsigned long long)data);
-    *begin = (uint64_t)data;
-    if ((uint64_t)hole < end)
-        *stop = (uint64_t)hole;
-    return 0;
-}
 
 static int raw_region(struct layer_job *job, struct cs_tree_builder *content,
                       struct base_view *compared, uint64_t number, struct error *err)
@@ -53,7 +24,7 @@ static int raw_region(struct layer_job *job, struct cs_tree_builder *content,
     region->index = number;
     int rc = 0;
     for (uint64_t at = base, begin, stop; rc == 0 && at < end; at = stop) {
-        rc = next_data(layer, at, end, &begin, &stop, err);
+        rc = io_next_data(layer->fd, layer->path, at, end, &begin, &stop, err);
         if (rc < 0 || begin >= stop)
             break;
         /* a file system may have small blocks; runs are not to end inside of 512 bytes */
@@ -97,7 +68,7 @@ static int raw_regions(struct layer_job *job, struct cs_tree_builder *content,
     int rc = 0;
     for (uint64_t at = 0; rc == 0 && at < size;) {
         uint64_t begin, stop;
-        rc = next_data(job->layer, at, size, &begin, &stop, err);
+        rc = io_next_data(job->layer->fd, job->layer->path, at, size, &begin, &stop, err);
         if (rc < 0 || begin >= size)
             break;
         uint64_t number = begin / job->region_size;

@@ -138,12 +138,10 @@ uint32_t cs_chunker_block(const struct cs_chunker *c, const struct cs_cursor *at
     return block < cs_cursor_left(at) ? block : cs_cursor_left(at);
 }
 
-bool cs_chunker_step(const struct cs_chunker *c, const uint8_t *data, struct cs_cursor *at,
-                     struct cs_cut *chunk)
+bool cs_chunker_add(const struct cs_chunker *c, const uint8_t *data, struct cs_cursor *at,
+                    struct cs_cut *chunk)
 {
     uint32_t block = cs_chunker_block(c, at);
-    if (chunk->length + block > c->max_size)
-        return true;
     const uint8_t *p = data + at->at;
     bool run_ends = block == cs_cursor_left(at);
     chunk->length += block;
@@ -176,8 +174,9 @@ void cs_chunker_cut(const struct cs_chunker *c, const uint8_t *data, struct cs_r
     struct cs_cursor at = cs_cursor_of(runs, *run_count);
     while (!cs_cursor_done(&at)) {
         struct cs_cut chunk = {.offset = at.at};
-        while (!cs_cursor_done(&at) && !cs_chunker_step(c, data, &at, &chunk))
-            ;
+        bool ended = false;
+        while (!ended && !cs_cursor_done(&at) && !cs_chunker_full(c, &at, &chunk))
+            ended = cs_chunker_add(c, data, &at, &chunk);
         cuts[(*cut_count)++] = chunk;
     }
 }

@@ -58,10 +58,17 @@ size_t cs_chunker_take_zeros_out(const struct cs_chunker *chunker, const uint8_t
 /* Bytes of the block at ${at}, which is not done. */
 uint32_t cs_chunker_block(const struct cs_chunker *chunker, const struct cs_cursor *at);
 
-/* Adds the block at ${at} to ${chunk} and passes it, unless the chunk ends before. Returns whether
- * the chunk has ended. (Where no data is left it ends in any case.) */
-bool cs_chunker_step(const struct cs_chunker *chunker, const uint8_t *data, struct cs_cursor *at,
-                     struct cs_cut *chunk);
+/* Whether ${chunk} must end before the block at ${at}, since it would be too large with it. */
+static inline bool cs_chunker_full(const struct cs_chunker *chunker, const struct cs_cursor *at,
+                                   const struct cs_cut *chunk)
+{
+    return chunk->length + cs_chunker_block(chunker, at) > chunker->max_size;
+}
+
+/* Adds the block at ${at} to ${chunk}, which is not full, and passes it. Returns whether the chunk
+ * ends behind it. (Where no data is left it ends in any case.) */
+bool cs_chunker_add(const struct cs_chunker *chunker, const uint8_t *data, struct cs_cursor *at,
+                    struct cs_cut *chunk);
 
 /* Moves the ${length} data bytes at ${at} together, behind its offset, and passes them. Bytes
  * before and behind the chunk stay. */

@@ -51,4 +51,17 @@ static inline void cs_cursor_pass(struct cs_cursor *c, uint32_t n)
     cs_cursor_find_data(c);
 }
 
+/* Goes on by ${n} bytes, or to the end; returns where the last of them ends. */
+static inline uint32_t cs_cursor_skip(struct cs_cursor *c, uint32_t n)
+{
+    uint32_t end = c->at;
+    while (n > 0 && !cs_cursor_done(c)) {
+        uint32_t part = cs_cursor_left(c) < n ? cs_cursor_left(c) : n;
+        end = c->at + part;
+        cs_cursor_pass(c, part);
+        n -= part;
+    }
+    return end;
+}
+
 #endif

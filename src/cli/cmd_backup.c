@@ -23,6 +23,8 @@ struct backup_args {
     bool frozen_base;
     bool force_corrupt;
     bool dry_run;
+    bool bitmap;
+    const char *bitmap_name;
     const char *compression;
 };
 
@@ -45,7 +47,7 @@ static void print_json(const struct engine_backup_result *result, bool dry_run, 
     json_object_set_new(json, "bytes_stored", output_size(stored->bytes_stored));
     json_object_set_new(json, "chunks_total", output_size(stored->chunks_total));
     json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
-    json_object_set_new(json, "bitmaps_obsolete", output_size(0));
+    json_object_set_new(json, "bitmaps_obsolete", output_size(result->bitmaps_obsolete));
     json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
@@ -91,6 +93,8 @@ static int run(const struct cli *cli)
         .frozen_base = args->frozen_base,
         .force_corrupt = args->force_corrupt,
         .dry_run = args->dry_run,
+        .bitmap = args->bitmap,
+        .bitmap_name = args->bitmap_name,
     };
     struct engine_backup_result result = {0};
     struct cs_store *store = NULL;
@@ -104,6 +108,8 @@ static int run(const struct cli *cli)
                                             COMPRESSION_MAX, &level, &err)) ||
         (args->name && engine_check_name(args->name, &err)))
         return fail_error(&err);
+    if (args->bitmap && args->bitmap_name)
+        return fail_usage("--bitmap adds a bitmap, --bitmap-name uses one that is there: not both");
     options.compression_level = (int)level;
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
@@ -143,6 +149,10 @@ static const struct option_spec specs[] = {
      "an image may be in use as a backing file", NULL},
     {"force-corrupt", 0, OPTION_FLAG, ARG(force_corrupt), NULL,
      "take images that are marked corrupt", NULL},
+    {"bitmap", 0, OPTION_FLAG, ARG(bitmap), NULL,
+     "let qemu-img add a dirty bitmap for the next run", NULL},
+    {"bitmap-name", 0, OPTION_VALUE, ARG(bitmap_name), "B",
+     "the images have that bitmap (byre bitmap name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
      NULL},

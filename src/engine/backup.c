@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/backup_bitmap.h"
 #include "engine/backup_layer.h"
 #include "engine/blob.h"
 #include "engine/engine.h"
@@ -26,6 +27,7 @@ struct backup {
     struct engine_backup_result *result;
     struct layer_set set;
     struct layer **tops; /* of each image */
+    struct backup_bitmaps bitmaps;
     struct cs_writer *writer;
     struct record_archive archive;
     struct summary_file *files; /* what tells the layers' files */
@@ -64,13 +66,24 @@ static int choose_name(struct backup *b, struct error *err)
     return rc;
 }
 
-static int open_images(struct backup *b, struct error *err)
+static struct chain_options chain_options(const struct backup *b)
 {
-    struct chain_options options = {
+    return (struct chain_options){
         .only_top = b->options->only_top,
         .assume_stopped = b->options->assume_stopped,
         .force_corrupt = b->options->force_corrupt,
     };
+}
+
+static int add_bitmaps(struct backup *b, struct error *err)
+{
+    struct chain_options options = chain_options(b);
+    return backup_bitmaps_add(&b->bitmaps, &options, err);
+}
+
+static int open_images(struct backup *b, struct error *err)
+{
+    struct chain_options options = chain_options(b);
     b->tops = calloc(b->options->image_count, sizeof *b->tops);
     if (b->tops == NULL)
         return error_no_memory(err);
@@ -350,7 +363,11 @@ static int run(struct backup *b, struct error *err)
     if (rc == 0)
         rc = check_tags(b->options, err);
     if (rc == 0)
+        rc = add_bitmaps(b, err);
+    if (rc == 0)
         rc = open_images(b, err);
+    if (rc == 0)
+        rc = backup_bitmaps_check(&b->bitmaps, b->tops, err);
     if (rc == 0)
         rc = describe_archive(b, err);
     if (rc == 0)
@@ -380,12 +397,16 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
 {
     struct backup b = {
         .store = store, .options = options, .result = result, .time = (int64_t)time(NULL)};
+    b.bitmaps = (struct backup_bitmaps){
+        .repository = cs_repository_id(store), .options = options, .result = result};
     *result = (struct engine_backup_result){0};
     if (options->image_count == 0)
         return error_set(err, ERROR_USAGE, "no image is named");
     int rc = run(&b, err);
     cs_writer_end(b.writer);
-    layer_set_clear(&b.set); /* the locks go last */
+    layer_set_clear(&b.set); /* the locks go last, */
+    backup_bitmaps_finish(&b.bitmaps,
+                          rc == 0 && !options->dry_run); /* but qemu-img needs its own */
     record_archive_clear(&b.archive);
     parents_free(b.parents);
     free(b.chosen);

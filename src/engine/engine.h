@@ -68,6 +68,8 @@ struct engine_backup_options {
     bool full_read;   /* trust no earlier backup */
     bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
+    bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */
+    const char *bitmap_name; /* NULL, or the one that was added to each already; not with bitmap */
     int compression_level;
     struct engine_listener listener;
 };
@@ -83,6 +85,7 @@ struct engine_backup_result {
     uint64_t bytes_allocated;
     uint64_t bytes_read;
     uint64_t bytes_metadata_read;
+    uint64_t bitmaps_obsolete; /* that could not be removed */
     struct cs_counters stored;
 };
 
@@ -94,6 +97,21 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
 /* ---- byre's own bitmaps in images ---------------------------------------------- */
 
 enum { ENGINE_BITMAP_NAME = 31 }; /* bytes, with the final zero byte */
+
+/* A fresh name for a bitmap that this repository knows as its own. */
+void engine_bitmap_name(const struct cs_store *store, char name[ENGINE_BITMAP_NAME]);
+
+struct engine_bitmap_result {
+    char (*removed)[ENGINE_BITMAP_NAME];
+    size_t count;
+};
+
+/* Removes all bitmaps of this repository from the image ${path}. ERROR_IN_USE: somebody has it
+ * open, if only for reading. The result is to be cleared; on failure it has what was removed. */
+int engine_bitmap_remove(struct cs_store *store, const char *path,
+                         const struct engine_listener *listener,
+                         struct engine_bitmap_result *result, struct error *err);
+void engine_bitmap_result_clear(struct engine_bitmap_result *result);
 
 /* ---- restore ----------------------------------------------------------------- */
 

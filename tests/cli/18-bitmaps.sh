@@ -5,7 +5,7 @@
 # shellcheck disable=SC2317,SC2329
 . "$(dirname "$0")/unchanged.sh"
 
-plain_disk() {
+disk() {
     mk top.qcow2 8M
     io top.qcow2 'write -P 1 0 4M'
 }
@@ -13,7 +13,7 @@ plain_disk() {
 clear_bits() { qemu-img bitmap --clear -f qcow2 "$1" "$2"; }
 
 bitmap_written() {
-    plain_disk
+    disk
     saved
     io top.qcow2 'write -P 2 64k 512' 'write -P 3 3M 1M' 'write -P 4 7M 64k'
     saved
@@ -24,7 +24,7 @@ bitmap_written() {
 
 # Nothing is tracked while it is off.
 bitmap_disabled() {
-    plain_disk
+    disk
     saved
     qemu-img bitmap --disable -f qcow2 top.qcow2 "$(own_bitmap top.qcow2)"
     io top.qcow2 'write -P 2 64k 64k'
@@ -35,7 +35,7 @@ bitmap_disabled() {
 
 # A writer that was killed leaves it in use: then it says nothing.
 bitmap_of_a_killed_writer() {
-    plain_disk
+    disk
     saved
     qemu-io -f qcow2 -c 'write -P 2 64k 64k' -c flush -c 'sigraise 9' top.qcow2 >"$T/qemu-io" 2>&1 || true
     qemu-img info --output=json top.qcow2 | grep -q in-use || fail "the bitmap is not in use: $(cat "$T/qemu-io")"
@@ -48,7 +48,7 @@ bitmap_of_a_killed_writer() {
 
 # Whoever writes without knowing of bitmaps says so by a cleared bit in the header.
 bitmap_that_a_writer_did_not_know() {
-    plain_disk
+    disk
     saved
     poke top.qcow2 'i.put(88, "Q", i.autoclear & ~1)' 'i.raw(i.get(i.l2_address(65536)) & MASK, b"2" * 65536)'
     saved
@@ -57,7 +57,7 @@ bitmap_that_a_writer_did_not_know() {
 plain_bitmap_that_a_writer_did_not_know() {
     local name
     knows --bitmap || { echo "SKIPPED: this byre does not know --bitmap"; return; }
-    plain_disk
+    disk
     saved --bitmap
     name=$(own_bitmap top.qcow2)
     poke top.qcow2 'i.put(88, "Q", i.autoclear & ~1)' 'i.raw(i.get(i.l2_address(65536)) & MASK, b"2" * 65536)'
@@ -70,7 +70,7 @@ plain_bitmap_that_a_writer_did_not_know() {
 # named: writes, with a bitmap that was added by hand, so that bits are set when a backup records it.
 named() {
     name=$(byre bitmap name)
-    plain_disk
+    disk
     qemu-img bitmap --add -f qcow2 ${1:+-g "$1"} top.qcow2 "$name"
     io top.qcow2 'write -P 2 64k 64k'
     flags=()
@@ -109,7 +109,7 @@ bitmap_removed_and_added_later_written() {
 }
 bitmap_of_another_granularity() {
     local name
-    plain_disk
+    disk
     saved
     name=$(own_bitmap top.qcow2)
     io top.qcow2 'write -P 3 1M 64k'
@@ -143,7 +143,7 @@ bitmap_merged_into() {
 }
 # Of another kind: consistent, but no dirty bits that go on.
 bitmap_of_another_size() {
-    plain_disk
+    disk
     saved
     qemu-img resize -q top.qcow2 9M
     io top.qcow2 'write -P 2 8M 64k'
@@ -156,7 +156,7 @@ bitmap_of_another_size() {
 # -- copies ---------------------------------------------------------------------------------------
 # A copy carries the bitmap, and both go on.
 bitmap_in_a_copy() {
-    plain_disk
+    disk
     saved
     cp top.qcow2 copy.qcow2
     io top.qcow2 'write -P 2 64k 64k'
@@ -173,7 +173,7 @@ bitmap_in_a_copy() {
 }
 # The clean copy under the name of the original, which was backed up once more in between.
 bitmap_in_a_copy_moved_over() {
-    plain_disk
+    disk
     saved
     cp -p top.qcow2 copy.qcow2
     io top.qcow2 'write -P 2 64k 64k'
@@ -182,7 +182,7 @@ bitmap_in_a_copy_moved_over() {
     saved
 }
 bitmap_in_a_copy_moved_over_with_bits() {
-    plain_disk
+    disk
     saved
     cp -p top.qcow2 copy.qcow2
     io top.qcow2 'write -P 2 64k 64k'
@@ -196,7 +196,7 @@ bitmap_in_a_copy_moved_over_with_bits() {
 }
 # The same into the same inode, so that the file is the same as before to all who ask.
 bitmap_in_a_copy_put_back_in_place() {
-    plain_disk
+    disk
     saved
     cp -p top.qcow2 copy.qcow2
     io top.qcow2 'write -P 2 64k 64k'
@@ -212,7 +212,7 @@ bitmap_in_a_copy_put_back_in_place() {
     saved
 }
 bitmap_swept_and_put_back_in_place() {
-    plain_disk
+    disk
     saved
     cp -p top.qcow2 copy.qcow2
     io top.qcow2 'write -P 2 64k 64k'
@@ -225,7 +225,7 @@ bitmap_swept_and_put_back_in_place() {
     saved
 }
 bitmap_restored_over_its_image() {
-    plain_disk
+    disk
     saved
     io top.qcow2 'write -P 2 64k 64k'
     saved
@@ -237,13 +237,13 @@ bitmap_restored_over_its_image() {
     saved
 }
 bitmap_under_another_name() {
-    plain_disk
+    disk
     saved
     mv top.qcow2 moved.qcow2
     io moved.qcow2 'write -P 2 64k 64k'
     tops=(moved.qcow2)
     saved
-    plain_disk
+    disk
     tops=(top.qcow2)
     saved
     tops=(top.qcow2 moved.qcow2)
@@ -253,14 +253,14 @@ bitmap_under_another_name() {
 # -- what no bitmap tells -------------------------------------------------------------------------
 bitmap_and_a_write_behind_it() {
     # A cluster that came by reading, emptied and come again, is in 18-chains; this is an entry that points elsewhere.
-    plain_disk
+    disk
     saved
     poke top.qcow2 'a, b = i.l2_address(0), i.l2_address(65536); v, w = i.get(a), i.get(b); i.put(a, "Q", w); i.put(b, "Q", v)'
     io top.qcow2 'write -P 2 0 512'
     saved
 }
 bitmap_and_check_repairs() {
-    plain_disk
+    disk
     saved
     poke top.qcow2 'a = i.append(b"x" * i.cs); i.put(i.l2_address(4 << 20), "Q", a | 1 << 63)'
     qemu-img check -q -r all top.qcow2 >/dev/null 2>&1 || true
@@ -269,7 +269,7 @@ bitmap_and_check_repairs() {
 # Two repositories have one each, and neither takes the other's.
 bitmap_of_another_repository() {
     local here=$BYRE_REPOSITORY
-    plain_disk
+    disk
     saved
     export BYRE_REPOSITORY=$T/second
     expect_exit 0 byre init --reserve 0
@@ -285,7 +285,7 @@ bitmap_of_another_repository() {
 }
 # With and without, in turns; and under other names.
 bitmap_now_and_then() {
-    plain_disk
+    disk
     saved
     flags=()
     io top.qcow2 'write -P 2 64k 64k'
@@ -302,7 +302,7 @@ bitmap_now_and_then() {
 }
 # The same image as a base later on, and as a top again.
 bitmap_below_an_overlay() {
-    plain_disk
+    disk
     saved
     over top.qcow2 new.qcow2
     io new.qcow2 'write -P 2 0 64k'

@@ -33,7 +33,7 @@ struct backup {
     struct summary_file *files; /* what tells the layers' files */
     struct parents *parents;
     struct parent *chosen; /* of the layers */
-    int64_t time;          /* when the run began, before any file was looked at */
+    struct timespec began; /* before any file was looked at */
 };
 
 static void warn(const struct backup *b, const char *message)
@@ -143,7 +143,7 @@ static int describe_archive(struct backup *b, struct error *err)
     struct record_archive *a = &b->archive;
     char text[64], host[256] = "";
     struct tm tm;
-    time_t t = (time_t)b->time;
+    time_t t = b->began.tv_sec;
     gethostname(host, sizeof host - 1);
     gmtime_r(&t, &tm);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
@@ -314,6 +314,7 @@ static int commit(struct backup *b, struct error *err)
     struct summary_details details = {
         .summary = {.images = b->archive.image_count,
                     .bytes_allocated = b->result->bytes_allocated},
+        .started_ns = b->began.tv_sec * 1000000000LL + b->began.tv_nsec,
         .bytes_read = b->result->bytes_read,
         .files = b->files,
         .file_count = b->archive.layer_count,
@@ -328,7 +329,7 @@ static int commit(struct backup *b, struct error *err)
         return rc;
     struct cs_commit commit = {
         .archive = b->archive.id,
-        .time = b->time,
+        .time = b->began.tv_sec,
         .name = b->archive.name,
         .host = b->archive.host,
         .tags = (const char *const *)b->archive.tags,
@@ -395,8 +396,8 @@ static int run(struct backup *b, struct error *err)
 int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
                   struct engine_backup_result *result, struct error *err)
 {
-    struct backup b = {
-        .store = store, .options = options, .result = result, .time = (int64_t)time(NULL)};
+    struct backup b = {.store = store, .options = options, .result = result};
+    clock_gettime(CLOCK_REALTIME_COARSE, &b.began); /* the clock of file systems */
     b.bitmaps = (struct backup_bitmaps){
         .repository = cs_repository_id(store), .options = options, .result = result};
     *result = (struct engine_backup_result){0};

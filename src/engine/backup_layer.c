@@ -101,7 +101,7 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
     if (rc == 0) {
         record->bytes_allocated =
             qcow2 ? record->views->placement.bytes : record->views->content.bytes;
-        run->result->layers_unchanged += came_out_same(record, parent_layer(parent));
+        run->result->layers_unchanged += came_out_same(record, unchanged.before);
         run->result->bytes_allocated += record->bytes_allocated;
     }
     if (qcow2) {

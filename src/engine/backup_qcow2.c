@@ -360,6 +360,19 @@ static void batch_clear(struct batch *b)
 
 /* ---- the layer ---- */
 
+/* Whether the active L1 claims a table for itself that the snapshot has, too: then what was written
+ * through it is in the snapshot. */
+static bool contradicts(const struct walk *w, const struct qcow2_view *snapshot)
+{
+    const struct qcow2_view *active = qcow2_image_active(w->image);
+    uint32_t n = qcow2_view_l1_size(active);
+    for (uint32_t i = 0; i < n; i++)
+        if ((qcow2_view_l1(active)[i] & QCOW2_COPIED) != 0 && table_of(active, i) != 0 &&
+            table_of(active, i) == table_of(snapshot, i))
+            return true;
+    return false;
+}
+
 /* Opens the newest of the snapshots that are as they were. */
 static int open_snapshot_bases(struct walk *w, struct error *err)
 {
@@ -374,6 +387,7 @@ static int open_snapshot_bases(struct walk *w, struct error *err)
             rc = qcow2_view_open(&base->now, w->image, (uint32_t)i, err);
         if (rc < 0)
             return rc;
+        base->contradicted = contradicts(w, base->now);
         opened++;
     }
     return 0;
@@ -402,7 +416,16 @@ static void walk_clear(struct walk *w)
     base_view_clear(&w->compared);
 }
 
-int backup_qcow2_views(struct layer_job *job, struct error *err)
+static bool contradicted(const struct walk *w)
+{
+    for (size_t k = 0; k < w->base_count; k++)
+        if (w->bases[k].contradicted)
+            return true;
+    return false;
+}
+
+/* Stores all views, unless the image is found to contradict itself (${*distrust}). */
+static int store_views(struct layer_job *job, bool *distrust, struct error *err)
 {
     struct qcow2_image *image = job->layer->image;
     struct walk w = {
@@ -415,7 +438,7 @@ int backup_qcow2_views(struct layer_job *job, struct error *err)
     if (rc == 0)
         rc = region_store_new(&w.store, job, w.bases, w.base_count,
                               job->unchanged->before != NULL ? &w.compared : NULL, err);
-    for (uint32_t next = 0; rc == 0 && next < job->record->view_count;) {
+    for (uint32_t next = 0; rc == 0 && !contradicted(&w) && next < job->record->view_count;) {
         struct batch b = {.walk = &w};
         rc = begin_batch(&b, &next, err);
         if (rc == 0 && b.count > 0)
@@ -424,6 +447,22 @@ int backup_qcow2_views(struct layer_job *job, struct error *err)
             rc = finish_view(job, &b.views[i], err);
         batch_clear(&b);
     }
+    *distrust = contradicted(&w);
     walk_clear(&w);
     return rc;
+}
+
+int backup_qcow2_views(struct layer_job *job, struct error *err)
+{
+    bool distrust = false;
+    int rc = store_views(job, &distrust, err);
+    if (rc < 0 || !distrust)
+        return rc;
+    layer_job_warn(job,
+                   "%s: clusters that a snapshot shares are marked as nobody else's, so that the "
+                   "snapshot may have been written to; `qemu-img check -r all` mends the marks",
+                   job->layer->path);
+    unchanged_distrust(job->unchanged,
+                       "clusters that a snapshot shares are marked as nobody else's");
+    return store_views(job, &distrust, err);
 }

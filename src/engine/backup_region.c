@@ -128,7 +128,7 @@ static struct memo *fresh_memo(struct region_store *s, const struct version *v, 
 
 /* How many clusters with bytes ${base} proves; ${*all}: whether it has the whole region like this.
  */
-static size_t count_proven(const struct region_store *s, const struct base_view *base,
+static size_t count_proven(const struct region_store *s, struct base_view *base,
                            const struct version *v, bool *all)
 {
     size_t count = 0;
@@ -187,7 +187,7 @@ static int take_over(const struct region_store *s, const struct base_view *base,
     return 0;
 }
 
-static void note_proven(const struct region_store *s, const struct base_view *base,
+static void note_proven(const struct region_store *s, struct base_view *base,
                         const struct version *v, struct memo *m)
 {
     for (size_t i = 0; i < s->per_region; i++)
@@ -247,15 +247,32 @@ struct reading { /* of what is proven, but needed to cut chunks around it */
     struct error *err;
 };
 
+/* The ${len} bytes at ${offset}, all of cluster ${i}. */
+static int read_part(const struct reading *r, size_t i, uint32_t offset, size_t len)
+{
+    const struct region_store *s = r->store;
+    struct memo *m = r->memo;
+    uint8_t *to = r->region->data + offset;
+    if (m->asked[i].class == QCOW2_DATA && !m->read[i])
+        return qcow2_image_read_part(s->image, &m->asked[i], offset % s->cluster, len, to, r->err);
+    int rc = read_clusters(s, m, i, i + 1, true, r->err);
+    if (rc == 0)
+        memcpy(to, m->data + offset, len);
+    return rc;
+}
+
 static int read_again(void *arg, uint32_t offset, uint32_t length, struct cs_error *ce)
 {
     struct reading *r = arg;
-    const struct region_store *s = r->store;
-    size_t from = offset / s->cluster;
-    size_t end = (offset + (size_t)length + s->cluster - 1) / s->cluster;
-    if (read_clusters(s, r->memo, from, end, true, r->err) < 0)
-        return cs_fail(ce, CS_IO, "%s", r->err->message);
-    memcpy(r->region->data + offset, r->memo->data + offset, length);
+    uint32_t cluster = r->store->cluster, end = offset + length;
+    while (offset < end) {
+        uint32_t n = cluster - offset % cluster;
+        if (n > end - offset)
+            n = end - offset;
+        if (read_part(r, offset / cluster, offset, n) < 0)
+            return cs_fail(ce, CS_IO, "%s", r->err->message);
+        offset += n;
+    }
     return 0;
 }
 

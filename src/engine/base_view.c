@@ -128,15 +128,16 @@ bool base_view_same_entry(const struct base_view *b, const struct qcow2_entry *e
     return same_place(entry, &b->entries[i]);
 }
 
-bool base_view_proves(const struct base_view *b, const struct qcow2_entry *entry, size_t i,
-                      bool active)
+bool base_view_proves(struct base_view *b, const struct qcow2_entry *entry, size_t i, bool active)
 {
     uint64_t cluster = UINT64_C(1) << b->before->qcow2.cluster_bits;
     uint64_t guest = b->region * b->job->region_size + i * cluster;
+    if (b->kind == BASE_SNAPSHOT && active && entry->copied &&
+        same_place(entry, &b->now_entries[i]))
+        b->contradicted = true; /* it may have been written in place */
     if (b->kind == BASE_COMPARED || !base_view_same_entry(b, entry, i))
         return false;
     if (b->kind == BASE_SNAPSHOT)
-        /* where the active entry says that nobody shares it, it may be written in place */
         return same_place(entry, &b->now_entries[i]) && !(active && entry->copied);
     /* VM state, behind the disk, is written without a bit being set */
     return guest < b->disk_size && dirty_bits_clean(b->bits, guest, cluster);

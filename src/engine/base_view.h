@@ -31,6 +31,8 @@ struct base_view {
     uint64_t region;                 /* whose entries are loaded; UINT64_MAX: none */
     struct qcow2_entry *entries;     /* as the parent has them, in the region */
     struct qcow2_entry *now_entries; /* of a snapshot: as they are today */
+    bool contradicted; /* the active state claims for itself what the snapshot has: nothing is proof
+                        */
     bool has_leaf;
     uint64_t leaf_region;
     struct cs_content leaf; /* no runs: there is none */
@@ -49,7 +51,7 @@ int base_view_load(struct base_view *base, uint64_t region, struct error *err);
 /* After base_view_load: whether the bytes behind ${entry}, of today's active view or not, at
  * cluster
  * ${i} of the region, are provably those that the parent has there. */
-bool base_view_proves(const struct base_view *base, const struct qcow2_entry *entry, size_t i,
+bool base_view_proves(struct base_view *base, const struct qcow2_entry *entry, size_t i,
                       bool active);
 
 /* Whether ${entry} at cluster ${i} is what the parent has: of streams, the true length is known to

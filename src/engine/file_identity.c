@@ -31,12 +31,11 @@ enum { /* those that linux/magic.h lacks */
 
 bool file_system_has_ctime(uint64_t type)
 {
-    switch (type) {
+    switch (type) {        /* not tmpfs: there a store through mmap() moves no time */
     case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
     case XFS_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
     case F2FS_SUPER_MAGIC:
-    case TMPFS_MAGIC:
     case NFS_SUPER_MAGIC:
     case ZFS_MAGIC:
         return true;

@@ -13,10 +13,10 @@ struct layer_job {
     struct cs_writer *writer;
     const struct layer *layer;
     struct record_layer *record;
-    const struct unchanged *unchanged; /* NULL until the metadata is read */
-    uint32_t region_size;              /* bytes */
-    uint64_t bytes_read;               /* beside what the qcow2 reader counts: data */
-    uint64_t metadata_read;            /* the same: LUKS areas, payload of bitmaps */
+    struct unchanged *unchanged; /* NULL until the metadata is read */
+    uint32_t region_size;        /* bytes */
+    uint64_t bytes_read;         /* beside what the qcow2 reader counts: data */
+    uint64_t metadata_read;      /* the same: LUKS areas, payload of bitmaps */
 };
 
 /* Counts ${bytes} of data as dealt with, and tells the listener. */

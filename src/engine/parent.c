@@ -28,6 +28,7 @@ struct parents {
 struct candidate {
     const struct cs_archive *archive; /* NULL: none yet */
     size_t position;
+    int64_t started_ns;
     bool same_file;
 };
 
@@ -72,7 +73,7 @@ static size_t look_through(const struct cs_archive *archive, const struct summar
             if (!same &&
                 (found[i].archive != NULL || !same_tag(tags[i].path, details->files[k].path)))
                 continue;
-            found[i] = (struct candidate){archive, k, same};
+            found[i] = (struct candidate){archive, k, details->started_ns, same};
             settled += same;
         }
     return settled;
@@ -157,10 +158,10 @@ int parents_choose(struct parents **out, struct cs_store *store, const struct su
         if (found[i].archive == NULL)
             continue;
         const struct record_archive *record = NULL;
-        int64_t started = found[i].archive->time;
         rc = get_record(p, found[i].archive, &record, err);
         if (rc == 0 && record != NULL && found[i].position < record->layer_count)
-            chosen[i] = (struct parent){record, found[i].position, started, found[i].same_file};
+            chosen[i] =
+                (struct parent){record, found[i].position, found[i].started_ns, found[i].same_file};
     }
     free(found);
     if (rc < 0) {

@@ -15,7 +15,7 @@
 struct parent {                           /* of one layer */
     const struct record_archive *archive; /* NULL: there is none */
     size_t position;                      /* of the layer in it */
-    int64_t started;                      /* when its run began, Unix seconds */
+    int64_t started_ns;                   /* when its run began, nanoseconds since 1970 */
     bool same_file;                       /* found by file system and inode, else by its path */
 };
 

@@ -24,9 +24,10 @@ int summary_encode(const struct summary_details *d, char **text, size_t *len, st
     json_object_set_new(o, "bytes_read", json_from_u64(d->bytes_read));
     json_object_set_new(o, "layers", json_from_u64(d->file_count));
     json_object_set_new(o, "files", files);
+    json_object_set_new(o, "started_ns", json_from_i64(d->started_ns));
     json_object_set_new(o, "parent", tag_json(d->summary.parent));
     int rc =
-        whole && json_object_size(o) == 6 ? json_encode(o, text, len, err) : error_no_memory(err);
+        whole && json_object_size(o) == 7 ? json_encode(o, text, len, err) : error_no_memory(err);
     json_decref(o);
     return rc;
 }
@@ -65,6 +66,7 @@ int summary_decode(struct summary_details *d, const struct cs_archive *archive, 
     d->summary.images = json_get_u64(&r, root, "images");
     d->summary.bytes_allocated = json_get_u64(&r, root, "bytes_allocated");
     d->bytes_read = json_get_u64(&r, root, "bytes_read");
+    d->started_ns = json_get_i64(&r, root, "started_ns");
     const json_t *parent = json_member(&r, root, "parent");
     if (!r.bad && !json_is_null(parent)) {
         struct cs_id id;

@@ -17,6 +17,7 @@ struct summary_file {
 
 struct summary_details {
     struct engine_summary summary;
+    int64_t started_ns; /* when the run began, before any file was looked at; since 1970 */
     uint64_t bytes_read;
     struct summary_file *files; /* of the layers, in their order */
     size_t file_count;

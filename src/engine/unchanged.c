@@ -13,9 +13,7 @@
 
 #include "engine/dirty_bits.h"
 
-enum { RACY_SECONDS = 2 };
-
-static const int64_t second_ns = 1000000000;
+static const int64_t racy_ns = 2000000000;
 
 const char *unchanged_rule_name(enum unchanged_rule rule)
 {
@@ -50,13 +48,13 @@ static struct stamp data_file_stamp(const struct record_data_file *d)
 }
 
 /* A time stamp this young may stand for a write behind the one that it was set by. */
-static bool racy(int64_t time_ns, int64_t started)
+static bool racy(int64_t time_ns, int64_t started_ns)
 {
-    return time_ns >= (started - RACY_SECONDS) * second_ns;
+    return time_ns >= started_ns - racy_ns;
 }
 
 static const char *why_file_not_frozen(const struct stamp *now, const struct stamp *then,
-                                       int64_t started, bool trust_mtime, bool *by_mtime)
+                                       int64_t started_ns, bool trust_mtime, bool *by_mtime)
 {
     if (!S_ISREG(now->mode))
         return "a block device has no time that tells of writes";
@@ -68,14 +66,14 @@ static const char *why_file_not_frozen(const struct stamp *now, const struct sta
     if (now->size != then->size || now->mtime_ns != then->mtime_ns)
         return "it was written to since the last backup";
     if (now->ctime_ns == then->ctime_ns)
-        return racy(now->ctime_ns, started) ? "it was changed just before the last backup began"
-                                            : NULL;
+        return racy(now->ctime_ns, started_ns) ? "it was changed just before the last backup began"
+                                               : NULL;
     if (!trust_mtime)
         return "its ctime has moved since the last backup (where owner or mode was changed, "
                "--trust-mtime accepts that)";
     *by_mtime = true;
-    return racy(now->mtime_ns, started) ? "it was written to just before the last backup began"
-                                        : NULL;
+    return racy(now->mtime_ns, started_ns) ? "it was written to just before the last backup began"
+                                           : NULL;
 }
 
 static bool same_blob(const struct record_blob *a, const struct record_blob *b)
@@ -117,7 +115,7 @@ static const char *why_not_frozen(const struct unchanged *u, const struct record
     const struct record_layer *then = u->before;
     const struct record_data_file *d = now->qcow2.data_file, *e = then->qcow2.data_file;
     struct stamp a = layer_stamp(now), b = layer_stamp(then);
-    const char *why = why_file_not_frozen(&a, &b, u->parent->started, trust_mtime, by_mtime);
+    const char *why = why_file_not_frozen(&a, &b, u->parent->started_ns, trust_mtime, by_mtime);
     if (why != NULL)
         return why;
     if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size)
@@ -132,7 +130,7 @@ static const char *why_not_frozen(const struct unchanged *u, const struct record
         return "its data file is another";
     a = data_file_stamp(d);
     b = data_file_stamp(e);
-    return why_file_not_frozen(&a, &b, u->parent->started, trust_mtime, by_mtime) != NULL
+    return why_file_not_frozen(&a, &b, u->parent->started_ns, trust_mtime, by_mtime) != NULL
                ? "its data file was changed since"
                : NULL;
 }
@@ -238,8 +236,8 @@ int unchanged_decide(struct unchanged *u, const struct layer_job *job, const str
     const struct engine_backup_options *options = job->run->options;
     const struct record_layer *now = job->record;
     bool by_mtime = false;
-    *u = (struct unchanged){.parent = parent};
-    u->same_view = calloc(now->view_count + 1, sizeof *u->same_view);
+    *u = (struct unchanged){.parent = parent, .view_count = now->view_count};
+    u->same_view = calloc(u->view_count + 1, sizeof *u->same_view);
     if (u->same_view == NULL)
         return error_no_memory(err);
     if (options->full_read) {
@@ -258,15 +256,28 @@ int unchanged_decide(struct unchanged *u, const struct layer_job *job, const str
         return decide_in_part(u, job, below_as_then, frozen, err);
     settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN,
            (const char *[3]){by_mtime ? "its ctime has moved, which was accepted as asked for"
-                                      : NULL});
+                                      : "its times, header and tables are as they were"});
     return 0;
 }
 
-void unchanged_clear(struct unchanged *u)
+static void drop_bits(struct unchanged *u)
 {
     if (u->bits != NULL)
         dirty_bits_clear(u->bits);
     free(u->bits);
+    u->bits = NULL;
+}
+
+void unchanged_distrust(struct unchanged *u, const char *why)
+{
+    drop_bits(u);
+    memset(u->same_view, 0, u->view_count * sizeof *u->same_view);
+    settle(u, UNCHANGED_COMPARED, (const char *[3]){why});
+}
+
+void unchanged_clear(struct unchanged *u)
+{
+    drop_bits(u);
     free(u->same_view);
     *u = (struct unchanged){0};
 }

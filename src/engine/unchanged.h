@@ -33,6 +33,7 @@ struct unchanged {
     /* Of each view: the view in ${before} with the same L1 and entry of the snapshot table, plus 1;
      * 0: none, and always for the active one. */
     size_t *same_view;
+    size_t view_count;
 };
 
 /* The rule's name in records. */
@@ -45,6 +46,9 @@ const char *unchanged_rule_name(enum unchanged_rule rule);
  */
 int unchanged_decide(struct unchanged *unchanged, const struct layer_job *job,
                      const struct parent *parent, bool below_as_then, struct error *err);
+/* The image contradicts itself, as ${why} tells: nothing of it is taken to be as it was. */
+void unchanged_distrust(struct unchanged *unchanged, const char *why);
+
 void unchanged_clear(struct unchanged *unchanged);
 
 /* ---- between the rules ---- */

@@ -300,6 +300,17 @@ static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8
     return 0;
 }
 
+int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
+                          uint32_t offset, size_t len, uint8_t *buf, struct error *err)
+{
+    int rc;
+
+    if ((rc = image_check_range(image, entry, err)) < 0 ||
+        (rc = read_data(image, entry->host + offset, len, buf, err)) < 0)
+        error_wrap(err, "%s", image->name);
+    return rc;
+}
+
 /* Reads the subclusters of ${e} that are allocated; the others become zeros. */
 static int read_subclusters(struct qcow2_image *image, const struct qcow2_entry *e, uint8_t *buf,
                             struct error *err)

@@ -120,6 +120,11 @@ int qcow2_view_entries(struct qcow2_view *view, uint64_t first, size_t n, struct
 int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
                      struct qcow2_entry *entries, uint8_t *buf, struct error *err);
 
+/* Reads ${len} bytes at ${offset} of the data cluster of ${entry}, all of them allocated, into
+ * ${buf}. Errors as before, without the guest cluster. */
+int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
+                          uint32_t offset, size_t len, uint8_t *buf, struct error *err);
+
 /* Bytes of qcow2 metadata, and of data and compressed streams, read from the file so far. */
 uint64_t qcow2_image_metadata_read(const struct qcow2_image *image);
 uint64_t qcow2_image_data_read(const struct qcow2_image *image);

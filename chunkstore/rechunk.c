@@ -211,23 +211,18 @@ static void seek_old(struct walk *w, uint32_t at)
 /*
  * Whether a chunk of ${length} bytes, whose blocks are those of an old chunk, ends where that one
  * ended: before ${next}, while ${old_next} followed then. ${goes_on}, ${old_went_on}: the run does
- * so there. Where only the hash of its last block could tell, it is taken for one that does not.
+ * so there. Where only its last block could tell, it is taken for one that does not.
  */
 static bool ends_as_before(const struct cs_chunker *c, uint32_t length,
                            const struct cs_cursor *next, bool goes_on,
                            const struct cs_cursor *old_next, bool old_went_on)
 {
-    if (length > c->max_size)
-        return false;
+    if (length < c->min_size)
+        return cs_cursor_done(next);
     if (!goes_on)
-        return length >= c->min_size || cs_cursor_done(next);
-    if (length < c->min_size || next->at % c->block_size != 0)
-        return false;
-    uint32_t block = cs_chunker_block(c, next);
-    if (length + block > c->max_size)
         return true;
     /* by the hash, or because the block then would have been too much: so is one as large */
-    return old_went_on && block >= cs_chunker_block(c, old_next);
+    return old_went_on && cs_chunker_block(c, next) >= cs_chunker_block(c, old_next);
 }
 
 static bool all_same(const struct walk *w, uint32_t begin, uint32_t end)

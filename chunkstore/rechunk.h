@@ -10,7 +10,7 @@
  * and reads as little as it can of what is as before. Pure but for ${before}'s read.
  */
 
-/* What may be put as a region: no more than the format allows (FORMAT.md, 2). */
+/* What may be put as a region: no more than the format allows (FORMAT.md, 3). */
 enum { CS_RECHUNK_REGION_MAX = 16 << 20 };
 
 struct cs_rechunk {

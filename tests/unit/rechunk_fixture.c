@@ -296,6 +296,7 @@ int read_source(void *arg, uint32_t offset, uint32_t length, struct cs_error *er
     }
     memcpy(s->data + offset, s->p->value + offset, length);
     s->bytes += length;
+    s->calls++;
     return 0;
 }
 

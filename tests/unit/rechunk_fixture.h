@@ -74,8 +74,9 @@ struct source {
     const struct picture *p;
     const uint8_t *same;
     uint8_t *data;
-    uint8_t *read; /* which bytes were */
-    uint32_t bytes;
+    uint8_t *read;     /* which bytes were */
+    uint32_t bytes;    /* how many */
+    uint32_t calls;    /* in how many calls */
     uint32_t fails_in; /* calls; 0: never */
 };
 

@@ -113,7 +113,7 @@ static void compare_seed(const struct cs_chunker *c)
 static void test_random_changes_of_short_regions(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 4000; seed++) {
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
         random_state = seed * 1000;
         struct cs_chunker c = small();
         compare_seed(&c);
@@ -125,7 +125,7 @@ static void test_random_changes_of_whole_regions(void **state)
 {
     (void)state;
     struct cs_chunker c = standard();
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
         random_state = seed;
         compare_seed(&c);
     }

@@ -460,7 +460,7 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
     if (rc < 0)
         goto out;
     set_chunker(store);
-    cs_head_remember(store);
+    cs_head_adopt(store);
 out:
     if (rc < 0) {
         cs_close(store);

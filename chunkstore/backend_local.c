@@ -72,9 +72,14 @@ static int open_for_reading(struct local *local, const char *name, int *fd, stru
     if (opened < 0)
         return cs_fail_sys(err, errno, "%s/%s", local->path, name);
     struct stat st;
-    if (fstat(opened, &st) < 0 || !S_ISREG(st.st_mode)) {
+    int rc = 0;
+    if (fstat(opened, &st) < 0)
+        rc = cs_fail_sys(err, errno, "%s/%s", local->path, name);
+    else if (!S_ISREG(st.st_mode))
+        rc = cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+    if (rc < 0) {
         close(opened);
-        return cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+        return rc;
     }
     if (oldest->fd >= 0)
         close(oldest->fd);
@@ -323,32 +328,61 @@ static const struct cs_backend_ops local_ops = {
     .close = local_close,
 };
 
-/* Makes the folder and those inside it, and refuses one that has something in it. */
-static int make_folders(struct local *local, bool *made, struct cs_error *err)
+static const char *const folders[] = {"keys", "log", "packs", "segments", "tmp"};
+
+struct made { /* folders, for taking them back */
+    bool top;
+    size_t inside;
+};
+
+static int is_empty(const struct local *local, bool *empty, struct cs_error *err)
 {
-    static const char *const folders[] = {"keys", "log", "packs", "segments", "tmp"};
-    *made = mkdir(local->path, 0700) == 0;
-    if (!*made && errno != EEXIST)
+    DIR *dir = opendir(local->path);
+    if (dir == NULL)
+        return cs_fail_sys(err, errno, "%s", local->path);
+    int rc = 0;
+    *empty = true;
+    errno = 0;
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            strcmp(e->d_name, "lost+found") != 0)
+            *empty = false;
+    if (errno != 0)
+        rc = cs_fail_sys(err, errno, "%s: listing", local->path);
+    closedir(dir);
+    return rc;
+}
+
+/* Makes the folder and those inside it, and refuses one that has something in it. */
+static int make_folders(struct local *local, struct made *made, struct cs_error *err)
+{
+    bool empty = false;
+    made->top = mkdir(local->path, 0700) == 0;
+    if (!made->top && errno != EEXIST)
         return cs_fail_sys(err, errno, "%s: making the folder", local->path);
     local->root = open(local->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (local->root < 0)
         return cs_fail_sys(err, errno, "%s", local->path);
-    DIR *dir = opendir(local->path);
-    if (dir == NULL)
-        return cs_fail_sys(err, errno, "%s", local->path);
-    bool empty = true;
-    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-            strcmp(e->d_name, "lost+found") != 0)
-            empty = false;
-    closedir(dir);
+    int rc = is_empty(local, &empty, err);
+    if (rc < 0)
+        return rc;
     if (!empty)
         return cs_fail(err, CS_EXISTS, "%s: there is something in this folder already",
                        local->path);
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (mkdirat(local->root, folders[i], 0700) < 0)
-            return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folders[i]);
+    for (; made->inside < sizeof folders / sizeof *folders; made->inside++) {
+        const char *folder = folders[made->inside];
+        if (mkdirat(local->root, folder, 0700) < 0)
+            return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folder);
+    }
     return sync_folder(local, ".", err);
+}
+
+static void take_back(const struct local *local, const struct made *made)
+{
+    for (size_t i = 0; i < made->inside; i++)
+        unlinkat(local->root, folders[i], AT_REMOVEDIR);
+    if (made->top)
+        rmdir(local->path);
 }
 
 /* A folder that was made is durable only once the one above it is. */
@@ -395,10 +429,12 @@ int cs_backend_local(struct cs_backend **backend, const char *path, bool create,
         goto out;
     }
     if (create) {
-        bool made = false;
+        struct made made = {0};
         rc = make_folders(local, &made, err);
-        if (rc == 0 && made)
+        if (rc == 0 && made.top)
             rc = sync_parent(path, err);
+        if (rc < 0)
+            take_back(local, &made);
     } else {
         local->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (local->root < 0 && (errno == ENOENT || errno == ENOTDIR))

@@ -20,3 +20,7 @@ foreach(name IN ITEMS faults power_cut)
     set_tests_properties(crash-${dashed} PROPERTIES ENVIRONMENT TMPDIR=/dev/shm)
   endif()
 endforeach()
+
+add_test(NAME crash-kill COMMAND bash ${crash_dir}/kill.sh)
+set_tests_properties(crash-kill PROPERTIES LABELS crash ENVIRONMENT "BYRE=$<TARGET_FILE:byre>"
+                                           TIMEOUT 600)

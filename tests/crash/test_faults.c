@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "cs_fixture.h"
 #include "tree_files.h"
 #include "world.h"
 
@@ -296,7 +297,6 @@ static void test_an_entry_is_durable_before_the_next_folder_begins(void **state)
 
 int main(int argc, char **argv)
 {
-
     every = argc > 1 && strcmp(argv[1], "all") == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whatever_call_fails_what_was_promised_is_kept,

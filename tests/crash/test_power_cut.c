@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "cs_fixture.h"
 #include "tree_files.h"
 #include "world.h"
 

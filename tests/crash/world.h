@@ -2,7 +2,7 @@
 #ifndef CRASH_WORLD_H
 #define CRASH_WORLD_H
 
-#include "cs_fixture.h"
+#include "chunkstore.h"
 
 /*
  * What users do to a repository, step by step, and what each step promises them. To try more of the
@@ -10,7 +10,7 @@
  * and then says what is true (SURE, or NO).
  */
 
-enum { WORLD_ARCHIVES = 40, WORLD_CHUNKS = 4, WORLD_KEYS = 4, WORLD_WHY = 1200 };
+enum { WORLD_ARCHIVES = 40, WORLD_CHUNKS = 4, WORLD_KEYS = 4, WORLD_WHY = 1200, WORLD_PATH = 512 };
 
 enum certainty { NO, MAYBE, SURE };
 
@@ -28,8 +28,8 @@ struct world_archive {
 };
 
 struct world {
-    char repo[FIXTURE_PATH];
-    char heads[FIXTURE_PATH]; /* state folder; "": none */
+    char repo[WORLD_PATH];
+    char heads[WORLD_PATH]; /* state folder; "": none */
     struct cs_name slots[WORLD_KEYS];
 
     /* the promise */

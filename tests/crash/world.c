@@ -54,9 +54,11 @@ static int put_noise_record(struct cs_writer *writer, struct stored *out, uint64
     return rc;
 }
 
-static void archive_name(char out[16], size_t n)
+enum { NAME = 32 };
+
+static void archive_name(char out[NAME], size_t n)
 {
-    snprintf(out, 16, "archive-%zu", n);
+    snprintf(out, NAME, "archive-%zu", n);
 }
 
 /* The next one, for the caller to describe. */
@@ -71,7 +73,7 @@ static struct world_archive *new_archive(struct world *w)
 static int commit(struct world *w, struct world_archive *a, struct cs_writer *writer,
                   struct cs_error *err)
 {
-    char name[16];
+    char name[NAME];
     archive_name(name, (size_t)(a - w->archives));
     a->there = MAYBE;
     int rc = try_commit(writer, &a->record.id, name, NULL, err);
@@ -327,7 +329,7 @@ static void expect_archives(struct verdict *v, struct world *w, struct cs_store 
     size_t n = cs_archive_count(store), at = 0;
     for (size_t i = 0; v->good && i < w->archive_count; i++) {
         struct world_archive *a = &w->archives[i];
-        char name[16];
+        char name[NAME];
         archive_name(name, i);
         bool there = at < n && memcmp(&cs_archive_at(store, at)->id, &a->record.id,
                                       sizeof(struct cs_id)) == 0;

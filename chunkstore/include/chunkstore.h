@@ -437,7 +437,8 @@ struct cs_commit {
 
 /*
  * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
- * on failure it does not. ${counters} (may be NULL) are those of the run. The writer is free
+ * on failure it does not, but for CS_IO where the entry got its name and that could not be flushed:
+ * then the next opening tells. ${counters} (may be NULL) are those of the run. The writer is free
  * afterwards only by cs_writer_end.
  */
 int cs_writer_commit(struct cs_writer *writer, const struct cs_commit *commit,

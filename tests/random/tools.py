@@ -29,7 +29,7 @@ def unlocked(log, *command, cwd=None):
     for its holder was killed a moment ago."""
     for _ in range(100):
         done = run(log, *command, cwd=cwd)
-        if "lock" not in done.stderr + done.stdout:
+        if 'Failed to get "' not in done.stderr + done.stdout:
             break
         time.sleep(0.05)
     return done

@@ -103,13 +103,14 @@ saved() {
     printf 'ignore\tbyre-\n' >"$T/facts"
     python3 "$recipes/plan.py" "$T" "$rewritten" false false >"$T/tops"
     python3 "$recipes/hold.py" "$T/plan" >"$T/held" 2>&1 ||
-        { cat "$T/held" "$T/show" >&2; fail "it came back otherwise"; }
+        { cat "$T/held" >&2; fail "it came back otherwise ($(rules))"; }
 }
 
 # rule_of FILE: by which the newest archive has taken it.
 rule_of() { json "next(l['delta'] for l in d['layers'] if l['path'].endswith('/$1'))" "$T/show"; }
-expect_rule() { expect_equal "$(rule_of "$1")" "$2" "the rule for $1: $(cat "$T/show" "$T/summary")"; }
-expect_not() { [ "$(rule_of "$1")" != "$2" ] || fail "$1 was taken to be as before: $2: $(cat "$T/show")"; }
+rules() { json '"; ".join(l["path"].split("/")[-1] + " " + l["delta"] + ": " + l["delta_reason"] for l in d["layers"])' "$T/show"; }
+expect_rule() { expect_equal "$(rule_of "$1")" "$2" "the rule for $1 ($(rules))"; }
+expect_not() { [ "$(rule_of "$1")" != "$2" ] || fail "$1 was taken to be as before ($(rules))"; }
 # summary EXPRESSION: is true of the newest backup's summary.
 summary() { expect_json "$1" "$T/summary"; }
 

@@ -40,11 +40,9 @@ class Archives:
         """A backup that is killed. It may have been done before; that archive has no reference."""
         killed(self.log, [self.byre, "backup", "--json", *args], self.env, after * self.seconds, whole_group, folder)
 
-    def back_up(self, folder, args, tops, secrets):
-        """Saves ${tops}, and copies all files that the archive says it holds."""
-        # A bitmap that cannot be had (v2, no secret, no qcow2) makes it 3, and the archive is whole.
-        good = [0, 3] if "--bitmap" in args else [0]
-        done = run(self.log, self.byre, "backup", "--json", *args, *tops, cwd=folder, env=self.env, good=good)
+    def back_up(self, folder, args, tops, secrets, code):
+        """Saves ${tops}, which has to exit with ${code}, and copies all files that the archive says it holds."""
+        done = run(self.log, self.byre, "backup", "--json", *args, *tops, cwd=folder, env=self.env, good=[code])
         summary = json.loads(done.stdout.splitlines()[-1])
         self.seconds = max(0.05, summary["seconds"])
         show = json.loads(self.call(["show", "--json", summary["archive"]], [0]))

@@ -19,7 +19,7 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from world import KINDS, World  # noqa: E402
-from tools import Failure  # noqa: E402
+from tools import Failure, adopt_orphans  # noqa: E402
 
 
 def one_world(byre, folder, seed, kind, steps, each, results):
@@ -32,6 +32,7 @@ def one_world(byre, folder, seed, kind, steps, each, results):
             print(f"{time.monotonic() - start:8.2f} {line}", file=out)
 
         try:
+            adopt_orphans()
             world = World(byre, folder, seed, kind, log)
             for step in range(1, steps + 1):
                 log(f"step {step}")

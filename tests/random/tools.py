@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The programs that a world is driven with: qemu-img, qemu-io and the byre under test."""
+import ctypes
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ def unlocked(log, *command, cwd=None):
     for its holder was killed a moment ago."""
     for _ in range(100):
         done = run(log, *command, cwd=cwd)
-        if "lock" not in done.stderr + done.stdout:
+        if 'Failed to get "' not in done.stderr + done.stdout:
             break
         time.sleep(0.05)
     return done
@@ -51,15 +52,19 @@ def qemu_img(log, folder, *args):
     return unlocked(log, "qemu-img", *args, cwd=folder)
 
 
-def gone(group):
-    """Waits until no process of ${group} is left: a qemu-img may outlive the byre that started it."""
-    for _ in range(400):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.025)
-    raise Failure(f"a process of group {group} does not end")
+def adopt_orphans():
+    """From here on a process whose parent was killed is a child of this one (PR_SET_CHILD_SUBREAPER)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def wait_for_orphans():
+    """A qemu-img may outlive the byre that started it, and holds the image for a moment."""
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        pass
 
 
 def killed(log, command, env, after, whole_group, cwd):
@@ -75,6 +80,6 @@ def killed(log, command, env, after, whole_group, cwd):
         else:
             process.kill()
         process.wait()
-    gone(process.pid)
+    wait_for_orphans()
     log(f"  [{process.returncode}] {' '.join(command)}  # killed after {after:.3f} s")
     return process.returncode

@@ -69,10 +69,10 @@ int cs_index_refresh(struct cs_store *store, struct cs_error *err)
     int rc = load_missing(store, err);
     for (size_t i = 0; rc == 0 && i < index->count; i++) {
         struct cs_segment *s = &index->segments[i];
-        for (uint32_t p = 0; rc == 0 && p < s->pack_count; p++) {
+        for (uint32_t p = 0; p < s->pack_count; p++) {
             struct cs_name pack;
             memcpy(&pack, s->packs + (size_t)p * CS_NAME_SIZE, sizeof pack);
-            rc = cs_state_pack_live(&store->state, &pack, &s->live[p], err);
+            s->live[p] = cs_state_pack(&store->state, &pack) != NULL;
         }
     }
     if (rc < 0) { /* half an index would make objects look lost */

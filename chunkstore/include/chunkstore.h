@@ -168,9 +168,19 @@ struct cs_archive {
     size_t summary_len;
 };
 
-/* Live archives in the order of the log; lent until the store changes. */
+/* Live archives in the order of the log. Each is lent until the store is closed or its keys are
+ * changed, also where it is forgotten meanwhile; its tags until they are changed. */
 size_t cs_archive_count(const struct cs_store *store);
 const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i);
+
+/* Makes an end of ${n} archives, all at once; the space that nothing else needs is freed by
+ * cs_prune. CS_NOT_FOUND where one of them is not there. Role backup or full needed. */
+int cs_forget(struct cs_store *store, const struct cs_id *ids, size_t n, struct cs_error *err);
+
+/* Takes the tags ${remove} from an archive, then gives it those of ${add} that it has not. Role
+ * backup or full needed. */
+int cs_tag(struct cs_store *store, const struct cs_id *id, const char *const *remove,
+           size_t remove_count, const char *const *add, size_t add_count, struct cs_error *err);
 
 /* ---- objects ------------------------------------------------------------- */
 

@@ -138,17 +138,20 @@ static void complete(struct cs_writer *w, struct region_job *r)
 {
     struct cs_error e = {0};
     struct cs_id id;
+    uint64_t bytes = 0;
     bool wanted = false;
     for (size_t i = 0; i < r->builder_count; i++)
         wanted |= r->builders[i] != NULL && cs_tree_failure(r->builders[i], NULL) == 0;
     int rc = wanted ? store_region(w, r, &id, &e) : 0;
+    for (size_t i = 0; i < r->chunk_count; i++)
+        bytes += r->chunks[i].length;
     for (size_t i = 0; wanted && i < r->builder_count; i++) {
         if (r->builders[i] == NULL)
             continue;
         if (rc < 0)
             cs_tree_set_failed(r->builders[i], &e);
         else if (r->region.run_count > 0) /* a failure here is marked by the builder itself */
-            cs_tree_add_id(r->builders[i], r->region.index, &id, NULL);
+            cs_tree_add_id(r->builders[i], r->region.index, &id, bytes, NULL);
     }
     release(w->regions, r);
 }

@@ -273,15 +273,34 @@ int cs_placement_encode(uint8_t **leaf, size_t *len, const struct cs_place *plac
 int cs_placement_decode(struct cs_place *places, size_t n, unsigned cluster_bits, const void *leaf,
                         size_t len, struct cs_error *err);
 
+/* The bytes that ${n} places have data for: whole clusters of class 3 and 4; with ${subclusters},
+ * of class 3 only the allocated ones. */
+uint64_t cs_placement_bytes(const struct cs_place *places, size_t n, unsigned cluster_bits,
+                            bool subclusters);
+
 /* ---- trees --------------------------------------------------------------- */
 
 enum cs_tree_kind { CS_TREE_CONTENT, CS_TREE_PLACEMENT };
 
+/*
+ * A leaf stands for bytes: a content leaf for those of its data runs, a placement leaf for what
+ * cs_placement_bytes says. A subtree and a tree stand for what their leaves do together.
+ */
 struct cs_tree {
     enum cs_tree_kind kind;
-    unsigned level; /* 0: the root is a leaf */
+    uint64_t regions; /* that it is over: no leaf lies behind them */
+    unsigned level;   /* cs_tree_level(regions); 0: the root is a leaf */
     bool empty;
     struct cs_id root;
+    uint64_t bytes;
+};
+
+struct cs_subtree {  /* a leaf, or a node with all below it */
+    unsigned level;  /* 0: a leaf */
+    uint64_t region; /* the first that it covers, a multiple of 64^level */
+    uint64_t end;    /* regions of the tree that it comes from: it has no leaf behind them */
+    struct cs_id id;
+    uint64_t bytes;
 };
 
 /* The level of a tree over ${regions} regions. */
@@ -300,11 +319,23 @@ void cs_tree_close(struct cs_tree_reader *reader);
 int cs_tree_next(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
                  const uint8_t **leaf, size_t *len, bool *found, struct cs_error *err);
 
-/* Calls ${visit} for the id of every node and leaf, parents first; where it returns 0 the subtree
- * is passed over, where it is negative the walk ends with that. */
+/*
+ * Finds the subtree of ${level} that region ${region} lies in; ${*found} is false where there is
+ * nothing. Reads only the nodes above it, and none twice when going forward. The tree's own level
+ * gives its root, whatever the region below its end; a level above that is CS_USAGE.
+ */
+int cs_tree_find(struct cs_tree_reader *reader, unsigned level, uint64_t region,
+                 struct cs_subtree *subtree, bool *found, struct cs_error *err);
+
+/*
+ * Calls ${visit} for every node and leaf, parents first; where it returns 0 the subtree is passed
+ * over, where it is negative the walk ends with that. Nodes are held against the bytes that they
+ * must stand for; whether a leaf stands for ${at->bytes} is for the visit to tell, as it is for
+ * whoever reads leaves by cs_tree_next: only they know what is in one.
+ */
 int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
-                 int (*visit)(void *arg, const struct cs_id *id, unsigned level,
-                              const uint8_t *data, size_t len, struct cs_error *err),
+                 int (*visit)(void *arg, const struct cs_subtree *at, const uint8_t *data,
+                              size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
 /* ---- writing ------------------------------------------------------------- */
@@ -338,13 +369,24 @@ int cs_write_chunk(struct cs_writer *writer, const void *data, size_t len, struc
 
 struct cs_tree_builder;
 
-/* A tree over ${regions} regions. Leaves come in ascending order. */
+/* A tree over ${regions} regions. Leaves and subtrees come in ascending order; what fails may be
+ * told by a later call, at the latest by the finish. */
 int cs_tree_begin(struct cs_tree_builder **builder, struct cs_writer *writer,
                   enum cs_tree_kind kind, uint64_t regions, struct cs_error *err);
 
-/* Adds a leaf as it is (placement). */
+/* Adds a leaf as it is (placement), which stands for ${bytes}. */
 int cs_tree_add(struct cs_tree_builder *builder, uint64_t region, const void *leaf, size_t len,
-                struct cs_error *err);
+                uint64_t bytes, struct cs_error *err);
+
+/*
+ * Adds what a tree of the same kind has there (cs_tree_find), as it is: nothing of it is read or
+ * written, so the repository must have it. Regions put before are waited for where they must be.
+ * CS_USAGE where it could have a leaf behind the builder's regions: it must lie before their end,
+ * or come from a tree that has no more regions. So trees over equally many share all up to the
+ * root, and a tree that grew shares what its level allows.
+ */
+int cs_tree_add_subtree(struct cs_tree_builder *builder, const struct cs_subtree *subtree,
+                        struct cs_error *err);
 
 /*
  * Content: the writer lends buffers, chunks and hashes them in its workers, and adds the leaf when

@@ -48,6 +48,9 @@ int backup_layer(struct cs_store *store, struct cs_writer *writer, const struct 
         rc = backup_qcow2_metadata(&job, err);
     if (rc == 0)
         rc = qcow2 ? backup_qcow2_views(&job, err) : backup_raw(&job, err);
+    if (rc == 0)
+        record->bytes_allocated =
+            qcow2 ? record->views->placement.bytes : record->views->content.bytes;
     if (qcow2) {
         *bytes_metadata_read += qcow2_image_metadata_read(layer->image);
         *bytes_read += qcow2_image_data_read(layer->image);

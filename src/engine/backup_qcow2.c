@@ -125,7 +125,6 @@ static int read_version(struct batch *b, struct memo *m, uint64_t first, struct 
             k++;
     }
     m->used = true;
-    b->job->record->bytes_allocated += bytes;
     layer_job_progress(b->job, bytes);
     return 0;
 }
@@ -185,10 +184,11 @@ static int store_placement(struct batch *b, const struct memo *m, uint64_t regio
             .sub_alloc = m->known[i].sub_alloc,
             .sub_zero = m->known[i].sub_zero,
         };
-    int rc = cs_placement_encode(&leaf, &len, places, b->per_region,
-                                 b->job->record->qcow2.cluster_bits, b->extended, &ce);
+    unsigned bits = b->job->record->qcow2.cluster_bits;
+    uint64_t bytes = cs_placement_bytes(places, b->per_region, bits, b->extended);
+    int rc = cs_placement_encode(&leaf, &len, places, b->per_region, bits, b->extended, &ce);
     for (size_t i = 0; rc == 0 && len > 0 && i < n; i++)
-        rc = cs_tree_add(b->placement[i], region, leaf, len, &ce);
+        rc = cs_tree_add(b->placement[i], region, leaf, len, bytes, &ce);
     free(leaf);
     free(places);
     return rc < 0 ? engine_store_error(err, &ce) : 0;

@@ -73,7 +73,6 @@ static int raw_region(struct layer_job *job, struct cs_tree_builder *content, ui
         cs_region_cancel(job->writer, region);
         return rc;
     }
-    job->record->bytes_allocated += filled;
     if (cs_region_put(&content, 1, region, &ce) < 0)
         return engine_store_error(err, &ce);
     layer_job_progress(job, filled);

@@ -164,13 +164,14 @@ int record_layer_encode(const struct record_layer *layer, char **json, size_t *l
 int record_archive_encode(const struct record_archive *archive, char **json, size_t *len,
                           struct error *err);
 
-/* Decode and check every field; ERROR_CORRUPT names the field. */
+/* Decode and check every field; ERROR_CORRUPT names the field. How many regions trees are over is
+ * left open: it takes the repository's region size. */
 int record_layer_decode(struct record_layer *layer, const char *json, size_t len,
                         struct error *err);
 int record_archive_decode(struct record_archive *archive, const char *json, size_t len,
                           struct error *err);
 
-/* Reads the archive's record and those of its layers from the store. To be cleared. */
+/* Reads the archive's record and those of its layers, whole, from the store. To be cleared. */
 int record_archive_read(struct record_archive *archive, struct cs_store *store,
                         const struct cs_id *id, struct error *err);
 

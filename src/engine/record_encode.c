@@ -7,7 +7,8 @@
 
 static json_t *tree_json(const struct cs_tree *tree)
 {
-    return json_pack("{s:i, s:o}", "level", (int)tree->level, "root",
+    return json_pack("{s:o, s:i, s:o}", "bytes", json_from_u64(tree->bytes), "level",
+                     (int)tree->level, "root",
                      tree->empty ? json_null() : json_from_id(&tree->root));
 }
 

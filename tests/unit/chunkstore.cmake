@@ -10,3 +10,7 @@ foreach(name IN ITEMS
   target_link_libraries(test_cs_store_${name} PRIVATE cs_fixture)
   add_test(NAME unit-cs-store-${name} COMMAND test_cs_store_${name})
 endforeach()
+
+add_executable(test_cs_subtree ${CMAKE_CURRENT_LIST_DIR}/test_cs_subtree.c)
+target_link_libraries(test_cs_subtree PRIVATE cs_fixture)
+add_test(NAME unit-cs-subtree COMMAND test_cs_subtree)

@@ -17,35 +17,38 @@ TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 class Tree:
     def __init__(self, value, leaf_type, node_type, regions, what):
-        self.level, self.root, self.leaf_type, self.node_type, self.what = *value.values(), leaf_type, node_type, what
+        self.bytes, self.level, self.root = value["bytes"], value["level"], value["root"]
+        self.leaf_type, self.node_type, self.what = leaf_type, node_type, what
+        need(self.root or self.bytes == 0, f"{what}: an empty tree that stands for bytes")
         smallest = next(level for level in range(LEVEL_MAX + 2) if 64 ** level >= regions or level > LEVEL_MAX)
         need(self.level == smallest <= LEVEL_MAX, f"{what}: wrong level")
 
     def leaves(self, store, seen=None):
-        """(region, leaf id) in the order of the regions. With a set `seen`, nodes that were met before are left out."""
-        stack = [(self.root, self.level, 0)] if self.root else []
+        """(region, leaf id, bytes) in the order of the regions. With a set `seen`, nodes that were met before are left out."""
+        stack = [(self.root, self.level, 0, self.bytes)] if self.root else []
         while stack:
-            id_, level, begin = place = stack.pop()
+            id_, level, begin, total = place = stack.pop()
             if seen is not None:
                 if (self.leaf_type, place) in seen:
                     continue
                 seen.add((self.leaf_type, place))
             if level == 0:
-                yield begin, id_
+                yield begin, id_, total
                 continue
             c = Cursor(store.metadata(self.node_type, id_), f"{self.what}: node {id_.hex()}")
             c.need(c.u8() == level, "wrong level")
             bitmap = c.u64()
             c.need(bitmap, "no child")
-            children = [(c.take(32), level - 1, begin + i * 64 ** (level - 1)) for i in range(64) if bitmap >> i & 1]
+            children = [(c.take(32), level - 1, begin + i * 64 ** (level - 1), c.u64()) for i in range(64) if bitmap >> i & 1]
             c.end()
+            c.need(sum(child[3] for child in children) == total, "children that do not stand for the node's bytes")
             stack += reversed(children)
 
 
 class ContentLeaf:
     """runs: (begin, end, is data), in the region; chunks: (id, length, fingerprint)."""
 
-    def __init__(self, data, length, what):
+    def __init__(self, data, length, total, what):
         c = Cursor(data, what)
         self.runs, at, before = [], 0, None
         for _ in range(c.varint()):
@@ -57,14 +60,15 @@ class ContentLeaf:
             self.runs.append((begin, at, is_data))
             before = is_data
         c.need(self.runs, "leaf without runs")
-        self.chunks, total = [], 0
+        self.chunks = []
         for _ in range(c.varint()):
             size, id_ = c.varint(), c.take(32)
             c.need(0 < size <= CHUNK_MAX, "length of a chunk out of bounds")
             self.chunks.append((id_, size, c.take(16)))
-            total += size
         c.end()
-        c.need(total == sum(end - begin for begin, end, is_data in self.runs if is_data), "chunks are not the data runs")
+        data_runs = sum(end - begin for begin, end, is_data in self.runs if is_data)
+        c.need(sum(size for _, size, _ in self.chunks) == data_runs, "chunks are not the data runs")
+        c.need(data_runs == total, "data runs are not the bytes that the leaf stands for")
 
     def pieces(self):
         """The runs, those of data cut where chunks end: (begin, end, chunk or None for zeros, offset in the chunk)."""
@@ -81,7 +85,7 @@ class ContentLeaf:
                 begin, used = begin + part, used + part
 
 
-def check_placement_leaf(data, cluster_bits, extended, region_size, what):
+def check_placement_leaf(data, cluster_bits, extended, region_size, total, what):
     """Parses a placement leaf. What the host offsets say cannot be checked without the disk."""
     c = Cursor(data, what)
     c.need(c.u8() == cluster_bits, "not the layer's cluster bits")
@@ -105,11 +109,14 @@ def check_placement_leaf(data, cluster_bits, extended, region_size, what):
         offset, size = expected + c.svarint(), c.varint()
         c.need(1 <= size <= STREAM_MAX and 0 <= offset and offset + size < HOST_END, "compressed stream out of bounds")
         expected = offset + size
+    allocated_bytes = sum(class_ == 4 or class_ == 3 and not extended for class_ in clusters) << cluster_bits
     for class_ in clusters if extended else ():
         allocated, zero, all_ = c.varint(), c.varint(), (1 << 32) - 1
+        allocated_bytes += allocated.bit_count() << cluster_bits - 5 if class_ == 3 else 0
         c.need(allocated <= all_ and zero <= all_, "more than 32 subclusters")
         c.need(class_ > 2 or (allocated == zero == 0, zero, zero == all_)[class_], "subclusters that the class does not have")
     c.end()
+    c.need(allocated_bytes == total, "allocated clusters are not the bytes that the leaf stands for")
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
@@ -141,7 +148,7 @@ def file_name(value, what):
     need(len(below(value, what)) == 1, f"{what}: not a plain file name")
 
 
-TREE = {"level": integer, "root": or_null(hex_id)}
+TREE = {"bytes": dec, "level": integer, "root": or_null(hex_id)}
 BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
 ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
@@ -210,9 +217,9 @@ class View:
         need(length > 0, f"{self.what}: region {region} is beyond the address space")
         return length
 
-    def content_leaf(self, store, region, id_):
+    def content_leaf(self, store, region, id_, total):
         what = f"{self.what}: content of region {region}"
-        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), what)
+        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), total, what)
 
 
 def check_snapshot(snapshot, l1_size, what):
@@ -258,6 +265,8 @@ class LayerRecord:
                 check_snapshot(snapshot, views[number + 1]["l1_size"], f"{what}: snapshot {number}")
         self.views = [View(view, size, qcow2, config.region, f"{what} view {number}")
                       for number, (view, size) in enumerate(zip(views, sizes))]
+        active = self.views[0]
+        need(record["bytes_allocated"] == (active.placement or active.content).bytes, f"{what}: wrong bytes_allocated")
 
     def read_qcow2(self, qcow2):
         bits, crypto = qcow2["cluster_bits"], qcow2["crypto"]
@@ -286,11 +295,11 @@ def verify_archives(store, config):
 
     def check_view(view):
         seen = met.setdefault((view.span, view.cluster_bits, view.extended), set())   # on which a leaf's checks depend
-        for region, leaf in view.content.leaves(store, seen):
-            check_chunks(view.content_leaf(store, region, leaf).chunks)
-        for region, leaf in view.placement.leaves(store, seen) if view.placement else ():
+        for region, leaf, total in view.content.leaves(store, seen):
+            check_chunks(view.content_leaf(store, region, leaf, total).chunks)
+        for region, leaf, total in view.placement.leaves(store, seen) if view.placement else ():
             view.region_length(region)
-            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), view.cluster_bits, view.extended, config.region,
+            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), view.cluster_bits, view.extended, config.region, total,
                                  f"{view.what}: placement of region {region}")
 
     for id_ in store.state.archives:

@@ -28,7 +28,7 @@ int cs_forget(struct cs_store *store, const struct cs_id *ids, size_t n, struct 
     cs_entry_begin(&payload, CS_ENTRY_FORGET, (int64_t)time(NULL));
     cs_put_u32(&payload, (uint32_t)n);
     cs_put_bytes(&payload, ids, n * sizeof *ids);
-    rc = cs_reserve_append(store, &payload, err);
+    rc = cs_reserve_append(store, &payload, NULL, NULL, err);
     cs_reserve_put_back(store);
     cs_buf_clear(&payload);
     return rc;

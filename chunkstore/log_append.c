@@ -112,6 +112,13 @@ static int apply_own(struct cs_store *store, const struct cs_buf *entry,
 int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t *size,
                   struct cs_error *err)
 {
+    return cs_log_append_if(store, payload, NULL, NULL, size, err);
+}
+
+int cs_log_append_if(struct cs_store *store, const struct cs_buf *payload,
+                     int (*holds)(void *arg, struct cs_error *err), void *arg, uint64_t *size,
+                     struct cs_error *err)
+{
     struct cs_buf entry = {0};
     int rc;
     if (payload->failed)
@@ -126,6 +133,8 @@ int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t
             rc = cs_fail(err, CS_USAGE, "somebody else has changed the keys meanwhile; try again");
             break;
         }
+        if (rc == 0 && holds != NULL)
+            rc = holds(arg, err);
         if (rc == 0) /* what nobody could read must not become durable */
             rc =
                 cs_state_try(&store->state, store->position.next, payload->data, payload->len, err);

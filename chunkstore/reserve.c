@@ -98,18 +98,19 @@ void cs_reserve_put_back(struct cs_store *store)
     store->reserve_wanted = 0;
 }
 
-int cs_reserve_append(struct cs_store *store, const struct cs_buf *payload, struct cs_error *err)
+int cs_reserve_append(struct cs_store *store, const struct cs_buf *payload,
+                      int (*holds)(void *arg, struct cs_error *err), void *arg,
+                      struct cs_error *err)
 {
     bool given = false;
     struct cs_error full = {0};
-    int rc = cs_log_append(store, payload, NULL, &full);
+    int rc = cs_log_append_if(store, payload, holds, arg, NULL, &full);
     if (rc == CS_NO_SPACE) {
-        rc = cs_reserve_give_up(store, &given, err);
-        if (rc < 0)
-            return rc;
-        rc = given ? cs_log_append(store, payload, NULL, err) : CS_NO_SPACE;
+        int gave = cs_reserve_give_up(store, &given, err);
+        if (gave < 0)
+            return gave;
         if (given)
-            return rc;
+            return cs_log_append_if(store, payload, holds, arg, NULL, err);
     }
     return rc < 0 ? cs_fail(err, rc, "%s", full.message) : 0;
 }

@@ -19,7 +19,9 @@ int cs_reserve_give_up(struct cs_store *store, bool *given, struct cs_error *err
 /* Puts back as much of it as there is room for. What fails here is tried again the next time. */
 void cs_reserve_put_back(struct cs_store *store);
 
-/* cs_log_append for whoever frees space: on a full disk the reserve is given up for it. */
-int cs_reserve_append(struct cs_store *store, const struct cs_buf *payload, struct cs_error *err);
+/* cs_log_append_if for whoever frees space: on a full disk the reserve is given up for it. */
+int cs_reserve_append(struct cs_store *store, const struct cs_buf *payload,
+                      int (*holds)(void *arg, struct cs_error *err), void *arg,
+                      struct cs_error *err);
 
 #endif

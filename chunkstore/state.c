@@ -33,8 +33,8 @@ void cs_state_clear(struct cs_state *state)
     for (unsigned kind = 0; kind < CS_FILE_KINDS; kind++) {
         cs_names_clear(&state->live[kind]);
         cs_names_clear(&state->dead[kind]);
+        cs_names_clear(&state->gone[kind]);
     }
-    cs_names_clear(&state->gone_packs);
     free(state->keys);
     free(state->epochs);
     free(state->packs);
@@ -79,10 +79,11 @@ size_t cs_state_archive(const struct cs_state *state, const struct cs_id *id)
     return i;
 }
 
-bool cs_state_pack_condemned(const struct cs_state *state, const struct cs_name *pack)
+bool cs_state_condemned(const struct cs_state *state, enum cs_file_kind kind,
+                        const struct cs_name *name)
 {
-    return cs_names_find(&state->dead[CS_FILE_PACK], pack, NULL) ||
-           cs_names_find(&state->gone_packs, pack, NULL);
+    return cs_names_find(&state->dead[kind], name, NULL) ||
+           cs_names_find(&state->gone[kind], name, NULL);
 }
 
 static int compare_lost(const void *a, const void *b)

@@ -86,7 +86,7 @@ struct cs_state {
     /* what follows is no part of what the log says, but made of it */
     struct cs_names live[CS_FILE_KINDS]; /* positions in packs and segments */
     struct cs_names dead[CS_FILE_KINDS]; /* those of condemned */
-    struct cs_names gone_packs;          /* names that have left condemned since loading */
+    struct cs_names gone[CS_FILE_KINDS]; /* names that have left condemned since loading */
     struct cs_lost *sorted_lost;         /* made when first asked for */
     struct cs_archive **forgotten;       /* since loading: they may be lent */
     size_t forgotten_count;
@@ -105,9 +105,9 @@ const struct cs_state_segment *cs_state_segment(const struct cs_state *state,
 /* Position in archives; archive_count: not live. */
 size_t cs_state_archive(const struct cs_state *state, const struct cs_id *id);
 
-/* Whether the pack has been condemned, as far as can be known since loading: then it never becomes
- * live. */
-bool cs_state_pack_condemned(const struct cs_state *state, const struct cs_name *pack);
+/* Whether the file is condemned, or was at any time since loading. */
+bool cs_state_condemned(const struct cs_state *state, enum cs_file_kind kind,
+                        const struct cs_name *name);
 
 /* Whether the object in that pack was proven bad. */
 int cs_state_lost(struct cs_state *state, const struct cs_name *pack, const struct cs_id *id,

@@ -214,8 +214,8 @@ static int drop_gone(struct cs_state *state, const struct changes *c)
         struct cs_condemned d = state->condemned[i];
         if (!cs_names_find(&gone[d.kind], &d.name, NULL))
             state->condemned[kept++] = d;
-        else if (d.kind == CS_FILE_PACK && !cs_names_find(&state->gone_packs, &d.name, NULL))
-            rc = cs_names_add(&state->gone_packs, &d.name, 0);
+        else if (!cs_names_find(&state->gone[d.kind], &d.name, NULL))
+            rc = cs_names_add(&state->gone[d.kind], &d.name, 0);
     }
     for (unsigned kind = 0; kind < CS_FILE_KINDS; kind++)
         cs_names_clear(&gone[kind]);

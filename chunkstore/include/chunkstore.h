@@ -29,6 +29,7 @@ enum cs_code {
     CS_EXISTS = -9,
     CS_NO_REPOSITORY = -10,
     CS_CANCELLED = -11, /* the caller's cancel flag was seen */
+    CS_CONFLICT = -12,  /* others have changed the repository meanwhile; begin anew */
 };
 
 struct cs_error {
@@ -424,10 +425,17 @@ struct cs_commit {
     size_t summary_len;
 };
 
+/* Says that the run takes over subtrees, or ids of objects, from what this live archive has,
+ * without having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned
+ * meanwhile. */
+int cs_writer_uses_archive(struct cs_writer *writer, const struct cs_id *archive,
+                           struct cs_error *err);
+
 /*
  * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
- * on failure it does not. ${counters} (may be NULL) are those of the run. The writer is free
- * afterwards only by cs_writer_end.
+ * on failure it does not. CS_CONFLICT where a prune has freed something meanwhile that the run
+ * rests on: a new run will store it again. ${counters} (may be NULL) are those of the run. The
+ * writer is free afterwards only by cs_writer_end.
  */
 int cs_writer_commit(struct cs_writer *writer, const struct cs_commit *commit,
                      struct cs_counters *counters, struct cs_error *err);

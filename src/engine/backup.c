@@ -20,6 +20,8 @@
 #include "engine/path.h"
 #include "engine/placing.h"
 
+enum { TRIES = 3 }; /* where a prune frees what the run rests on */
+
 struct backup {
     struct cs_store *store;
     const struct engine_backup_options *options;
@@ -318,8 +320,8 @@ static int run(struct backup *b, struct error *err)
     return rc;
 }
 
-int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
-                  struct engine_backup_result *result, struct error *err)
+static int backup_once(struct cs_store *store, const struct engine_backup_options *options,
+                       struct engine_backup_result *result, struct error *err)
 {
     struct backup b = {
         .store = store, .options = options, .result = result, .time = (int64_t)time(NULL)};
@@ -332,4 +334,16 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
     record_archive_clear(&b.archive);
     free(b.tops);
     return rc;
+}
+
+int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
+                  struct engine_backup_result *result, struct error *err)
+{
+    for (int tries = 1;; tries++) {
+        int rc = backup_once(store, options, result, err);
+        if (rc != ERROR_CONFLICT || tries == TRIES)
+            return rc;
+        if (options->listener.note != NULL && err != NULL)
+            options->listener.note(options->listener.arg, err->message);
+    }
 }

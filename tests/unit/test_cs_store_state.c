@@ -404,7 +404,7 @@ static void test_condemn(void **state)
     assert_int_equal(s.condemned_count, 5);
     assert_int_equal(s.condemn_entries, 1);
     name = name_of(77);
-    assert_true(cs_state_pack_condemned(&s, &name));
+    assert_true(cs_state_condemned(&s, CS_FILE_PACK, &name));
     assert_survives_checkpoint(&s);
     /* nothing condemned comes back: whole entries are refused */
     struct cs_buf before = snapshot(&s);
@@ -421,7 +421,7 @@ static void test_condemn(void **state)
     /* gone: what was listed as absent is forgotten, here also for the log, but not by a writer */
     apply(&s, 7, condemn(0, NULL, 0, NULL, 2, (const uint8_t[]){77, 55}));
     assert_int_equal(s.condemned_count, 4);
-    assert_true(cs_state_pack_condemned(&s, &name));
+    assert_true(cs_state_condemned(&s, CS_FILE_PACK, &name));
     assert_survives_checkpoint(&s);
     apply(&s, 8, added(CS_ENTRY_PUBLISH, 77));
     assert_true(is_live(&s, 77));

@@ -448,6 +448,44 @@ void cs_writer_counters(const struct cs_writer *writer, struct cs_counters *coun
 /* Ends the run; what was neither published nor committed is gone. */
 void cs_writer_end(struct cs_writer *writer);
 
+/* ---- prune --------------------------------------------------------------- */
+
+struct cs_marker; /* what live archives need, while it is gathered */
+
+/* Marks the object as needed; of a large one its pieces too. ${*fresh}: it was not before; where it
+ * was, whatever it names has been marked as well, if the caller always goes on from there.
+ * CS_CORRUPT where it is nowhere. */
+int cs_mark(struct cs_marker *marker, const struct cs_id *id, bool *fresh, struct cs_error *err);
+
+struct cs_prune_options {
+    double max_unused; /* of the bytes of the packs that stay, so much may stay unused: 0 to 1 */
+    bool dry_run;
+    bool no_grace; /* also free what was stored within the last day by a run that may go on yet */
+    /* Marks all that the archive needs. */
+    int (*mark)(void *arg, const struct cs_archive *archive, struct cs_marker *marker,
+                struct cs_error *err);
+    void (*warning)(void *arg, const char *message);            /* may be NULL */
+    void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes to move; may be NULL */
+    void *arg;
+};
+
+struct cs_prune_result {   /* on a dry run: what would be */
+    uint64_t bytes_before; /* of all packs and segments */
+    uint64_t bytes_after;
+    uint64_t packs_deleted;   /* without a need to move something */
+    uint64_t packs_rewritten; /* what was needed of them has moved */
+    uint64_t bytes_unused;    /* that stay: too little in too large packs */
+    uint64_t bytes_spared;    /* that stay because of the grace */
+};
+
+/*
+ * Frees what no live archive needs. Others may write meanwhile: their runs notice. May be stopped
+ * at any time. CS_CORRUPT where something that an archive needs is missing: then nothing is freed.
+ * CS_CONFLICT where another prune is at work. Role backup or full needed.
+ */
+int cs_prune(struct cs_store *store, const struct cs_prune_options *options,
+             struct cs_prune_result *result, struct cs_error *err);
+
 /* ---- keys ---------------------------------------------------------------- */
 
 struct cs_key {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/archive_view.h"
+#include "cli/cmd_prune.h"
 #include "cli/command.h"
 #include "cli/fail.h"
 #include "cli/message.h"
@@ -26,6 +27,7 @@ struct forget_args {
     const char *group_by;
     const char *name;
     bool dry_run;
+    bool prune;
 };
 
 /* ---- what is asked for ---- */
@@ -118,7 +120,9 @@ static json_t *decision_json(const struct engine_decision *decision)
     return json;
 }
 
-static void print_json(const struct engine_forget_result *result, bool dry_run)
+/* ${pruned}: NULL where nothing was. */
+static void print_json(const struct engine_forget_result *result, bool dry_run,
+                       const struct cs_prune_result *pruned)
 {
     json_t *json = json_pack("{s:s}", "message_type", "summary");
     json_t *kept = json_array();
@@ -130,6 +134,8 @@ static void print_json(const struct engine_forget_result *result, bool dry_run)
     json_object_set_new(json, "dry_run", json_boolean(dry_run));
     json_object_set_new(json, "kept", kept);
     json_object_set_new(json, "forgotten", forgotten);
+    if (pruned)
+        cmd_prune_add_json(json, pruned);
     output_json(stdout, json);
 }
 
@@ -198,6 +204,50 @@ static int print_text(const struct engine_forget_result *result, int digits, boo
     return rc;
 }
 
+static int report(const struct cli *cli, const struct engine_forget_result *result, int digits,
+                  const struct cs_prune_result *pruned)
+{
+    const struct forget_args *args = cli->args;
+    struct error err = {0};
+
+    if (cli->options.json) {
+        print_json(result, args->dry_run, pruned);
+        return 0;
+    }
+    if (print_text(result, digits, args->dry_run, cli->options.quiet, &err))
+        return fail_error(&err);
+    return 0;
+}
+
+/* Forgets, and prunes where that is asked for. */
+static int forget(const struct cli *cli, struct cs_store *store,
+                  const struct engine_forget_options *options)
+{
+    const struct forget_args *args = cli->args;
+    bool prunes = args->prune && !args->dry_run;
+    int digits = archive_view_digits(store);
+    struct engine_prune_options prune_options = cmd_prune_defaults();
+    struct cs_prune_result pruned = {0};
+    struct engine_forget_result result = {0};
+    struct error err = {0};
+    double seconds = 0;
+    int code = 0;
+
+    if (engine_forget(store, options, &result, &err))
+        code = fail_error(&err);
+    /* Somebody who reads along wants to know what was forgotten before it takes its time. */
+    if (!code && (!prunes || !cli->options.json))
+        code = report(cli, &result, digits, NULL);
+    if (!code && prunes)
+        code = cmd_prune_store(store, &cli->options, &prune_options, &pruned, &seconds);
+    if (!code && prunes && cli->options.json)
+        code = report(cli, &result, digits, &pruned);
+    else if (!code && prunes && !cli->options.quiet)
+        cmd_prune_print(&pruned, false);
+    engine_forget_result_clear(&result);
+    return code;
+}
+
 static int run(const struct cli *cli)
 {
     const struct forget_args *args = cli->args;
@@ -206,13 +256,10 @@ static int run(const struct cli *cli)
         .dry_run = args->dry_run,
         .archive_count = cli->operands.count,
     };
-    struct engine_forget_result result = {0};
     const struct cs_archive **archives = NULL;
     struct cs_store *store = NULL;
     struct error err = {0};
-    int digits = 0;
     int code;
-    int rc;
 
     if (read_rules(args, &options.keep, &err) || read_groups(args, &options, &err))
         return fail_error(&err);
@@ -221,18 +268,11 @@ static int run(const struct cli *cli)
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
-    rc = find_archives(store, &cli->operands, &archives, &err);
-    options.archives = archives;
-    digits = archive_view_digits(store);
-    if (!rc)
-        rc = engine_forget(store, &options, &result, &err);
-    if (!rc && cli->options.json)
-        print_json(&result, args->dry_run);
-    else if (!rc)
-        rc = print_text(&result, digits, args->dry_run, cli->options.quiet, &err);
-    if (rc)
+    if (find_archives(store, &cli->operands, &archives, &err))
         code = fail_error(&err);
-    engine_forget_result_clear(&result);
+    options.archives = archives;
+    if (!code)
+        code = forget(cli, store, &options);
     free(archives);
     cs_close(store);
     return code;
@@ -254,6 +294,7 @@ static const struct option_spec specs[] = {
      "rules count for each group apart (default: name,host)", NULL},
     {"name", 0, OPTION_VALUE, ARG(name), "NAME", "rules look only at archives of this name", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "say what would be done", NULL},
+    {"prune", 0, OPTION_FLAG, ARG(prune), NULL, "then free what they took, as prune does", NULL},
     {0},
 };
 

@@ -65,6 +65,7 @@ extern const struct command cmd_help;
 extern const struct command cmd_init;
 extern const struct command cmd_key;
 extern const struct command cmd_list;
+extern const struct command cmd_prune;
 extern const struct command cmd_restore;
 extern const struct command cmd_show;
 extern const struct command cmd_tag;

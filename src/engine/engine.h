@@ -179,6 +179,20 @@ int engine_forget(struct cs_store *store, const struct engine_forget_options *op
                   struct engine_forget_result *result, struct error *err);
 void engine_forget_result_clear(struct engine_forget_result *result);
 
+/* ---- prune ------------------------------------------------------------------- */
+
+struct engine_prune_options {
+    double max_unused; /* fraction of what stays that may be unused */
+    bool dry_run;
+    bool no_grace;
+    struct engine_listener listener;
+};
+
+/* ERROR_CORRUPT where something that an archive needs is missing; ERROR_CONFLICT where another
+ * prune is at work. */
+int engine_prune(struct cs_store *store, const struct engine_prune_options *options,
+                 struct cs_prune_result *result, struct error *err);
+
 /* ---- check ------------------------------------------------------------------- */
 
 struct engine_check_options {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "pack_write.h"
 #include "prune.h"
 
@@ -134,6 +135,11 @@ static void report_progress(struct cs_prune *p, uint64_t bytes)
         p->options->progress(p->options->arg, p->done, p->total);
 }
 
+static bool is_live(const struct cs_prune *p, const struct cs_pack_use *use)
+{
+    return cs_state_pack(&p->store->state, &use->pack.id) != NULL;
+}
+
 /* A pack that cannot be read whole stays as it is; what has moved by then is there twice. */
 static int move_pack(struct mover *m, struct cs_pack_use *use, struct cs_error *err)
 {
@@ -153,7 +159,9 @@ static int move_pack(struct mover *m, struct cs_pack_use *use, struct cs_error *
         report_progress(p, use->stored[n]);
     }
     cs_pack_clear(&pack);
-    if (rc == CS_CORRUPT && cs_state_pack(&p->store->state, &use->pack.id) != NULL) {
+    if (rc == CS_CORRUPT && cs_log_catch_up(p->store, NULL) == 0 && !is_live(p, use))
+        return 0; /* another prune has dealt with it */
+    if (rc == CS_CORRUPT) {
         if (p->options->warning != NULL)
             p->options->warning(p->options->arg, e.message);
         use->fate = CS_FATE_KEEP;
@@ -232,9 +240,11 @@ static int move_some(struct cs_prune *p, size_t *at, uint64_t bytes, struct cs_e
     if (m.sealed == NULL)
         rc = cs_fail_memory(err);
     for (; rc == 0 && *at < p->pack_count && (m.step.source_count == 0 || p->done - done < bytes);
-         (*at)++)
-        if (p->packs[*at].fate == CS_FATE_REWRITE && !p->packs[*at].done)
-            rc = move_pack(&m, &p->packs[*at], err);
+         (*at)++) {
+        struct cs_pack_use *use = &p->packs[*at];
+        if (use->fate == CS_FATE_REWRITE && !use->done && !use->uncovered && is_live(p, use))
+            rc = move_pack(&m, use, err);
+    }
     if (rc == 0)
         rc = finish(&m, err);
     mover_clear(&m);

@@ -88,7 +88,7 @@ size_t cs_archive_count(const struct cs_store *store)
 
 const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i)
 {
-    return &store->state.archives[i];
+    return store->state.archives[i];
 }
 
 int cs_store_cancelled(const struct cs_store *store, struct cs_error *err)

@@ -54,6 +54,8 @@ struct cs_store {
     struct cs_chunker chunker;
     struct cs_index *index;      /* made when first asked for */
     struct cs_pack_cache *packs; /* the same */
+    unsigned writers;            /* runs that are open */
+    uint64_t reserve_wanted;     /* bytes; the reserve was given up and is to be put back */
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */

@@ -63,6 +63,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     if (w == NULL)
         return cs_fail_memory(err);
     w->store = store;
+    store->writers++;
     memcpy(w->id_key, cs_store_keys(store)->id_key, CS_KEY_SIZE);
     w->dry_run = options->dry_run;
     w->published_at = monotonic_seconds();
@@ -78,6 +79,9 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
         rc = cs_regions_new(w, err);
     if (rc == 0)
         rc = cs_index_refresh(store, err);
+    w->condemn_entries = store->state.condemn_entries;
+    if (store->writers == 1)
+        cs_index_clear_marks(store->index);
     if (rc < 0) {
         cs_writer_end(w);
         return rc;
@@ -102,6 +106,8 @@ void cs_writer_end(struct cs_writer *w)
         cs_pool_free(w->pool);
     cs_pending_clear(&w->pending);
     free(w->packs);
+    free(w->used);
+    w->store->writers--;
     cs_wipe(w->id_key, sizeof w->id_key);
     free(w);
 }
@@ -149,6 +155,8 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
     bool found = cs_pending_has(&w->pending, id);
     if (!found) {
         int rc = cs_index_find(w->store, id, 0, &where, &found, err);
+        if (rc == 0 && found) /* whether it is still there is asked again at the end */
+            rc = cs_index_mark(w->store->index, &where, err);
         if (rc < 0)
             return rc;
     }
@@ -164,6 +172,19 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
         rc = cs_pending_add(&w->pending, id, *pack, place.frame, place.slot, err);
     w->unpublished += len;
     return rc;
+}
+
+int cs_writer_uses_archive(struct cs_writer *w, const struct cs_id *archive, struct cs_error *err)
+{
+    for (size_t i = 0; i < w->used_count; i++)
+        if (memcmp(&w->used[i], archive, sizeof *archive) == 0)
+            return 0;
+    struct cs_id *used = reallocarray(w->used, w->used_count + 1, sizeof *used);
+    if (used == NULL)
+        return cs_fail_memory(err);
+    w->used = used;
+    used[w->used_count++] = *archive;
+    return 0;
 }
 
 int cs_writer_store(struct cs_writer *w, enum cs_class class, uint8_t type, const struct cs_id *id,
@@ -295,27 +316,71 @@ static int merge_small(struct cs_writer *w, struct segment_draft *d, struct cs_b
     return removed->failed ? cs_fail_memory(err) : 0;
 }
 
-/* An entry that replaces segments comes before the one that makes our packs live: until then the
- * entries of ours in it are ignored. */
-static int append_replace(struct cs_writer *w, const struct cs_buf *removed,
-                          const struct cs_state_segment *merged, struct cs_error *err)
-{
-    struct cs_buf payload = {0};
-    cs_entry_begin(&payload, CS_ENTRY_REPLACE, (int64_t)time(NULL));
-    cs_put_u32(&payload, (uint32_t)(removed->len / CS_NAME_SIZE));
-    cs_put_bytes(&payload, removed->data, removed->len);
-    cs_entry_put_added(&payload, &(struct cs_added){.segments = merged, .segment_count = 1});
-    int rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
-    cs_buf_clear(&payload);
-    return rc;
-}
-
 struct durable { /* what an entry is about to make true */
     struct cs_state_pack *packs;
     size_t pack_count;
     struct cs_state_segment segment;
     size_t segment_count;
 };
+
+struct resting { /* what an entry of the run rests on */
+    struct cs_writer *writer;
+    const struct durable *durable;
+};
+
+static int conflict(struct cs_error *err, const char *what)
+{
+    return cs_fail(err, CS_CONFLICT, "%s was freed by a prune meanwhile; the run has to begin anew",
+                   what);
+}
+
+/*
+ * Whether everything is still there that the next entry needs, after whatever others have
+ * condemned: the objects that the run found instead of storing them, the archives whose subtrees it
+ * took over, and its own new packs, which nobody knows before this entry.
+ */
+static int still_there(void *arg, struct cs_error *err)
+{
+    const struct resting *r = arg;
+    struct cs_writer *w = r->writer;
+    struct cs_state *state = &w->store->state;
+    if (state->condemn_entries == w->condemn_entries)
+        return 0;
+    int rc = cs_index_refresh(w->store, err);
+    if (rc < 0)
+        return rc;
+    if (cs_index_lost_marks(w->store->index) > 0)
+        return conflict(err, "something that this run found stored");
+    for (size_t i = 0; i < w->used_count; i++)
+        if (cs_state_archive(state, &w->used[i]) == state->archive_count)
+            return conflict(err,
+                            "an archive that this run builds on was forgotten, and what it had");
+    for (size_t i = 0; i < r->durable->pack_count; i++)
+        if (cs_state_condemned(state, CS_FILE_PACK, &r->durable->packs[i].id))
+            return conflict(err, "something that this run has stored");
+    if (r->durable->segment_count > 0 &&
+        cs_state_condemned(state, CS_FILE_SEGMENT, &r->durable->segment.id))
+        return conflict(err, "the index of what this run has stored");
+    w->condemn_entries = state->condemn_entries;
+    return 0;
+}
+
+/* An entry that replaces segments comes before the one that makes our packs live: until then the
+ * entries of ours in it are ignored. */
+static int append_replace(struct cs_writer *w, const struct cs_buf *removed,
+                          const struct durable *durable, struct cs_error *err)
+{
+    struct cs_buf payload = {0};
+    cs_entry_begin(&payload, CS_ENTRY_REPLACE, (int64_t)time(NULL));
+    cs_put_u32(&payload, (uint32_t)(removed->len / CS_NAME_SIZE));
+    cs_put_bytes(&payload, removed->data, removed->len);
+    cs_entry_put_added(&payload,
+                       &(struct cs_added){.segments = &durable->segment, .segment_count = 1});
+    int rc = cs_log_append_if(w->store, &payload, still_there, &(struct resting){w, durable},
+                              &w->counters.bytes_stored, err);
+    cs_buf_clear(&payload);
+    return rc;
+}
 
 /* Finishes the packs and writes their segment: all of it durable. ${merge}: small segments of
  * before may go into it. */
@@ -371,7 +436,7 @@ static int write_all(struct cs_writer *w, bool merge, struct durable *out, struc
     w->counters.bytes_stored += out->segment.size;
     out->segment_count = 1;
     if (removed.len > 0) {
-        rc = append_replace(w, &removed, &out->segment, err);
+        rc = append_replace(w, &removed, out, err);
         out->segment_count = 0;
     }
 out:
@@ -388,8 +453,9 @@ static int make_durable(struct cs_writer *w, bool merge, struct durable *out, st
     return rc < 0 ? rc : keep_failure(w, write_all(w, merge, out, &e), &e, err);
 }
 
-/* What was made durable is in the log now; the run begins with an empty table again. */
-static int start_over(struct cs_writer *w, struct cs_error *err)
+/* What was made durable is in the log now; the run begins with an empty table again, and relies on
+ * what it has published as on what others have. */
+static int start_over(struct cs_writer *w, const struct durable *d, struct cs_error *err)
 {
     cs_stream_forget_packs(w->data);
     cs_stream_forget_packs(w->meta);
@@ -397,12 +463,14 @@ static int start_over(struct cs_writer *w, struct cs_error *err)
     w->pack_count = 0;
     w->unpublished = 0;
     w->published_at = monotonic_seconds();
-    return cs_index_refresh(w->store, err);
+    int rc = cs_index_refresh(w->store, err);
+    return rc < 0 ? rc : cs_index_mark_segment(w->store->index, &d->segment.id, err);
 }
 
 int cs_writer_publish(struct cs_writer *w, struct cs_error *err)
 {
     struct durable d = {0};
+    struct cs_error e = {0};
     if (w->dry_run)
         return 0;
     int rc = make_durable(w, false, &d, err);
@@ -413,10 +481,12 @@ int cs_writer_publish(struct cs_writer *w, struct cs_error *err)
                                                         .pack_count = d.pack_count,
                                                         .segments = &d.segment,
                                                         .segment_count = d.segment_count});
-        rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
+        rc = cs_log_append_if(w->store, &payload, still_there, &(struct resting){w, &d},
+                              &w->counters.bytes_stored, &e);
         cs_buf_clear(&payload);
         if (rc == 0)
-            rc = start_over(w, err);
+            rc = start_over(w, &d, &e);
+        rc = keep_failure(w, rc, &e, err);
     }
     free(d.packs);
     return rc;
@@ -471,12 +541,12 @@ int cs_writer_commit(struct cs_writer *w, const struct cs_commit *commit,
     /* the field has a fixed width, so that the entry can tell its own size too */
     put_archive(&payload, commit, &d, 0);
     put_archive(&payload, commit, &d, w->counters.bytes_stored + cs_entry_size(payload.len));
-    rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
+    rc = cs_log_append_if(w->store, &payload, still_there, &(struct resting){w, &d},
+                          &w->counters.bytes_stored, err);
     if (rc == 0 && counters != NULL)
         *counters = w->counters;
-    if (rc == 0)
-        start_over(w,
-                   NULL); /* the archive exists; a stale index is found anew at the next opening */
+    if (rc == 0) /* the archive exists; a stale index is found anew when it is next asked */
+        start_over(w, &d, NULL);
 out:
     cs_buf_clear(&payload);
     free(d.packs);

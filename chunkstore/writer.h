@@ -23,6 +23,9 @@ struct cs_writer {
     uint32_t pack_count;
     uint32_t data_pack; /* the open one of each class, in packs */
     uint32_t meta_pack;
+    struct cs_id *used; /* archives whose subtrees were taken over */
+    size_t used_count;
+    uint64_t condemn_entries; /* that the log had when all that is relied on was last looked up */
     struct cs_counters counters;
     uint64_t unpublished;   /* bytes of new objects since the last publish */
     int64_t published_at;   /* monotonic seconds */

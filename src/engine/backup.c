@@ -21,6 +21,8 @@
 #include "engine/path.h"
 #include "engine/placing.h"
 
+enum { TRIES = 3 }; /* where a prune frees what the run rests on */
+
 struct backup {
     struct cs_store *store;
     const struct engine_backup_options *options;
@@ -212,6 +214,17 @@ static bool below_as_then(const struct backup *b, const struct layer *layer,
 
 /* ---- storing ---- */
 
+/* Tells the writer whose subtrees are taken over: it has to notice if they are forgotten. */
+static int name_used(struct backup *b, struct error *err)
+{
+    struct cs_error ce;
+    for (size_t i = 0; i < b->set.count && !b->options->full_read; i++)
+        if (b->chosen[i].archive != NULL &&
+            cs_writer_uses_archive(b->writer, &b->chosen[i].archive->id, &ce) < 0)
+            return engine_store_error(err, &ce);
+    return 0;
+}
+
 static int store_layers(struct backup *b, struct error *err)
 {
     size_t n = b->set.count;
@@ -228,7 +241,7 @@ static int store_layers(struct backup *b, struct error *err)
         uint64_t size = b->set.layers[i]->file_size;
         run.progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
     }
-    int rc = 0;
+    int rc = name_used(b, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
                           below_as_then(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
@@ -393,8 +406,8 @@ static int run(struct backup *b, struct error *err)
     return rc;
 }
 
-int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
-                  struct engine_backup_result *result, struct error *err)
+static int backup_once(struct cs_store *store, const struct engine_backup_options *options,
+                       struct engine_backup_result *result, struct error *err)
 {
     struct backup b = {.store = store, .options = options, .result = result};
     clock_gettime(CLOCK_REALTIME_COARSE, &b.began); /* the clock of file systems */
@@ -414,4 +427,16 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
     free(b.files);
     free(b.tops);
     return rc;
+}
+
+int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
+                  struct engine_backup_result *result, struct error *err)
+{
+    for (int tries = 1;; tries++) {
+        int rc = backup_once(store, options, result, err);
+        if (rc != ERROR_CONFLICT || tries == TRIES)
+            return rc;
+        if (options->listener.note != NULL && err != NULL)
+            options->listener.note(options->listener.arg, err->message);
+    }
 }

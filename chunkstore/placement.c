@@ -17,6 +17,7 @@ enum {
     CLUSTER_BITS_MIN = 9,
     CLUSTER_BITS_MAX = 21,
     STREAM_MAX = 1 << 27, /* bytes of a compressed stream */
+    SUBCLUSTERS = 32,     /* of a cluster */
 };
 
 /* Host offsets, and the ends of compressed streams, are below 2^63: differences fit. */
@@ -25,6 +26,19 @@ enum {
 static bool owns_cluster(uint8_t class)
 {
     return class == ZERO_HOST || class == DATA;
+}
+
+uint64_t cs_placement_bytes(const struct cs_place *places, size_t n, unsigned cluster_bits,
+                            bool subclusters)
+{
+    const uint64_t cluster = UINT64_C(1) << cluster_bits;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        if (places[i].class == DATA && subclusters)
+            bytes += cluster / SUBCLUSTERS * (unsigned)__builtin_popcount(places[i].sub_alloc);
+        else if (places[i].class == DATA || places[i].class == COMPRESSED)
+            bytes += cluster;
+    return bytes;
 }
 
 /* ---- encoding ---- */

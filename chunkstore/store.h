@@ -47,8 +47,9 @@ struct cs_store {
 
     struct cs_state state;
     struct cs_log_position position;
-    bool log_loaded; /* from here on every keyring is verified as it is loaded */
-    char *rollback;  /* what is wrong with the head, or NULL */
+    bool log_loaded;      /* from here on every keyring is verified as it is loaded */
+    bool head_remembered; /* outside: the head is the one that was seen before */
+    char *rollback;       /* what is wrong with the head, or NULL */
 
     struct cs_chunker chunker;
     struct cs_index *index;      /* made when first asked for */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading a tree: the next leaf from a region on, or every node and leaf. One
- * decoded node a level is kept, so neighbours cost no more than their leaves.
- * What is in a leaf is not known here.
+ * Reading a tree: the next leaf from a region on, the subtree at a place, or
+ * every node and leaf. One decoded node a level is kept, so neighbours cost no
+ * more than their leaves. What is in a leaf, and so whether it stands for the
+ * bytes that its node says, is not known here.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ enum { WHAT_SIZE = 64 };
 
 struct cached {
     bool loaded;
-    uint64_t number; /* of the node in its level */
+    uint64_t region; /* the first that the node covers */
     struct cs_node node;
 };
 
@@ -44,13 +45,21 @@ static enum cs_type type_of(enum cs_tree_kind kind, unsigned level)
     return level > 0 ? CS_PLACEMENT_NODE : CS_PLACEMENT_LEAF;
 }
 
-static int check_level(const struct cs_tree *tree, struct cs_error *err)
+/* The tree as the subtree that is its root. */
+static struct cs_subtree root_of(const struct cs_tree *tree)
 {
-    char what[WHAT_SIZE];
-    if (!tree->empty && tree->level > CS_TREE_LEVEL_MAX)
-        return cs_fail(err, CS_CORRUPT, "%s: a tree of level %u, where %u is the most",
-                       name_object(what, tree->kind, tree->level, &tree->root), tree->level,
-                       CS_TREE_LEVEL_MAX);
+    return (struct cs_subtree){
+        .level = tree->level, .end = tree->regions, .id = tree->root, .bytes = tree->bytes};
+}
+
+static int check_tree(const struct cs_tree *tree, struct cs_error *err)
+{
+    if (tree->level != cs_tree_level(tree->regions) || tree->level > CS_TREE_LEVEL_MAX ||
+        (!tree->empty && tree->regions == 0) || (tree->empty && tree->bytes != 0))
+        return cs_fail(
+            err, CS_CORRUPT, "%s tree: %s, level %u, %" PRIu64 " bytes over %" PRIu64 " regions",
+            tree->kind == CS_TREE_CONTENT ? "content" : "placement",
+            tree->empty ? "empty" : "not empty", tree->level, tree->bytes, tree->regions);
     return 0;
 }
 
@@ -68,24 +77,64 @@ int cs_node_decode(struct cs_node *node, unsigned level, const void *data, size_
     if (node->bitmap == 0)
         return cs_fail(err, CS_CORRUPT, "%s: no children at byte 1", what);
     size_t count = (size_t)__builtin_popcountll(node->bitmap);
-    if (cs_reader_left(&r) != count * CS_ID_SIZE)
+    if (cs_reader_left(&r) != count * CS_CHILD_SIZE)
         return cs_fail(err, CS_CORRUPT, "%s: %zu bytes at byte 9, where %zu children have %zu",
-                       what, cs_reader_left(&r), count, count * CS_ID_SIZE);
-    for (size_t i = 0; i < count; i++)
-        cs_get_copy(&r, node->children[i].bytes, CS_ID_SIZE);
+                       what, cs_reader_left(&r), count, count * CS_CHILD_SIZE);
+    node->bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        cs_get_copy(&r, node->children[i].id.bytes, CS_ID_SIZE);
+        node->children[i].bytes = cs_get_u64(&r);
+        if (__builtin_add_overflow(node->bytes, node->children[i].bytes, &node->bytes))
+            return cs_fail(err, CS_CORRUPT,
+                           "%s: child %zu at byte %zu has %" PRIu64 " bytes: together too many",
+                           what, i, 9 + i * CS_CHILD_SIZE, node->children[i].bytes);
+    }
     return 0;
 }
 
-static int read_node(struct cs_store *store, enum cs_tree_kind kind, unsigned level,
-                     const struct cs_id *id, struct cs_node *node, void **data, size_t *len,
-                     struct cs_error *err)
+/* Child ${child} of ${at}, whose node is ${node}; it is present there. */
+static struct cs_subtree child_of(const struct cs_subtree *at, const struct cs_node *node,
+                                  unsigned child)
+{
+    uint64_t before = node->bitmap & ((UINT64_C(1) << child) - 1);
+    const struct cs_child *c = &node->children[__builtin_popcountll(before)];
+    return (struct cs_subtree){
+        .level = at->level - 1,
+        .region = at->region + ((uint64_t)child << (6 * (at->level - 1))),
+        .end = at->end,
+        .id = c->id,
+        .bytes = c->bytes,
+    };
+}
+
+static int check_node(const struct cs_subtree *at, const struct cs_node *node, const char *what,
+                      struct cs_error *err)
+{
+    unsigned last = 63 - (unsigned)__builtin_clzll(node->bitmap);
+    uint64_t region = child_of(at, node, last).region;
+    if (region >= at->end)
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: a child for region %" PRIu64 " of a tree over %" PRIu64, what, region,
+                       at->end);
+    if (node->bytes != at->bytes)
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: its children have %" PRIu64 " bytes, where %" PRIu64 " belong", what,
+                       node->bytes, at->bytes);
+    return 0;
+}
+
+static int read_node(struct cs_store *store, enum cs_tree_kind kind, const struct cs_subtree *at,
+                     struct cs_node *node, void **data, size_t *len, struct cs_error *err)
 {
     char what[WHAT_SIZE];
     *data = NULL;
-    int rc = cs_read_object(store, type_of(kind, level), id, data, len, err);
+    int rc = cs_read_object(store, type_of(kind, at->level), &at->id, data, len, err);
     if (rc < 0)
         return rc;
-    rc = cs_node_decode(node, level, *data, *len, name_object(what, kind, level, id), err);
+    name_object(what, kind, at->level, &at->id);
+    rc = cs_node_decode(node, at->level, *data, *len, what, err);
+    if (rc == 0)
+        rc = check_node(at, node, what, err);
     if (rc < 0) {
         free(*data);
         *data = NULL;
@@ -93,17 +142,11 @@ static int read_node(struct cs_store *store, enum cs_tree_kind kind, unsigned le
     return rc;
 }
 
-static const struct cs_id *child_id(const struct cs_node *node, unsigned child)
-{
-    uint64_t before = node->bitmap & ((UINT64_C(1) << child) - 1);
-    return &node->children[__builtin_popcountll(before)];
-}
-
 int cs_tree_open(struct cs_tree_reader **out, struct cs_store *store, const struct cs_tree *tree,
                  struct cs_error *err)
 {
     *out = NULL;
-    int rc = check_level(tree, err);
+    int rc = check_tree(tree, err);
     if (rc < 0)
         return rc;
     unsigned nodes = tree->empty ? 0 : tree->level;
@@ -124,65 +167,81 @@ void cs_tree_close(struct cs_tree_reader *reader)
     free(reader);
 }
 
-/* Makes ${*node} the node of ${level} with ${number}, whose id is ${id}. */
-static int get_node(struct cs_tree_reader *reader, unsigned level, uint64_t number,
-                    const struct cs_id *id, const struct cs_node **node, struct cs_error *err)
+/* Makes ${*node} that of ${at}, which is none of the leaves. */
+static int get_node(struct cs_tree_reader *reader, const struct cs_subtree *at,
+                    const struct cs_node **node, struct cs_error *err)
 {
-    struct cached *c = &reader->cached[level - 1];
-    if (!c->loaded || c->number != number) {
+    struct cached *c = &reader->cached[at->level - 1];
+    if (!c->loaded || c->region != at->region) {
         void *data;
         size_t len;
         c->loaded = false;
-        int rc = read_node(reader->store, reader->tree.kind, level, id, &c->node, &data, &len, err);
+        int rc = read_node(reader->store, reader->tree.kind, at, &c->node, &data, &len, err);
         if (rc < 0)
             return rc;
         free(data);
-        c->number = number;
+        c->region = at->region;
         c->loaded = true;
     }
     *node = &c->node;
     return 0;
 }
 
-/* Finds the first leaf at or after ${from} and its id. */
-static int find_leaf(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
-                     struct cs_id *id, bool *found, struct cs_error *err)
+/* Finds the first leaf at or after ${from}. */
+static int find_leaf(struct cs_tree_reader *reader, uint64_t from, struct cs_subtree *leaf,
+                     bool *found, struct cs_error *err)
 {
-    unsigned top = reader->tree.level;
-    unsigned level = top;
-    uint64_t number = 0; /* of the node in its level */
+    struct cs_subtree at = root_of(&reader->tree);
     *found = false;
-    *id = reader->tree.root;
-    if (reader->tree.empty || from >> (6 * top) != 0)
+    if (reader->tree.empty || from >= at.end)
         return 0;
-    while (level > 0) {
+    while (at.level > 0) {
         const struct cs_node *node;
-        int rc = get_node(reader, level, number, id, &node, err);
+        unsigned shift = 6 * at.level;
+        int rc = get_node(reader, &at, &node, err);
         if (rc < 0)
             return rc;
         /* a node behind the one of ${from} is entered at its first child */
-        unsigned first = from >> (6 * level) == number
-                             ? (unsigned)(from >> (6 * (level - 1))) % CS_NODE_CHILDREN
+        unsigned first = from >> shift == at.region >> shift
+                             ? (unsigned)(from >> (shift - 6)) % CS_NODE_CHILDREN
                              : 0;
         uint64_t at_or_after = node->bitmap & (UINT64_MAX << first);
         if (at_or_after != 0) {
-            unsigned child = (unsigned)__builtin_ctzll(at_or_after);
-            *id = *child_id(node, child);
-            number = number * CS_NODE_CHILDREN + child;
-            level--;
-        } else if (level == top) {
-            return 0;
+            at = child_of(&at, node, (unsigned)__builtin_ctzll(at_or_after));
         } else {
             /* nothing here any more: again from the root, behind this node */
-            from = (number + 1) << (6 * level);
-            if (from >> (6 * top) != 0)
+            from = at.region + (UINT64_C(1) << shift);
+            if (from >= at.end)
                 return 0;
-            level = top;
-            number = 0;
-            *id = reader->tree.root;
+            at = root_of(&reader->tree);
         }
     }
-    *region = number;
+    *leaf = at;
+    *found = true;
+    return 0;
+}
+
+int cs_tree_find(struct cs_tree_reader *reader, unsigned level, uint64_t region,
+                 struct cs_subtree *subtree, bool *found, struct cs_error *err)
+{
+    struct cs_subtree at = root_of(&reader->tree);
+    *found = false;
+    if (level > at.level)
+        return cs_fail(err, CS_USAGE, "a subtree of level %u in a tree of level %u", level,
+                       at.level);
+    if (reader->tree.empty || region >= at.end)
+        return 0;
+    while (at.level > level) {
+        const struct cs_node *node;
+        int rc = get_node(reader, &at, &node, err);
+        if (rc < 0)
+            return rc;
+        unsigned child = (unsigned)(region >> (6 * (at.level - 1))) % CS_NODE_CHILDREN;
+        if ((node->bitmap >> child & 1) == 0)
+            return 0;
+        at = child_of(&at, node, child);
+    }
+    *subtree = at;
     *found = true;
     return 0;
 }
@@ -190,14 +249,15 @@ static int find_leaf(struct cs_tree_reader *reader, uint64_t from, uint64_t *reg
 int cs_tree_next(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
                  const uint8_t **leaf, size_t *len, bool *found, struct cs_error *err)
 {
-    struct cs_id id;
-    int rc = find_leaf(reader, from, region, &id, found, err);
+    struct cs_subtree at;
+    int rc = find_leaf(reader, from, &at, found, err);
     if (rc < 0 || !*found)
         return rc;
+    *region = at.region;
     if (reader->leaf == NULL || reader->leaf_region != *region) {
         free(reader->leaf);
         reader->leaf = NULL;
-        rc = cs_read_object(reader->store, type_of(reader->tree.kind, 0), &id, &reader->leaf,
+        rc = cs_read_object(reader->store, type_of(reader->tree.kind, 0), &at.id, &reader->leaf,
                             &reader->leaf_len, err);
         if (rc < 0) {
             reader->leaf = NULL;
@@ -211,8 +271,8 @@ int cs_tree_next(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
     return 0;
 }
 
-typedef int visit_fn(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
-                     size_t len, struct cs_error *err);
+typedef int visit_fn(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                     struct cs_error *err);
 
 struct walk {
     struct cs_store *store;
@@ -221,37 +281,36 @@ struct walk {
     void *arg;
 };
 
-static int walk_leaf(const struct walk *w, const struct cs_id *id, struct cs_error *err)
+static int walk_leaf(const struct walk *w, const struct cs_subtree *at, struct cs_error *err)
 {
     void *data = NULL;
     size_t len;
-    int rc = cs_read_object(w->store, type_of(w->kind, 0), id, &data, &len, err);
+    int rc = cs_read_object(w->store, type_of(w->kind, 0), &at->id, &data, &len, err);
     if (rc < 0)
         return rc;
-    rc = w->visit(w->arg, id, 0, data, len, err);
+    rc = w->visit(w->arg, at, data, len, err);
     free(data);
     return rc < 0 ? rc : 0;
 }
 
-/* Goes as deep as ${level}, which is at most CS_TREE_LEVEL_MAX. */
-static int walk_node(const struct walk *w, unsigned level, const struct cs_id *id,
-                     struct cs_error *err)
+/* Goes as deep as the level, which is at most CS_TREE_LEVEL_MAX. */
+static int walk_node(const struct walk *w, const struct cs_subtree *at, struct cs_error *err)
 {
     struct cs_node node;
     void *data;
     size_t len;
-    int rc = read_node(w->store, w->kind, level, id, &node, &data, &len, err);
+    int rc = read_node(w->store, w->kind, at, &node, &data, &len, err);
     if (rc < 0)
         return rc;
-    rc = w->visit(w->arg, id, level, data, len, err);
+    rc = w->visit(w->arg, at, data, len, err);
     free(data);
     if (rc <= 0)
         return rc;
     rc = 0;
-    unsigned count = (unsigned)__builtin_popcountll(node.bitmap);
-    for (unsigned i = 0; i < count && rc == 0; i++)
-        rc = level > 1 ? walk_node(w, level - 1, &node.children[i], err)
-                       : walk_leaf(w, &node.children[i], err);
+    for (uint64_t left = node.bitmap; left != 0 && rc == 0; left &= left - 1) {
+        struct cs_subtree child = child_of(at, &node, (unsigned)__builtin_ctzll(left));
+        rc = child.level > 0 ? walk_node(w, &child, err) : walk_leaf(w, &child, err);
+    }
     return rc;
 }
 
@@ -259,9 +318,9 @@ int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree, visit_fn *v
                  struct cs_error *err)
 {
     struct walk w = {.store = store, .kind = tree->kind, .visit = visit, .arg = arg};
-    int rc = check_level(tree, err);
+    struct cs_subtree root = root_of(tree);
+    int rc = check_tree(tree, err);
     if (rc < 0 || tree->empty)
         return rc;
-    return tree->level > 0 ? walk_node(&w, tree->level, &tree->root, err)
-                           : walk_leaf(&w, &tree->root, err);
+    return root.level > 0 ? walk_node(&w, &root, err) : walk_leaf(&w, &root, err);
 }

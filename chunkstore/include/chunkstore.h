@@ -222,6 +222,7 @@ struct cs_run {
     uint32_t offset; /* from the region's start, bytes */
     uint32_t length; /* bytes, not 0 */
     bool zero;
+    bool same; /* of cs_region_put alone; false in what was decoded */
 };
 
 struct cs_chunk {
@@ -263,15 +264,34 @@ int cs_placement_encode(uint8_t **leaf, size_t *len, const struct cs_place *plac
 int cs_placement_decode(struct cs_place *places, size_t n, unsigned cluster_bits, const void *leaf,
                         size_t len, struct cs_error *err);
 
+/* The bytes that ${n} places have data for: whole clusters of class 3 and 4; with ${subclusters},
+ * of class 3 only the allocated ones. */
+uint64_t cs_placement_bytes(const struct cs_place *places, size_t n, unsigned cluster_bits,
+                            bool subclusters);
+
 /* ---- trees --------------------------------------------------------------- */
 
 enum cs_tree_kind { CS_TREE_CONTENT, CS_TREE_PLACEMENT };
 
+/*
+ * A leaf stands for bytes: a content leaf for those of its data runs, a placement leaf for what
+ * cs_placement_bytes says. A subtree and a tree stand for what their leaves do together.
+ */
 struct cs_tree {
     enum cs_tree_kind kind;
-    unsigned level; /* 0: the root is a leaf */
+    uint64_t regions; /* that it is over: no leaf lies behind them */
+    unsigned level;   /* cs_tree_level(regions); 0: the root is a leaf */
     bool empty;
     struct cs_id root;
+    uint64_t bytes;
+};
+
+struct cs_subtree {  /* a leaf, or a node with all below it */
+    unsigned level;  /* 0: a leaf */
+    uint64_t region; /* the first that it covers, a multiple of 64^level */
+    uint64_t end;    /* regions of the tree that it comes from: it has no leaf behind them */
+    struct cs_id id;
+    uint64_t bytes;
 };
 
 /* The level of a tree over ${regions} regions. */
@@ -290,11 +310,23 @@ void cs_tree_close(struct cs_tree_reader *reader);
 int cs_tree_next(struct cs_tree_reader *reader, uint64_t from, uint64_t *region,
                  const uint8_t **leaf, size_t *len, bool *found, struct cs_error *err);
 
-/* Calls ${visit} for the id of every node and leaf, parents first; where it returns 0 the subtree
- * is passed over, where it is negative the walk ends with that. */
+/*
+ * Finds the subtree of ${level} that region ${region} lies in; ${*found} is false where there is
+ * nothing. Reads only the nodes above it, and none twice when going forward. The tree's own level
+ * gives its root, whatever the region below its end; a level above that is CS_USAGE.
+ */
+int cs_tree_find(struct cs_tree_reader *reader, unsigned level, uint64_t region,
+                 struct cs_subtree *subtree, bool *found, struct cs_error *err);
+
+/*
+ * Calls ${visit} for every node and leaf, parents first; where it returns 0 the subtree is passed
+ * over, where it is negative the walk ends with that. Nodes are held against the bytes that they
+ * must stand for; whether a leaf stands for ${at->bytes} is for the visit to tell, as it is for
+ * whoever reads leaves by cs_tree_next: only they know what is in one.
+ */
 int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
-                 int (*visit)(void *arg, const struct cs_id *id, unsigned level,
-                              const uint8_t *data, size_t len, struct cs_error *err),
+                 int (*visit)(void *arg, const struct cs_subtree *at, const uint8_t *data,
+                              size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
 /* ---- writing ------------------------------------------------------------- */
@@ -328,33 +360,64 @@ int cs_write_chunk(struct cs_writer *writer, const void *data, size_t len, struc
 
 struct cs_tree_builder;
 
-/* A tree over ${regions} regions. Leaves come in ascending order. */
+/* A tree over ${regions} regions. Leaves and subtrees come in ascending order; what fails may be
+ * told by a later call, at the latest by the finish. */
 int cs_tree_begin(struct cs_tree_builder **builder, struct cs_writer *writer,
                   enum cs_tree_kind kind, uint64_t regions, struct cs_error *err);
 
-/* Adds a leaf as it is (placement). */
+/* Adds a leaf as it is (placement), which stands for ${bytes}. */
 int cs_tree_add(struct cs_tree_builder *builder, uint64_t region, const void *leaf, size_t len,
-                struct cs_error *err);
+                uint64_t bytes, struct cs_error *err);
+
+/*
+ * Adds what a tree of the same kind has there (cs_tree_find), as it is: nothing of it is read or
+ * written, so the repository must have it. Regions put before are waited for where they must be.
+ * CS_USAGE where it could have a leaf behind the builder's regions: it must lie before their end,
+ * or come from a tree that has no more regions. So trees over equally many share all up to the
+ * root, and a tree that grew shares what its level allows.
+ */
+int cs_tree_add_subtree(struct cs_tree_builder *builder, const struct cs_subtree *subtree,
+                        struct cs_error *err);
 
 /*
  * Content: the writer lends buffers, chunks and hashes them in its workers, and adds the leaf when
  * its turn comes. A region got must be put, or given back by cs_region_cancel.
  */
 struct cs_region {
-    uint64_t index;      /* region number, set by the caller */
-    uint8_t *data;       /* region-size bytes; the caller lays the data runs end to end */
-    struct cs_run *runs; /* room for run_capacity; ascending, not touching where equal in kind */
+    uint64_t index; /* region number, set by the caller */
+    uint8_t *data;  /* region-size bytes: those of a data run at its offset; the rest is free */
+    struct cs_run *runs; /* room for run_capacity; ascending, not touching where equal in kind (and
+                            in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
+};
+
+/*
+ * What is known of a region beforehand: its leaf in an earlier archive. A run that is ${same} was
+ * described as data then, too, and has the bytes that ${content} tells (as chunks, or as zeros that
+ * were taken out); they are not in ${data}.
+ */
+struct cs_region_before {
+    const struct cs_content *content; /* as decoded; lent for the call */
+    /* Reads ${length} bytes at ${offset} of the region to that place of its ${data}: some of the
+     * runs that are ${same}, needed for what changed around them. Called in the owner's thread,
+     * during the call. Returns 0 or a code of enum cs_code with ${err} set. NULL where no run is
+     * ${same}. */
+    int (*read)(void *arg, uint32_t offset, uint32_t length, struct cs_error *err);
+    void *arg;
 };
 
 /* Takes a free buffer; where there is none, stores what the workers have finished first. */
 int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs_error *err);
 
-/* Puts it for the ${n} trees that have this content in the region: its leaf is added to each.
- * ${builders} is lent for the call. */
+/*
+ * Puts it for the ${n} trees that have this content in the region: its leaf is added to each. The
+ * leaf is the same whatever ${before} tells (NULL: nothing); chunks that are known from it are
+ * neither hashed nor looked up. ${builders} is lent for the call. CS_USAGE where the runs cannot
+ * be, or one is ${same} where ${before} has nothing. The region is given back in any case.
+ */
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  struct cs_error *err);
+                  const struct cs_region_before *before, struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
 
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */
@@ -374,7 +437,8 @@ struct cs_commit {
 
 /*
  * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
- * on failure it does not. ${counters} (may be NULL) are those of the run. The writer is free
+ * on failure it does not, but for CS_IO where the entry got its name and that could not be flushed:
+ * then the next opening tells. ${counters} (may be NULL) are those of the run. The writer is free
  * afterwards only by cs_writer_end.
  */
 int cs_writer_commit(struct cs_writer *writer, const struct cs_commit *commit,

@@ -11,9 +11,14 @@
 
 #include "engine/engine.h"
 #include "engine/record.h"
+#include "qcow2/header.h"
 
-struct seen { /* nodes and leaves that were found whole, by the first bytes of their ids */
-    uint64_t (*keys)[2];
+enum { SEEN_WORDS = 3, CLUSTER_MIN = 512 };
+
+/* What was found whole, by the first bytes of its id (with what else it was held against mixed in)
+ * and the bytes that it stands for. */
+struct seen {
+    uint64_t (*keys)[SEEN_WORDS];
     size_t count;
     size_t room; /* a power of two */
 };
@@ -23,6 +28,9 @@ struct archive_check {
     const struct engine_check_options *options;
     struct engine_check_result *result;
     struct seen seen;
+    struct cs_place *places; /* of a region */
+    unsigned cluster_bits;   /* of the layer at hand; 0: raw */
+    bool extended;
     const char *where; /* the layer at hand */
     uint64_t errors;   /* of the archive at hand */
 };
@@ -34,25 +42,35 @@ static void report(struct archive_check *c, const char *message)
     c->options->report(c->options->listener.arg, message);
 }
 
-static uint64_t *seen_slot(struct seen *s, const uint64_t key[2])
+static uint64_t *seen_slot(struct seen *s, const uint64_t key[SEEN_WORDS])
 {
     for (size_t at = key[0] & (s->room - 1);; at = (at + 1) & (s->room - 1))
         if ((s->keys[at][0] == 0 && s->keys[at][1] == 0) ||
-            (s->keys[at][0] == key[0] && s->keys[at][1] == key[1]))
+            memcmp(s->keys[at], key, sizeof *s->keys) == 0)
             return s->keys[at];
 }
 
-static bool was_seen(struct seen *s, const struct cs_id *id)
+/* A placement leaf that is right in one layer is not in another with other clusters, nor a node in
+ * a tree that ends earlier. */
+static void key_of(const struct archive_check *c, const struct cs_subtree *at,
+                   uint64_t key[SEEN_WORDS])
 {
-    uint64_t key[2];
-    memcpy(key, id->bytes, sizeof key);
-    return s->room > 0 && seen_slot(s, key)[0] == key[0];
+    memcpy(key, at->id.bytes, 2 * sizeof *key);
+    key[1] ^= (at->level > 0 ? at->end << 6 : 0) | c->cluster_bits << 1 | c->extended;
+    key[2] = at->bytes;
 }
 
-static int mark_seen(struct seen *s, const struct cs_id *id, struct cs_error *err)
+static bool was_seen(struct archive_check *c, const struct cs_subtree *at)
 {
-    uint64_t key[2];
-    memcpy(key, id->bytes, sizeof key);
+    uint64_t key[SEEN_WORDS];
+    key_of(c, at, key);
+    return c->seen.room > 0 && memcmp(seen_slot(&c->seen, key), key, sizeof key) == 0;
+}
+
+static int mark_seen(struct archive_check *c, const struct cs_subtree *at, struct cs_error *err)
+{
+    struct seen *s = &c->seen;
+    uint64_t key[SEEN_WORDS];
     if (s->count * 2 >= s->room) {
         struct seen bigger = {.room = s->room > 0 ? s->room * 2 : 4096, .count = s->count};
         bigger.keys = calloc(bigger.room, sizeof *bigger.keys);
@@ -64,18 +82,33 @@ static int mark_seen(struct seen *s, const struct cs_id *id, struct cs_error *er
         free(s->keys);
         *s = bigger;
     }
+    key_of(c, at, key);
     memcpy(seen_slot(s, key), key, sizeof key);
     s->count++;
     return 0;
 }
 
-static int check_chunks(struct archive_check *c, const uint8_t *leaf, size_t len,
-                        struct cs_error *err)
+static int check_bytes(const struct cs_subtree *at, const char *kind, uint64_t bytes,
+                       struct cs_error *err)
+{
+    char hex[CS_ID_HEX];
+    if (bytes == at->bytes)
+        return 0;
+    return cs_fail(err, CS_CORRUPT,
+                   "%s leaf %.16s of region %" PRIu64 ": it stands for %" PRIu64
+                   " bytes, where %" PRIu64 " belong",
+                   kind, cs_id_hex(&at->id, hex), at->region, bytes, at->bytes);
+}
+
+static int check_content(struct archive_check *c, const struct cs_subtree *at, const uint8_t *leaf,
+                         size_t len, struct cs_error *err)
 {
     struct cs_content content = {0};
+    uint64_t bytes = 0;
     int rc = cs_content_decode(&content, leaf, len, cs_region_size(c->store), err);
     for (size_t i = 0; rc == 0 && i < content.chunk_count; i++) {
         bool found = false;
+        bytes += content.chunks[i].length;
         rc = cs_has_object(c->store, &content.chunks[i].id, &found, err);
         if (rc == 0 && !found) {
             char message[256], hex[CS_ID_HEX];
@@ -85,40 +118,55 @@ static int check_chunks(struct archive_check *c, const uint8_t *leaf, size_t len
         }
     }
     cs_content_clear(&content);
-    return rc;
+    return rc < 0 ? rc : check_bytes(at, "content", bytes, err);
 }
 
-static int visit_content(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
-                         size_t len, struct cs_error *err)
+static int check_placement(struct archive_check *c, const struct cs_subtree *at,
+                           const uint8_t *leaf, size_t len, struct cs_error *err)
 {
-    struct archive_check *c = arg;
-    if (was_seen(&c->seen, id))
+    size_t n = cs_region_size(c->store) >> c->cluster_bits;
+    int rc = cs_placement_decode(c->places, n, c->cluster_bits, leaf, len, err);
+    if (rc < 0)
+        return rc;
+    return check_bytes(at, "placement",
+                       cs_placement_bytes(c->places, n, c->cluster_bits, c->extended), err);
+}
+
+typedef int check_leaf_fn(struct archive_check *c, const struct cs_subtree *at, const uint8_t *leaf,
+                          size_t len, struct cs_error *err);
+
+static int visit(struct archive_check *c, check_leaf_fn *check_leaf, const struct cs_subtree *at,
+                 const uint8_t *data, size_t len, struct cs_error *err)
+{
+    if (was_seen(c, at))
         return 0;
     uint64_t before = c->errors;
-    int rc = level == 0 ? check_chunks(c, data, len, err) : 0;
+    int rc = at->level == 0 ? check_leaf(c, at, data, len, err) : 0;
     /* only what is whole is passed over in the next archive: that one must be told as well */
-    if (rc == 0 && level == 0 && c->errors == before)
-        rc = mark_seen(&c->seen, id, err);
+    if (rc == 0 && at->level == 0 && c->errors == before)
+        rc = mark_seen(c, at, err);
     return rc < 0 ? rc : 1;
 }
 
-static int visit_placement(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
-                           size_t len, struct cs_error *err)
+static int visit_content(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                         struct cs_error *err)
 {
-    struct archive_check *c = arg;
-    (void)data;
-    (void)len;
-    if (was_seen(&c->seen, id))
-        return 0;
-    int rc = level == 0 ? mark_seen(&c->seen, id, err) : 0;
-    return rc < 0 ? rc : 1;
+    return visit(arg, check_content, at, data, len, err);
+}
+
+static int visit_placement(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                           struct cs_error *err)
+{
+    return visit(arg, check_placement, at, data, len, err);
 }
 
 static int check_tree(struct archive_check *c, const struct cs_tree *tree, struct error *err)
 {
     struct cs_error ce;
+    struct cs_subtree root = {
+        .level = tree->level, .end = tree->regions, .id = tree->root, .bytes = tree->bytes};
     uint64_t before = c->errors;
-    if (!tree->empty && was_seen(&c->seen, &tree->root))
+    if (!tree->empty && was_seen(c, &root))
         return 0;
     int rc = cs_tree_walk(c->store, tree,
                           tree->kind == CS_TREE_CONTENT ? visit_content : visit_placement, c, &ce);
@@ -128,8 +176,8 @@ static int check_tree(struct archive_check *c, const struct cs_tree *tree, struc
         report(c, message);
         return 0;
     }
-    if (rc == 0 && !tree->empty && c->errors == before && !was_seen(&c->seen, &tree->root))
-        rc = mark_seen(&c->seen, &tree->root, &ce);
+    if (rc == 0 && !tree->empty && c->errors == before && !was_seen(c, &root))
+        rc = mark_seen(c, &root, &ce);
     return rc < 0 ? engine_store_error(err, &ce) : 0;
 }
 
@@ -163,6 +211,8 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
     for (size_t i = 0; rc == 0 && i < record.layer_count; i++) {
         const struct record_layer *layer = &record.layers[i];
         c->where = layer->path;
+        c->cluster_bits = layer->qcow2.cluster_bits;
+        c->extended = layer->qcow2.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
         for (size_t v = 0; rc == 0 && v < layer->view_count; v++) {
             rc = check_tree(c, &layer->views[v].content, err);
             if (rc == 0 && layer->is_qcow2)
@@ -192,7 +242,8 @@ static int check_archives(struct archive_check *c, struct error *err)
 {
     size_t n = cs_archive_count(c->store);
     c->result->damaged = calloc(n + 1, sizeof *c->result->damaged);
-    if (c->result->damaged == NULL)
+    c->places = calloc(cs_region_size(c->store) / CLUSTER_MIN, sizeof *c->places);
+    if (c->result->damaged == NULL || c->places == NULL)
         return error_no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const struct cs_archive *archive = cs_archive_at(c->store, i);
@@ -241,6 +292,7 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
     struct archive_check c = {.store = store, .options = options, .result = result};
     int rc = check_archives(&c, err);
     free(c.seen.keys);
+    free(c.places);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "chunkstore.h"
+#include "engine/file_identity.h"
 
 /*
  * The archive record and the layer record of chunkstore/FORMAT.md, section 9:
@@ -16,7 +17,8 @@
  * a zero byte inside is refused.
  */
 
-struct record_blob { /* bytes kept as data chunks */
+struct record_blob { /* bytes kept as data chunks, */
+    bool metadata;   /* or as metadata, which every role can read */
     uint64_t bytes;
     struct cs_id *ids;
     uint32_t *lengths;
@@ -44,6 +46,7 @@ struct record_snapshot { /* view i + 1 is that of snapshot i */
 
 struct record_bitmap {
     char *name;
+    bool own; /* byre's, of this repository; data is metadata then */
     uint32_t flags;
     uint32_t type;
     uint32_t granularity_bits;
@@ -68,6 +71,7 @@ struct record_data_file {
     int64_t ctime_ns;
     uint64_t device;
     uint64_t inode;
+    struct file_system fs;
     struct record_blob tail; /* of a raw data file: what lies behind the disk's last cluster */
 };
 
@@ -124,8 +128,7 @@ struct record_layer {
     uint64_t device;
     uint64_t inode;
     uint64_t host_bytes;
-    uint64_t fs_type;
-    char *fs_uuid;             /* NULL: not known */
+    struct file_system fs;
     struct record_qcow2 qcow2; /* where is_qcow2 */
 };
 
@@ -164,15 +167,22 @@ int record_layer_encode(const struct record_layer *layer, char **json, size_t *l
 int record_archive_encode(const struct record_archive *archive, char **json, size_t *len,
                           struct error *err);
 
-/* Decode and check every field; ERROR_CORRUPT names the field. */
+/* Decode and check every field; ERROR_CORRUPT names the field. How many regions trees are over is
+ * left open: it takes the repository's region size. */
 int record_layer_decode(struct record_layer *layer, const char *json, size_t len,
                         struct error *err);
 int record_archive_decode(struct record_archive *archive, const char *json, size_t len,
                           struct error *err);
 
-/* Reads the archive's record and those of its layers from the store. To be cleared. */
+/* Reads the archive's record and those of its layers, whole, from the store. To be cleared. */
 int record_archive_read(struct record_archive *archive, struct cs_store *store,
                         const struct cs_id *id, struct error *err);
+
+/* Whether two trees of one kind have the same in them. */
+bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
+
+/* Whether the active states of two layers give the layers above them the same to read. */
+bool record_same_content(const struct record_layer *a, const struct record_layer *b);
 
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);

@@ -10,46 +10,14 @@
 #include "engine/json.h"
 #include "engine/path.h"
 #include "engine/record_parts.h"
+#include "qcow2/header.h"
 
-void record_layer_clear(struct record_layer *l)
+void record_file_system_get(struct json_reader *r, const json_t *object, struct file_system *fs)
 {
-    free(l->path);
-    free(l->real_path);
-    free(l->opened_as);
-    free(l->placed_path);
-    free(l->delta);
-    free(l->delta_reason);
-    free(l->backing_file);
-    free(l->backing_format);
-    free(l->fs_uuid);
-    free(l->views);
-    record_qcow2_clear(&l->qcow2);
-    *l = (struct record_layer){0};
-}
-
-void record_archive_clear(struct record_archive *a)
-{
-    free(a->name);
-    free(a->host);
-    free(a->time);
-    for (size_t i = 0; i < a->tag_count; i++)
-        free(a->tags[i]);
-    free(a->tags);
-    for (size_t i = 0; i < a->image_count; i++) {
-        free(a->images[i].name);
-        free(a->images[i].path);
-        free(a->images[i].layers);
-    }
-    free(a->images);
-    for (size_t i = 0; i < a->layer_count; i++)
-        record_layer_clear(&a->layers[i]);
-    free(a->layers);
-    for (size_t i = 0; i < a->with_count; i++) {
-        free(a->with[i].name);
-        record_blob_clear(&a->with[i].blob);
-    }
-    free(a->with);
-    *a = (struct record_archive){0};
+    const json_t *value = json_member(r, object, "filesystem");
+    const char *type = json_string_value(json_member(r, value, "type"));
+    fs->type = type != NULL ? strtoull(type, NULL, 16) : 0;
+    fs->id = json_get_optional(r, value, "id");
 }
 
 static void get_tree(struct json_reader *r, const json_t *object, const char *key,
@@ -58,10 +26,13 @@ static void get_tree(struct json_reader *r, const json_t *object, const char *ke
     const json_t *value = json_member(r, object, key);
     *tree = (struct cs_tree){.kind = kind};
     tree->level = (unsigned)json_get_int(r, value, "level", 10);
+    tree->bytes = json_get_u64(r, value, "bytes");
     const json_t *root = json_member(r, value, "root");
     tree->empty = json_is_null(root);
     if (!tree->empty)
         json_to_id(r, root, key, &tree->root);
+    else if (tree->bytes != 0)
+        json_bad(r, "bytes");
 }
 
 static void get_views(struct json_reader *r, const json_t *o, struct record_layer *l)
@@ -110,13 +81,15 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     l->device = json_get_u64(r, o, "device");
     l->inode = json_get_u64(r, o, "inode");
     l->host_bytes = json_get_u64(r, o, "host_bytes");
-    const json_t *fs = json_member(r, o, "filesystem");
-    const char *type = json_string_value(json_member(r, fs, "type"));
-    l->fs_type = type != NULL ? strtoull(type, NULL, 16) : 0;
-    l->fs_uuid = json_get_optional(r, fs, "uuid");
+    record_file_system_get(r, o, &l->fs);
     if (l->placed_path != NULL && !path_is_inside(l->placed_path))
         json_bad(r, "placed_path");
     get_views(r, o, l);
+    if (r->bad)
+        return;
+    const struct cs_tree *allocated = l->is_qcow2 ? &l->views->placement : &l->views->content;
+    if (l->bytes_allocated != allocated->bytes)
+        json_bad(r, "bytes_allocated");
     if (!l->is_qcow2)
         return;
     record_qcow2_get(r, json_member(r, o, "qcow2"), &l->qcow2);
@@ -243,6 +216,21 @@ int record_archive_decode(struct record_archive *archive, const char *json, size
     return 0;
 }
 
+/* How many regions the trees are over: their address space tells. */
+static void count_regions(struct record_layer *layer, uint64_t region_size)
+{
+    const struct record_qcow2 *q = &layer->qcow2;
+    bool extended = q->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+    for (size_t i = 0; i < layer->view_count; i++) {
+        struct record_view *v = &layer->views[i];
+        uint64_t span = layer->virtual_size;
+        if (layer->is_qcow2)
+            span = (uint64_t)v->l1_size << (2 * q->cluster_bits - (extended ? 4 : 3));
+        v->content.regions = span / region_size + (span % region_size != 0);
+        v->placement.regions = v->content.regions;
+    }
+}
+
 static int read_layer(struct record_layer *layer, struct cs_store *store, struct error *err)
 {
     struct cs_error ce;
@@ -255,6 +243,7 @@ static int read_layer(struct record_layer *layer, struct cs_store *store, struct
     int rc = record_layer_decode(layer, json, len, err);
     free(json);
     layer->id = id;
+    count_regions(layer, cs_region_size(store));
     return rc < 0 ? error_wrap(err, "layer %.16s", cs_id_hex(&id, hex)) : 0;
 }
 

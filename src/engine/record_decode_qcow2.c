@@ -32,7 +32,7 @@ void record_blob_get(struct json_reader *r, const json_t *object, const char *ke
         const json_t *pair = json_array_get(chunks, i);
         json_int_t length = json_integer_value(json_array_get(pair, 1));
         json_to_id(r, json_array_get(pair, 0), key, &blob->ids[i]);
-        if (length <= 0 || length > CS_DATA_OBJECT_MAX)
+        if (length <= 0 || length > (blob->metadata ? CS_META_OBJECT_MAX : CS_DATA_OBJECT_MAX))
             json_bad(r, key);
         blob->lengths[i] = (uint32_t)length;
         sum += (uint64_t)length;
@@ -49,6 +49,7 @@ static void data_file_free(struct record_data_file *d)
     free(d->path);
     free(d->real_path);
     free(d->placed_path);
+    free(d->fs.id);
     record_blob_clear(&d->tail);
     free(d);
 }
@@ -148,6 +149,8 @@ static void get_bitmaps(struct json_reader *r, const json_t *o, struct record_qc
         const json_t *one = json_array_get(list, i);
         struct record_bitmap *b = &q->bitmaps[q->bitmap_count++];
         b->name = json_get_bytes(r, one, "name");
+        b->own = json_get_bool(r, one, "own");
+        b->data.metadata = b->own;
         b->flags = (uint32_t)json_get_int(r, one, "flags", UINT32_MAX);
         b->type = (uint32_t)json_get_int(r, one, "type", 255);
         b->granularity_bits = (uint32_t)json_get_int(r, one, "granularity_bits", 63);
@@ -181,6 +184,7 @@ static void get_data_file(struct json_reader *r, const json_t *o, struct record_
     d->ctime_ns = json_get_i64(r, file, "ctime_ns");
     d->device = json_get_u64(r, file, "device");
     d->inode = json_get_u64(r, file, "inode");
+    record_file_system_get(r, file, &d->fs);
     record_blob_get(r, file, "tail", &d->tail);
     if (d->tail.bytes > d->size)
         json_bad(r, "tail");

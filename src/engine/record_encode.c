@@ -7,7 +7,8 @@
 
 static json_t *tree_json(const struct cs_tree *tree)
 {
-    return json_pack("{s:i, s:o}", "level", (int)tree->level, "root",
+    return json_pack("{s:o, s:i, s:o}", "bytes", json_from_u64(tree->bytes), "level",
+                     (int)tree->level, "root",
                      tree->empty ? json_null() : json_from_id(&tree->root));
 }
 
@@ -63,12 +64,12 @@ static json_t *bitmaps_json(const struct record_qcow2 *q)
             json_array_append_new(
                 runs, json_pack("[I,I]", (json_int_t)b->runs[k][0], (json_int_t)b->runs[k][1]));
         json_array_append_new(bitmaps,
-                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-                                        json_from_bytes(b->name), "flags", json_integer(b->flags),
-                                        "type", json_integer(b->type), "granularity_bits",
-                                        json_integer(b->granularity_bits), "extra",
-                                        json_from_data(b->extra, b->extra_len), "table", runs,
-                                        "data", blob_json(&b->data)));
+                              json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                                        json_from_bytes(b->name), "own", b->own, "flags",
+                                        json_integer(b->flags), "type", json_integer(b->type),
+                                        "granularity_bits", json_integer(b->granularity_bits),
+                                        "extra", json_from_data(b->extra, b->extra_len), "table",
+                                        runs, "data", blob_json(&b->data)));
     }
     return bitmaps;
 }
@@ -79,6 +80,12 @@ static json_t *crypto_json(const struct record_qcow2 *q)
         return json_null();
     return json_pack("{s:o, s:o}", "offset", json_from_u64(q->crypto_offset), "header",
                      blob_json(&q->crypto));
+}
+
+static json_t *file_system_json(const struct file_system *fs)
+{
+    return json_pack("{s:o, s:o}", "type", json_sprintf("%llx", (unsigned long long)fs->type), "id",
+                     json_from_optional(fs->id));
 }
 
 static json_t *data_file_json(const struct record_data_file *d)
@@ -99,6 +106,7 @@ static json_t *data_file_json(const struct record_data_file *d)
     json_object_set_new(o, "ctime_ns", json_from_i64(d->ctime_ns));
     json_object_set_new(o, "device", json_from_u64(d->device));
     json_object_set_new(o, "inode", json_from_u64(d->inode));
+    json_object_set_new(o, "filesystem", file_system_json(&d->fs));
     json_object_set_new(o, "tail", blob_json(&d->tail));
     return o;
 }
@@ -134,11 +142,6 @@ static json_t *qcow2_json(const struct record_qcow2 *q)
     return o;
 }
 
-static json_t *hex_json(uint64_t value)
-{
-    return json_sprintf("%llx", (unsigned long long)value);
-}
-
 int record_layer_encode(const struct record_layer *l, char **json, size_t *len, struct error *err)
 {
     json_t *o = json_object();
@@ -165,9 +168,7 @@ int record_layer_encode(const struct record_layer *l, char **json, size_t *len, 
     json_object_set_new(o, "device", json_from_u64(l->device));
     json_object_set_new(o, "inode", json_from_u64(l->inode));
     json_object_set_new(o, "host_bytes", json_from_u64(l->host_bytes));
-    json_object_set_new(o, "filesystem",
-                        json_pack("{s:o, s:o}", "type", hex_json(l->fs_type), "uuid",
-                                  json_from_optional(l->fs_uuid)));
+    json_object_set_new(o, "filesystem", file_system_json(&l->fs));
     json_object_set_new(o, "qcow2", l->is_qcow2 ? qcow2_json(&l->qcow2) : json_null());
     int rc = json_object_size(o) == 23 ? json_encode(o, json, len, err) : error_no_memory(err);
     json_decref(o);

@@ -74,7 +74,7 @@ static int restore_to_stdout(struct restore *r, const struct record_image *image
 {
     struct flat_image *flat = NULL;
     uint64_t written = 0;
-    int rc = flat_open(&flat, r, image, view, err);
+    int rc = flat_open(&flat, r->store, &r->archive, image, view, err);
     if (rc == 0)
         r->bytes_total = flat_size(flat);
     if (rc == 0)
@@ -189,7 +189,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct flat_image *flat = NULL;
         const struct record_image *chosen = &a->images[first + i];
-        rc = flat_open(&flat, r, chosen, view, err);
+        rc = flat_open(&flat, r->store, a, chosen, view, err);
         if (rc == 0) {
             r->bytes_total += flat_size(flat);
             rc = flat_target(r, chosen, folder, flat_size(flat), &targets[i], err);

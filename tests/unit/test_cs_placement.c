@@ -188,6 +188,27 @@ static void test_farthest_host_offsets(void **state)
     free(leaf);
 }
 
+static void test_bytes_are_those_with_data(void **state)
+{
+    static const struct cs_place places[] = {
+        {.class = 0},
+        {.class = 1, .sub_zero = 5},
+        {.class = 2, .sub_zero = UINT32_MAX},
+        {.class = 3, .sub_alloc = 0x80000003, .sub_zero = 4},
+        {.class = 3, .sub_zero = 1},
+        {.class = 3, .sub_alloc = UINT32_MAX},
+        {.class = 4, .length = 1},
+    };
+
+    (void)state;
+    assert_int_equal(cs_placement_bytes(places, 7, 16, false), 4 * 65536);
+    assert_int_equal(cs_placement_bytes(places, 7, 16, true), 3 * 2048 + 65536 + 65536);
+    assert_int_equal(cs_placement_bytes(places, 3, 16, true), 0);
+    assert_int_equal(cs_placement_bytes(places, 4, 9, true), 3 * 16);
+    assert_int_equal(cs_placement_bytes(places + 6, 1, 21, true), 2 << 20);
+    assert_int_equal(cs_placement_bytes(NULL, 0, 16, false), 0);
+}
+
 static struct cs_place random_place(unsigned bits, bool subclusters, uint64_t *next)
 {
     struct cs_place p = {.class = (uint8_t)below(5)};
@@ -414,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_region_of_nothing_has_no_leaf),
         cmocka_unit_test(test_zero_clusters_and_subcluster_bits_are_something),
         cmocka_unit_test(test_farthest_host_offsets),
+        cmocka_unit_test(test_bytes_are_those_with_data),
         cmocka_unit_test(test_random_leaves_come_back),
         cmocka_unit_test(test_encoder_refuses_what_it_could_not_give_back),
         cmocka_unit_test(test_cluster_bits_are_bounded),

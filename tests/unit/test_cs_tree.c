@@ -121,7 +121,7 @@ int cs_region_drain(struct cs_writer *writer, struct cs_error *err)
 {
     for (size_t i = 0; i < writer->queued; i++) {
         struct cs_id id = leaf_id(writer->store, writer->queue[i].region);
-        int rc = cs_tree_add_id(writer->queue[i].builder, writer->queue[i].region, &id, err);
+        int rc = cs_tree_add_id(writer->queue[i].builder, writer->queue[i].region, &id, 8, err);
         if (rc < 0)
             return rc;
     }
@@ -177,7 +177,7 @@ static int add(struct cs_tree_builder *b, uint64_t region, struct cs_error *err)
 {
     uint8_t leaf[8];
     cs_le64(leaf, region);
-    return cs_tree_add(b, region, leaf, sizeof leaf, err);
+    return cs_tree_add(b, region, leaf, sizeof leaf, 8, err);
 }
 
 static struct cs_tree_builder *begin(struct fixture *f, enum cs_tree_kind kind, uint64_t regions)
@@ -326,7 +326,8 @@ static void test_known_nodes(void **state)
         size_t position;
         unsigned children;
         size_t child[3];
-    } nodes[] = {{4, 3, {0, 1, 2}}, {5, 1, {3}}, {6, 2, {4, 5}}};
+        uint8_t bytes[3];
+    } nodes[] = {{4, 3, {0, 1, 2}, {8, 8, 8}}, {5, 1, {3}, {8}}, {6, 2, {4, 5}, {24, 8}}};
 
     /* four leaves, the node of the first three, that of the last, the root */
     assert_int_equal(f->store.count, 7);
@@ -334,13 +335,15 @@ static void test_known_nodes(void **state)
         const struct object *o = &f->store.objects[nodes[i].position];
         for (unsigned k = 0; k < nodes[i].children; k++) {
             struct cs_id id = id_of(nodes[i].child[k]);
-            memcpy(expected[i] + 9 + (size_t)k * CS_ID_SIZE, id.bytes, CS_ID_SIZE);
+            memcpy(expected[i] + 9 + (size_t)k * 40, id.bytes, CS_ID_SIZE);
+            expected[i][9 + (size_t)k * 40 + 32] = nodes[i].bytes[k];
         }
         assert_int_equal(o->type, CS_CONTENT_NODE);
-        assert_int_equal(o->len, 9 + nodes[i].children * CS_ID_SIZE);
+        assert_int_equal(o->len, 9 + (size_t)nodes[i].children * 40);
         assert_memory_equal(o->data, expected[i], o->len);
     }
     assert_int_equal(tree.level, 2);
+    assert_true(tree.regions == 4096 && tree.bytes == 32);
     struct cs_id root = id_of(6);
     assert_memory_equal(tree.root.bytes, root.bytes, CS_ID_SIZE);
 }
@@ -507,7 +510,7 @@ static void test_empty_leaf_is_refused(void **state)
     struct cs_tree_builder *b = begin(f, CS_TREE_PLACEMENT, 64);
     struct cs_error err;
 
-    assert_int_equal(cs_tree_add(b, 7, "", 0, &err), CS_USAGE);
+    assert_int_equal(cs_tree_add(b, 7, "", 0, 0, &err), CS_USAGE);
     assert_string_equal(err.message, "placement tree: the leaf of region 7 is empty");
     cs_tree_abort(b);
 }
@@ -647,7 +650,7 @@ static void test_marked_builder_fails_with_the_first_mark(void **state)
     assert_int_equal(cs_tree_failure(b, &err), CS_IO);
     assert_string_equal(err.message, "first");
     assert_int_equal(add(b, 1, &err), CS_IO);
-    assert_int_equal(cs_tree_add_id(b, 1, &id, &err), CS_IO);
+    assert_int_equal(cs_tree_add_id(b, 1, &id, 0, &err), CS_IO);
     assert_int_equal(f->store.count, 0);
     err = (struct cs_error){0};
     assert_int_equal(cs_tree_finish(b, &tree, &err), CS_IO);
@@ -677,16 +680,20 @@ struct visits {
     size_t end_at;    /* the visit that ends the walk */
 };
 
-static int visit(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data, size_t len,
+static int visit(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
                  struct cs_error *err)
 {
     struct visits *v = arg;
-    const struct object *o = object_of(v->store, id);
+    const struct object *o = object_of(v->store, &at->id);
     assert_non_null(o);
     assert_int_equal(len, o->len);
     assert_memory_equal(data, o->data, len);
     assert_true(v->count < 32);
-    v->levels[v->count++] = level;
+    if (at->level == 0) {
+        assert_true(cs_from_le64(data) == at->region);
+        assert_true(at->bytes == 8);
+    }
+    v->levels[v->count++] = at->level;
     if (v->count == v->end_at)
         return cs_fail(err, CS_CANCELLED, "enough");
     return v->count != v->pass_over;
@@ -734,10 +741,10 @@ static void test_walk_of_small_trees(void **state)
 
 /* ---- damage ---- */
 
-static int never_visit(void *arg, const struct cs_id *id, unsigned level, const uint8_t *data,
-                       size_t len, struct cs_error *err)
+static int never_visit(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                       struct cs_error *err)
 {
-    (void)arg, (void)id, (void)level, (void)data, (void)len, (void)err;
+    (void)arg, (void)at, (void)data, (void)len, (void)err;
     fail_msg("a damaged node was visited");
     return 1;
 }
@@ -745,7 +752,7 @@ static int never_visit(void *arg, const struct cs_id *id, unsigned level, const 
 /* Takes ${data} for the root of a tree of level 2, which reading and walking must refuse. */
 static void assert_node_refused(struct fixture *f, const void *data, size_t len, const char *part)
 {
-    struct cs_tree tree = {.kind = CS_TREE_CONTENT, .level = 2};
+    struct cs_tree tree = {.kind = CS_TREE_CONTENT, .regions = 4096, .level = 2};
     struct cs_error err;
     uint64_t region;
     const uint8_t *leaf;
@@ -771,27 +778,27 @@ static void assert_node_refused(struct fixture *f, const void *data, size_t len,
 static void test_damaged_nodes_are_refused(void **state)
 {
     struct fixture *f = *state;
-    uint8_t node[9 + 66 * CS_ID_SIZE] = {2, 3};
+    uint8_t node[9 + 66 * CS_CHILD_SIZE] = {2, 3};
 
     assert_node_refused(f, node, 0, "ends at byte 0");
     assert_node_refused(f, node, 1, "ends at byte 1");
     assert_node_refused(f, node, 8, "ends at byte 8");
-    assert_node_refused(f, node, 9, "0 bytes at byte 9, where 2 children have 64");
-    assert_node_refused(f, node, 9 + 2 * CS_ID_SIZE - 1, "63 bytes at byte 9");
-    assert_node_refused(f, node, 9 + 2 * CS_ID_SIZE + 1, "65 bytes at byte 9");
-    assert_node_refused(f, node, 9 + 3 * CS_ID_SIZE, "96 bytes at byte 9");
+    assert_node_refused(f, node, 9, "0 bytes at byte 9, where 2 children have 80");
+    assert_node_refused(f, node, 9 + 2 * CS_CHILD_SIZE - 1, "79 bytes at byte 9");
+    assert_node_refused(f, node, 9 + 2 * CS_CHILD_SIZE + 1, "81 bytes at byte 9");
+    assert_node_refused(f, node, 9 + 3 * CS_CHILD_SIZE, "120 bytes at byte 9");
     node[0] = 1;
-    assert_node_refused(f, node, 9 + 2 * CS_ID_SIZE, "level 1 at byte 0, where 2 belongs");
+    assert_node_refused(f, node, 9 + 2 * CS_CHILD_SIZE, "level 1 at byte 0, where 2 belongs");
     node[0] = 3;
-    assert_node_refused(f, node, 9 + 2 * CS_ID_SIZE, "level 3 at byte 0, where 2 belongs");
+    assert_node_refused(f, node, 9 + 2 * CS_CHILD_SIZE, "level 3 at byte 0, where 2 belongs");
     node[0] = 0;
-    assert_node_refused(f, node, 9 + 2 * CS_ID_SIZE, "level 0 at byte 0, where 2 belongs");
+    assert_node_refused(f, node, 9 + 2 * CS_CHILD_SIZE, "level 0 at byte 0, where 2 belongs");
     node[0] = 2;
     node[1] = 0;
     assert_node_refused(f, node, 9, "no children at byte 1");
     memset(node + 1, 0xff, 8);
-    assert_node_refused(f, node, 9 + 63 * CS_ID_SIZE, "where 64 children have 2048");
-    assert_node_refused(f, node, 9 + 65 * CS_ID_SIZE, "where 64 children have 2048");
+    assert_node_refused(f, node, 9 + 63 * CS_CHILD_SIZE, "where 64 children have 2560");
+    assert_node_refused(f, node, 9 + 65 * CS_CHILD_SIZE, "where 64 children have 2560");
 }
 
 static void test_child_must_be_of_the_level_below(void **state)
@@ -799,13 +806,13 @@ static void test_child_must_be_of_the_level_below(void **state)
     static const uint64_t leaves[] = {0, 63};
     struct fixture *f = *state;
     struct cs_tree tree = build(f, 64, leaves, 2);
-    struct cs_node loop = {.bitmap = 1, .children = {tree.root}};
+    struct cs_node loop = {.bitmap = 1, .children = {{tree.root, tree.bytes}}};
     uint8_t data[CS_NODE_SIZE_MAX];
     struct cs_error err;
 
     /* a node of level 3 with a child of level 1 */
     size_t len = cs_node_encode(data, &loop, 3);
-    tree = (struct cs_tree){.kind = CS_TREE_CONTENT, .level = 3};
+    tree = (struct cs_tree){.regions = 4097, .level = 3, .bytes = tree.bytes};
     tree.root = store_object(&f->store, CS_CONTENT_NODE, data, len);
     struct visits v = {.store = &f->store};
     assert_int_equal(cs_tree_walk(&f->store, &tree, visit, &v, &err), CS_CORRUPT);
@@ -816,14 +823,16 @@ static void test_child_must_be_of_the_level_below(void **state)
 static void test_level_is_bounded(void **state)
 {
     struct fixture *f = *state;
-    struct cs_tree tree = {.kind = CS_TREE_PLACEMENT, .level = 11, .root = id_of(0x1234)};
+    struct cs_tree tree = {
+        .kind = CS_TREE_PLACEMENT, .regions = TOP_REGIONS + 1, .level = 11, .bytes = 5};
     struct cs_tree_reader *reader;
     struct cs_error err;
 
     assert_int_equal(cs_tree_open(&reader, &f->store, &tree, &err), CS_CORRUPT);
     assert_null(reader);
     assert_string_equal(
-        err.message, "placement node 0000000000001234: a tree of level 11, where 10 is the most");
+        err.message,
+        "placement tree: not empty, level 11, 5 bytes over 1152921504606846977 regions");
     assert_int_equal(cs_tree_walk(&f->store, &tree, never_visit, NULL, &err), CS_CORRUPT);
     tree.level = UINT32_MAX;
     assert_int_equal(cs_tree_open(&reader, &f->store, &tree, &err), CS_CORRUPT);

@@ -3,10 +3,10 @@ import re
 import struct
 
 from .store import ARCHIVE, CONTENT_LEAF, CONTENT_NODE, LAYER, PLACEMENT_LEAF, PLACEMENT_NODE
-from .wire import Cursor, canonical_json, dec, hex_id, integer, need, octets, or_null, signed_dec, take_apart, text
+from .wire import Cursor, boolean, canonical_json, dec, hex_id, integer, need, octets, or_null, signed_dec, take_apart, text
 
 LEVEL_MAX = 10
-CHUNK_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 27, 1 << 63
+CHUNK_MAX, PIECE_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 17, 1 << 27, 1 << 63
 DATA_FILE, EXTENDED_L2 = 1 << 2, 1 << 4                              # of qcow2's incompatible features
 LUKS = 2                                                             # of its crypt_method
 SECTOR = 512
@@ -17,35 +17,38 @@ TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 class Tree:
     def __init__(self, value, leaf_type, node_type, regions, what):
-        self.level, self.root, self.leaf_type, self.node_type, self.what = *value.values(), leaf_type, node_type, what
+        self.bytes, self.level, self.root = value["bytes"], value["level"], value["root"]
+        self.leaf_type, self.node_type, self.what = leaf_type, node_type, what
+        need(self.root or self.bytes == 0, f"{what}: an empty tree that stands for bytes")
         smallest = next(level for level in range(LEVEL_MAX + 2) if 64 ** level >= regions or level > LEVEL_MAX)
         need(self.level == smallest <= LEVEL_MAX, f"{what}: wrong level")
 
     def leaves(self, store, seen=None):
-        """(region, leaf id) in the order of the regions. With a set `seen`, nodes that were met before are left out."""
-        stack = [(self.root, self.level, 0)] if self.root else []
+        """(region, leaf id, bytes) in the order of the regions. With a set `seen`, nodes that were met before are left out."""
+        stack = [(self.root, self.level, 0, self.bytes)] if self.root else []
         while stack:
-            id_, level, begin = place = stack.pop()
+            id_, level, begin, total = place = stack.pop()
             if seen is not None:
                 if (self.leaf_type, place) in seen:
                     continue
                 seen.add((self.leaf_type, place))
             if level == 0:
-                yield begin, id_
+                yield begin, id_, total
                 continue
             c = Cursor(store.metadata(self.node_type, id_), f"{self.what}: node {id_.hex()}")
             c.need(c.u8() == level, "wrong level")
             bitmap = c.u64()
             c.need(bitmap, "no child")
-            children = [(c.take(32), level - 1, begin + i * 64 ** (level - 1)) for i in range(64) if bitmap >> i & 1]
+            children = [(c.take(32), level - 1, begin + i * 64 ** (level - 1), c.u64()) for i in range(64) if bitmap >> i & 1]
             c.end()
+            c.need(sum(child[3] for child in children) == total, "children that do not stand for the node's bytes")
             stack += reversed(children)
 
 
 class ContentLeaf:
     """runs: (begin, end, is data), in the region; chunks: (id, length, fingerprint)."""
 
-    def __init__(self, data, length, what):
+    def __init__(self, data, length, total, what):
         c = Cursor(data, what)
         self.runs, at, before = [], 0, None
         for _ in range(c.varint()):
@@ -57,14 +60,15 @@ class ContentLeaf:
             self.runs.append((begin, at, is_data))
             before = is_data
         c.need(self.runs, "leaf without runs")
-        self.chunks, total = [], 0
+        self.chunks = []
         for _ in range(c.varint()):
             size, id_ = c.varint(), c.take(32)
             c.need(0 < size <= CHUNK_MAX, "length of a chunk out of bounds")
             self.chunks.append((id_, size, c.take(16)))
-            total += size
         c.end()
-        c.need(total == sum(end - begin for begin, end, is_data in self.runs if is_data), "chunks are not the data runs")
+        data_runs = sum(end - begin for begin, end, is_data in self.runs if is_data)
+        c.need(sum(size for _, size, _ in self.chunks) == data_runs, "chunks are not the data runs")
+        c.need(data_runs == total, "data runs are not the bytes that the leaf stands for")
 
     def pieces(self):
         """The runs, those of data cut where chunks end: (begin, end, chunk or None for zeros, offset in the chunk)."""
@@ -81,7 +85,7 @@ class ContentLeaf:
                 begin, used = begin + part, used + part
 
 
-def check_placement_leaf(data, cluster_bits, extended, region_size, what):
+def check_placement_leaf(data, cluster_bits, extended, region_size, total, what):
     """Parses a placement leaf. What the host offsets say cannot be checked without the disk."""
     c = Cursor(data, what)
     c.need(c.u8() == cluster_bits, "not the layer's cluster bits")
@@ -105,11 +109,14 @@ def check_placement_leaf(data, cluster_bits, extended, region_size, what):
         offset, size = expected + c.svarint(), c.varint()
         c.need(1 <= size <= STREAM_MAX and 0 <= offset and offset + size < HOST_END, "compressed stream out of bounds")
         expected = offset + size
+    allocated_bytes = sum(class_ == 4 or class_ == 3 and not extended for class_ in clusters) << cluster_bits
     for class_ in clusters if extended else ():
         allocated, zero, all_ = c.varint(), c.varint(), (1 << 32) - 1
+        allocated_bytes += allocated.bit_count() << cluster_bits - 5 if class_ == 3 else 0
         c.need(allocated <= all_ and zero <= all_, "more than 32 subclusters")
         c.need(class_ > 2 or (allocated == zero == 0, zero, zero == all_)[class_], "subclusters that the class does not have")
     c.end()
+    c.need(allocated_bytes == total, "allocated clusters are not the bytes that the leaf stands for")
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
@@ -141,17 +148,18 @@ def file_name(value, what):
     need(len(below(value, what)) == 1, f"{what}: not a plain file name")
 
 
-TREE = {"level": integer, "root": or_null(hex_id)}
+TREE = {"bytes": dec, "level": integer, "root": or_null(hex_id)}
 BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
 ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
     "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
 FILE = members(dec, "device inode host_bytes") | members(absolute, "path real_path") | members(
-    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {"placed_path": below}
+    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {
+    "placed_path": below, "filesystem": {"id": or_null(text), "type": hex_number}}
 SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_clock vm_state_size") | members(
     text, "id name") | {"raw": octets}
 BITMAP = members(integer, "flags granularity_bits type") | {
-    "data": BLOB, "extra": octets, "name": text, "table": [(integer, integer)]}
+    "data": BLOB, "extra": octets, "name": text, "own": boolean, "table": [(integer, integer)]}
 QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({"header": BLOB, "offset": dec}),
          "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec, "tail": BLOB})} | members(
     integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
@@ -160,12 +168,11 @@ QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({
 VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
 LAYER_RECORD = FILE | members(dec, "virtual_size file_size bytes_allocated") | members(
     text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
-    "views": [VIEW], "qcow2": or_null(QCOW2),
-    "filesystem": {"type": hex_number, "uuid": or_null(text)}}
+    "views": [VIEW], "qcow2": or_null(QCOW2)}
 
 
-def blob_chunks(blob, what):
-    need(all(0 < length <= CHUNK_MAX for _, length in blob["chunks"]), f"{what}: length of a chunk out of bounds")
+def blob_chunks(blob, what, longest=CHUNK_MAX):
+    need(all(0 < length <= longest for _, length in blob["chunks"]), f"{what}: length of a chunk out of bounds")
     need(sum(length for _, length in blob["chunks"]) == blob["bytes"], f"{what}: length is not that of its chunks")
     return blob["chunks"]
 
@@ -210,9 +217,9 @@ class View:
         need(length > 0, f"{self.what}: region {region} is beyond the address space")
         return length
 
-    def content_leaf(self, store, region, id_):
+    def content_leaf(self, store, region, id_, total):
         what = f"{self.what}: content of region {region}"
-        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), what)
+        return ContentLeaf(store.metadata(CONTENT_LEAF, id_), self.region_length(region), total, what)
 
 
 def check_snapshot(snapshot, l1_size, what):
@@ -231,21 +238,22 @@ def check_snapshot(snapshot, l1_size, what):
     c.need(l1 == l1_size, "l1_size is not that of the view")
 
 
-def bitmap_chunks(bitmap, cluster_bits, what):
+def bitmap_blob(bitmap, cluster_bits, what):
     need(all(class_ <= 2 and count for class_, count in bitmap["table"]), f"{what}: table out of bounds")
     clusters = sum(count for class_, count in bitmap["table"] if class_ == 2)
     need(bitmap["data"]["bytes"] == clusters << cluster_bits, f"{what}: data is not the clusters that the table has")
-    return blob_chunks(bitmap["data"], what)
+    return blob_chunks(bitmap["data"], what, PIECE_MAX if bitmap["own"] else CHUNK_MAX)
 
 
 class LayerRecord:
-    """views: the active one, then the snapshots' (their ids are in snapshots); chunks: those of all blobs."""
+    """views: the active one, then the snapshots' (their ids are in snapshots); chunks: those of all blobs, pieces of own bitmaps."""
 
     def __init__(self, store, id_, config):
         self.what = what = f"layer {id_.hex()}"
         self.json = canonical_json(store.metadata(LAYER, id_), what)
         record = take_apart(self.json, LAYER_RECORD, what)
         qcow2, sizes, self.snapshots, self.chunks, self.encrypted = record["qcow2"], [record["virtual_size"]], [], [], False
+        self.pieces = []
         need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
         if qcow2:
             self.read_qcow2(qcow2)
@@ -258,6 +266,8 @@ class LayerRecord:
                 check_snapshot(snapshot, views[number + 1]["l1_size"], f"{what}: snapshot {number}")
         self.views = [View(view, size, qcow2, config.region, f"{what} view {number}")
                       for number, (view, size) in enumerate(zip(views, sizes))]
+        active = self.views[0]
+        need(record["bytes_allocated"] == (active.placement or active.content).bytes, f"{what}: wrong bytes_allocated")
 
     def read_qcow2(self, qcow2):
         bits, crypto = qcow2["cluster_bits"], qcow2["crypto"]
@@ -270,7 +280,8 @@ class LayerRecord:
         self.chunks = blob_chunks(qcow2["header"], self.what) + (blob_chunks(crypto["header"], self.what) if crypto else [])
         self.chunks += blob_chunks(qcow2["data_file"]["tail"], self.what) if qcow2["data_file"] else []
         for number, bitmap in enumerate(qcow2["bitmaps"]):
-            self.chunks += bitmap_chunks(bitmap, bits, f"{self.what}: bitmap {number}")
+            kept = self.pieces if bitmap["own"] else self.chunks
+            kept += bitmap_blob(bitmap, bits, f"{self.what}: bitmap {number}")
 
 
 def verify_archives(store, config):
@@ -286,11 +297,11 @@ def verify_archives(store, config):
 
     def check_view(view):
         seen = met.setdefault((view.span, view.cluster_bits, view.extended), set())   # on which a leaf's checks depend
-        for region, leaf in view.content.leaves(store, seen):
-            check_chunks(view.content_leaf(store, region, leaf).chunks)
-        for region, leaf in view.placement.leaves(store, seen) if view.placement else ():
+        for region, leaf, total in view.content.leaves(store, seen):
+            check_chunks(view.content_leaf(store, region, leaf, total).chunks)
+        for region, leaf, total in view.placement.leaves(store, seen) if view.placement else ():
             view.region_length(region)
-            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), view.cluster_bits, view.extended, config.region,
+            check_placement_leaf(store.metadata(PLACEMENT_LEAF, leaf), view.cluster_bits, view.extended, config.region, total,
                                  f"{view.what}: placement of region {region}")
 
     for id_ in store.state.archives:
@@ -300,6 +311,8 @@ def verify_archives(store, config):
             layers.add(id_)
             layer = LayerRecord(store, id_, config)
             check_chunks(map(tuple, layer.chunks))
+            for piece in layer.pieces:
+                store.check_piece(*piece)
             for view in layer.views:
                 check_view(view)
             counted["views"] += len(layer.views)

@@ -1,0 +1,8 @@
+# The engine's modules that have no command of their own: one program each. They need qemu-img and
+# qemu-io, or repositories that no backup makes.
+foreach(name IN ITEMS check dirty_bits)
+  add_executable(test_engine_${name} ${CMAKE_CURRENT_LIST_DIR}/test_engine_${name}.c)
+  target_link_libraries(test_engine_${name} PRIVATE engine cs_fixture qcow2_fixture)
+  string(REPLACE "_" "-" dashed ${name})
+  add_test(NAME unit-engine-${dashed} COMMAND test_engine_${name})
+endforeach()

@@ -10,27 +10,16 @@
 #include <string.h>
 
 #include "engine/backup_qcow2.h"
-#include "engine/file_identity.h"
 #include "engine/unchanged.h"
 
 int backup_layer_describe(const struct layer *layer, struct record_layer *record, struct error *err)
 {
     record->virtual_size = layer->virtual_size;
-    record->file_size = layer->file_size;
-    record->mode = layer->st.st_mode;
-    record->uid = layer->st.st_uid;
-    record->gid = layer->st.st_gid;
-    record->mtime_ns = layer->st.st_mtim.tv_sec * 1000000000LL + layer->st.st_mtim.tv_nsec;
-    record->ctime_ns = layer->st.st_ctim.tv_sec * 1000000000LL + layer->st.st_ctim.tv_nsec;
-    record->device = layer->st.st_dev;
-    record->inode = layer->st.st_ino;
-    record->host_bytes = (uint64_t)layer->st.st_blocks * 512;
-    record->path = strdup(layer->path);
-    record->real_path = strdup(layer->real_path);
     record->opened_as = strdup(layer->opened_as);
-    if (record->path == NULL || record->real_path == NULL || record->opened_as == NULL)
+    if (record->opened_as == NULL)
         return error_no_memory(err);
-    return file_system_of(layer->fd, layer->path, &record->fs, err);
+    return record_file_describe(&record->file, layer->fd, &layer->st, layer->file_size, layer->path,
+                                layer->real_path, err);
 }
 
 /* Takes over all trees of the parent's layer. */

@@ -269,25 +269,13 @@ static int describe_data_file(struct layer_job *job, struct error *err)
     job->record->qcow2.data_file = d;
     if (d == NULL)
         return error_no_memory(err);
-    d->size = file->size;
-    d->host_bytes = (uint64_t)file->st.st_blocks * 512;
-    d->mode = file->st.st_mode;
-    d->uid = file->st.st_uid;
-    d->gid = file->st.st_gid;
-    d->mtime_ns = file->st.st_mtim.tv_sec * 1000000000LL + file->st.st_mtim.tv_nsec;
-    d->ctime_ns = file->st.st_ctim.tv_sec * 1000000000LL + file->st.st_ctim.tv_nsec;
-    d->device = file->st.st_dev;
-    d->inode = file->st.st_ino;
-    int rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
+    int rc = record_file_describe(&d->file, file->fd, &file->st, file->size, file->path,
+                                  file->real_path, err);
+    if (rc == 0)
+        rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
                                   qcow2_image_header_cluster(job->layer->image), &d->name, err);
     if (rc == 0 && d->name == NULL)
         rc = error_set(err, ERROR_UNSUPPORTED, "%s: does not name its data file", job->layer->path);
-    if (rc == 0)
-        rc = keep(&d->path, file->path, err);
-    if (rc == 0)
-        rc = keep(&d->real_path, file->real_path, err);
-    if (rc == 0)
-        rc = file_system_of(file->fd, file->path, &d->fs, err);
     /* a raw data file is the disk by itself, and may be longer than the qcow2 file says */
     uint64_t cluster = qcow2_image_cluster_size(job->layer->image);
     uint64_t end = (job->layer->virtual_size + cluster - 1) / cluster * cluster;

@@ -210,7 +210,7 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
     }
     for (size_t i = 0; rc == 0 && i < record.layer_count; i++) {
         const struct record_layer *layer = &record.layers[i];
-        c->where = layer->path;
+        c->where = layer->file.path;
         c->cluster_bits = layer->qcow2.cluster_bits;
         c->extended = layer->qcow2.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
         for (size_t v = 0; rc == 0 && v < layer->view_count; v++) {

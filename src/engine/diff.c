@@ -55,7 +55,7 @@ static bool is_below(const struct record_archive *archive, const struct record_i
                      const char *path)
 {
     for (size_t i = 1; i < image->layer_count; i++)
-        if (strcmp(archive->layers[image->layers[i]].path, path) == 0)
+        if (strcmp(archive->layers[image->layers[i]].file.path, path) == 0)
             return true;
     return false;
 }
@@ -152,7 +152,8 @@ static bool same_blob(const struct record_blob *a, const struct record_blob *b)
 static bool same_key(const struct record_layer *a, const struct record_layer *b)
 {
     return a->qcow2.crypt_method == b->qcow2.crypt_method &&
-           (strcmp(a->path, b->path) == 0 || same_blob(&a->qcow2.crypto, &b->qcow2.crypto));
+           (strcmp(a->file.path, b->file.path) == 0 ||
+            same_blob(&a->qcow2.crypto, &b->qcow2.crypto));
 }
 
 static bool set_domains(struct diff_side *a, struct diff_side *b)

@@ -51,10 +51,10 @@ void parent_tags(const struct cs_store *store, const struct record_layer *layer,
 {
     char inode[32];
     *tags = (struct summary_file){0};
-    snprintf(inode, sizeof inode, "%" PRIu64, layer->inode);
-    if (layer->fs.id != NULL && S_ISREG(layer->mode))
-        digest(store, layer->fs.id, inode, tags->file);
-    digest(store, host, layer->real_path, tags->path);
+    snprintf(inode, sizeof inode, "%" PRIu64, layer->file.inode);
+    if (layer->file.fs.id != NULL && S_ISREG(layer->file.mode))
+        digest(store, layer->file.fs.id, inode, tags->file);
+    digest(store, host, layer->file.real_path, tags->path);
 }
 
 static bool same_tag(const char *a, const char *b)

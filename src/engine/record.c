@@ -9,15 +9,12 @@
 
 void record_layer_clear(struct record_layer *l)
 {
-    free(l->path);
-    free(l->real_path);
+    record_file_clear(&l->file);
     free(l->opened_as);
-    free(l->placed_path);
     free(l->delta);
     free(l->delta_reason);
     free(l->backing_file);
     free(l->backing_format);
-    free(l->fs.id);
     free(l->views);
     record_qcow2_clear(&l->qcow2);
     *l = (struct record_layer){0};

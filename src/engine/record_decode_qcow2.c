@@ -2,7 +2,6 @@
 /* The qcow2 part of layer records, and blobs, from JSON. */
 #include <stdlib.h>
 
-#include "engine/path.h"
 #include "engine/record_parts.h"
 
 void record_blob_clear(struct record_blob *blob)
@@ -45,11 +44,8 @@ static void data_file_free(struct record_data_file *d)
 {
     if (d == NULL)
         return;
+    record_file_clear(&d->file);
     free(d->name);
-    free(d->path);
-    free(d->real_path);
-    free(d->placed_path);
-    free(d->fs.id);
     record_blob_clear(&d->tail);
     free(d);
 }
@@ -162,8 +158,8 @@ static void get_bitmaps(struct json_reader *r, const json_t *o, struct record_qc
 
 static void get_data_file(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
 {
-    const json_t *file = json_member(r, o, "data_file");
-    if (file == NULL || json_is_null(file))
+    const json_t *value = json_member(r, o, "data_file");
+    if (value == NULL || json_is_null(value))
         return;
     struct record_data_file *d = calloc(1, sizeof *d);
     q->data_file = d;
@@ -171,25 +167,11 @@ static void get_data_file(struct json_reader *r, const json_t *o, struct record_
         json_bad(r, "data_file");
         return;
     }
-    d->name = json_get_bytes(r, file, "name");
-    d->path = json_get_bytes(r, file, "path");
-    d->real_path = json_get_bytes(r, file, "real_path");
-    d->placed_path = json_get_bytes(r, file, "placed_path");
-    d->size = json_get_u64(r, file, "size");
-    d->host_bytes = json_get_u64(r, file, "host_bytes");
-    d->mode = (uint32_t)json_get_int(r, file, "mode", 0177777);
-    d->uid = (uint32_t)json_get_int(r, file, "uid", UINT32_MAX);
-    d->gid = (uint32_t)json_get_int(r, file, "gid", UINT32_MAX);
-    d->mtime_ns = json_get_i64(r, file, "mtime_ns");
-    d->ctime_ns = json_get_i64(r, file, "ctime_ns");
-    d->device = json_get_u64(r, file, "device");
-    d->inode = json_get_u64(r, file, "inode");
-    record_file_system_get(r, file, &d->fs);
-    record_blob_get(r, file, "tail", &d->tail);
-    if (d->tail.bytes > d->size)
+    record_file_get(r, value, &d->file);
+    d->name = json_get_bytes(r, value, "name");
+    record_blob_get(r, value, "tail", &d->tail);
+    if (d->tail.bytes > d->file.size)
         json_bad(r, "tail");
-    if (d->placed_path != NULL && !path_is_inside(d->placed_path))
-        json_bad(r, "placed_path");
 }
 
 void record_qcow2_get(struct json_reader *r, const json_t *o, struct record_qcow2 *q)

@@ -50,6 +50,17 @@ void engine_restore_result_clear(struct engine_restore_result *result)
     *result = (struct engine_restore_result){0};
 }
 
+struct target_attributes restore_attributes(const struct record_file *file)
+{
+    return (struct target_attributes){
+        .mode = file->mode,
+        .uid = file->uid,
+        .gid = file->gid,
+        .mtime_ns = file->mtime_ns,
+        .allocate = file->host_bytes >= file->size ? file->size : 0,
+    };
+}
+
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err)
 {

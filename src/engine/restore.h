@@ -25,6 +25,10 @@ void restore_warn(const struct restore *r, const char *fmt, ...)
 /* Counts ${bytes} of progress; ERROR_INTERRUPTED where the caller wants to stop. */
 int restore_step(struct restore *r, const char *path, uint64_t bytes, struct error *err);
 
+/* What a target is to be given so that it is as ${file} was, allocated throughout where that was.
+ */
+struct target_attributes restore_attributes(const struct record_file *file);
+
 /* Adds a file to the result; ${layer} is NULL for a side file. */
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err);

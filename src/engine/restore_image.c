@@ -38,8 +38,8 @@ static int write_flat(struct restore *r, struct flat_image *flat, struct target 
     const struct record_layer *top = flat_top(flat);
     bool raw = r->options->format == ENGINE_RAW;
     uint64_t written = 0;
-    struct target_attributes attributes = {
-        .mode = top->mode, .uid = top->uid, .gid = top->gid, .mtime_ns = top->mtime_ns};
+    struct target_attributes attributes = restore_attributes(&top->file);
+    attributes.allocate = 0; /* how much of the file was, says nothing of this one */
     int rc = raw ? restore_flat_raw(r, flat, target, &written, err)
                  : restore_flat_qcow2(r, flat, target, &written, err);
     if (rc == 0 && r->options->verify)
@@ -97,7 +97,7 @@ static int require_mergeable(const struct restore *r, size_t image, struct error
                 return error_set(err, ERROR_UNSUPPORTED,
                                  "%s: is encrypted, and ciphertext cannot be merged or moved "
                                  "without the key; restore the chain as it is",
-                                 a->layers[im->layers[k]].path);
+                                 a->layers[im->layers[k]].file.path);
         const struct record_layer *base = &a->layers[im->layers[im->layer_count - 1]];
         if ((image == a->image_count || image == i) && base->backing_file != NULL)
             return error_set(err, ERROR_UNSUPPORTED,

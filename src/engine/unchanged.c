@@ -28,39 +28,21 @@ const char *unchanged_rule_name(enum unchanged_rule rule)
 
 /* ---- the whole file ---- */
 
-struct stamp { /* of a file, as it was recorded */
-    const struct file_system *fs;
-    uint32_t mode;
-    uint64_t inode;
-    uint64_t size;
-    int64_t mtime_ns;
-    int64_t ctime_ns;
-};
-
-static struct stamp layer_stamp(const struct record_layer *l)
-{
-    return (struct stamp){&l->fs, l->mode, l->inode, l->file_size, l->mtime_ns, l->ctime_ns};
-}
-
-static struct stamp data_file_stamp(const struct record_data_file *d)
-{
-    return (struct stamp){&d->fs, d->mode, d->inode, d->size, d->mtime_ns, d->ctime_ns};
-}
-
 /* A time stamp this young may stand for a write behind the one that it was set by. */
 static bool racy(int64_t time_ns, int64_t started_ns)
 {
     return time_ns >= started_ns - racy_ns;
 }
 
-static const char *why_file_not_frozen(const struct stamp *now, const struct stamp *then,
-                                       int64_t started_ns, bool trust_mtime, bool *by_mtime)
+static const char *why_file_not_frozen(const struct record_file *now,
+                                       const struct record_file *then, int64_t started_ns,
+                                       bool trust_mtime, bool *by_mtime)
 {
     if (!S_ISREG(now->mode))
         return "a block device has no time that tells of writes";
-    if (!file_system_has_ctime(now->fs->type))
+    if (!file_system_has_ctime(now->fs.type))
         return "no ctime can be relied on in its file system";
-    if (now->fs->id == NULL || then->fs->id == NULL || strcmp(now->fs->id, then->fs->id) != 0 ||
+    if (now->fs.id == NULL || then->fs.id == NULL || strcmp(now->fs.id, then->fs.id) != 0 ||
         now->inode != then->inode)
         return "it is another file than then";
     if (now->size != then->size || now->mtime_ns != then->mtime_ns)
@@ -114,8 +96,8 @@ static const char *why_not_frozen(const struct unchanged *u, const struct record
 {
     const struct record_layer *then = u->before;
     const struct record_data_file *d = now->qcow2.data_file, *e = then->qcow2.data_file;
-    struct stamp a = layer_stamp(now), b = layer_stamp(then);
-    const char *why = why_file_not_frozen(&a, &b, u->parent->started_ns, trust_mtime, by_mtime);
+    const char *why =
+        why_file_not_frozen(&now->file, &then->file, u->parent->started_ns, trust_mtime, by_mtime);
     if (why != NULL)
         return why;
     if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size)
@@ -128,11 +110,8 @@ static const char *why_not_frozen(const struct unchanged *u, const struct record
         return NULL;
     if (d == NULL || e == NULL)
         return "its data file is another";
-    a = data_file_stamp(d);
-    b = data_file_stamp(e);
-    return why_file_not_frozen(&a, &b, u->parent->started_ns, trust_mtime, by_mtime) != NULL
-               ? "its data file was changed since"
-               : NULL;
+    why = why_file_not_frozen(&d->file, &e->file, u->parent->started_ns, trust_mtime, by_mtime);
+    return why != NULL ? "its data file was changed since" : NULL;
 }
 
 /* ---- snapshots ---- */

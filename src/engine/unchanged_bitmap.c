@@ -48,7 +48,7 @@ static const char *why_none(const struct unchanged *u, const struct record_layer
     const char *layout = unchanged_why_other_layout(u, now);
     if (layout != NULL)
         return layout;
-    if (!S_ISREG(now->mode))
+    if (!S_ISREG(now->file.mode))
         return "a block device may be written to by others than QEMU";
     if (now->qcow2.data_file != NULL)
         return "its data file may be written to by others than QEMU";

@@ -4,6 +4,7 @@
 # shellcheck disable=SC1091 source=tests/cli/unchanged.sh
 # shellcheck disable=SC2317,SC2329
 . "$(dirname "$0")/unchanged.sh"
+[ "$(stat -f -c %T .)" != tmpfs ] || skip "nothing is believed to be frozen on a tmpfs; set TMPDIR"
 
 # What a change may cost to read: a few chunks around it, and never a large part of the disk.
 near=$((400 * 1024))
@@ -326,7 +327,7 @@ plain_reasons() {
     disk
     saved
     expect_rule top.qcow2 none
-    expect_json 'not [l for l in d["layers"] if not l["delta_reason"]]' "$T/show"
+    expect_json 'min(len(l["delta_reason"]) for l in d["layers"]) > 0' "$T/show"
     cp top.qcow2 copy.qcow2
     tops=(copy.qcow2)
     saved

@@ -153,7 +153,7 @@ BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
 ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
     "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
-FILE = members(dec, "device inode host_bytes") | members(absolute, "path real_path") | members(
+FILE = members(dec, "size device inode host_bytes") | members(absolute, "path real_path") | members(
     integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {
     "placed_path": below, "filesystem": {"id": or_null(text), "type": hex_number}}
 SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_clock vm_state_size") | members(
@@ -161,14 +161,14 @@ SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_c
 BITMAP = members(integer, "flags granularity_bits type") | {
     "data": BLOB, "extra": octets, "name": text, "own": boolean, "table": [(integer, integer)]}
 QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({"header": BLOB, "offset": dec}),
-         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec, "tail": BLOB})} | members(
+         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null({"file": FILE, "name": text, "tail": BLOB})} | members(
     integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
              "compression_type") | members(
     dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
 VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
-LAYER_RECORD = FILE | members(dec, "virtual_size file_size bytes_allocated") | members(
+LAYER_RECORD = members(dec, "virtual_size bytes_allocated") | members(
     text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
-    "views": [VIEW], "qcow2": or_null(QCOW2)}
+    "file": FILE, "views": [VIEW], "qcow2": or_null(QCOW2)}
 
 
 def blob_chunks(blob, what, longest=CHUNK_MAX):

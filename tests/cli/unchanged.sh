@@ -17,18 +17,14 @@ place=$T
 unset BYRE_PASSWORD
 export BYRE_KEY_FILE=$place/key
 new_repository
-byre backup --help >"$place/help"
-knows() { grep -q -- "$1" "$place/help"; }
 
 # run_cases: all that the scenario has defined, or those that ${CASES} names, eight at a time, for they wait most
 # of the time. With ${KEEP}, a folder, what failed is moved there.
 run_cases() {
     local name mode running=0 chosen=() failed=()
-    knows --bitmap || echo "without the cases of --bitmap, which this byre does not know"
     for name in $(compgen -A function | grep -E '^(case|plain|bitmap)_'); do
         for mode in plain bitmap; do
             case $mode:$name in plain:bitmap_* | bitmap:plain_*) continue ;; esac
-            [ "$mode" = plain ] || knows --bitmap || continue
             [ -z "${CASES:-}" ] || [[ " $CASES " == *" ${name#*_} "* ]] || continue
             chosen+=("$name.$mode")
         done

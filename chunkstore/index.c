@@ -111,6 +111,24 @@ int cs_index_find(struct cs_store *store, const struct cs_id *id, unsigned nth,
     return 0;
 }
 
+static bool is_unreadable(const struct cs_store *store, const struct cs_name *pack)
+{
+    for (size_t i = 0; i < store->unreadable_count; i++)
+        if (memcmp(&store->unreadable[i], pack, sizeof *pack) == 0)
+            return true;
+    return false;
+}
+
+int cs_index_has(struct cs_store *store, const struct cs_id *id, bool *found, struct cs_error *err)
+{
+    struct cs_location where;
+    for (unsigned nth = 0;; nth++) {
+        int rc = cs_index_find(store, id, nth, &where, found, err);
+        if (rc < 0 || !*found || !is_unreadable(store, &where.pack))
+            return rc;
+    }
+}
+
 const struct cs_segment *cs_index_segments(const struct cs_index *index, size_t *count)
 {
     *count = index != NULL ? index->count : 0;

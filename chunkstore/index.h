@@ -25,6 +25,9 @@ int cs_index_refresh(struct cs_store *store, struct cs_error *err);
 int cs_index_find(struct cs_store *store, const struct cs_id *id, unsigned nth,
                   struct cs_location *location, bool *found, struct cs_error *err);
 
+/* Whether a new object can do with what is stored: in a pack that could be read so far. */
+int cs_index_has(struct cs_store *store, const struct cs_id *id, bool *found, struct cs_error *err);
+
 void cs_index_free(struct cs_index *index);
 
 /* The loaded segments, for merging; lent until the next refresh. */

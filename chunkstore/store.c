@@ -412,6 +412,7 @@ void cs_close(struct cs_store *store)
         return;
     cs_index_free(store->index);
     cs_pack_cache_free(store->packs);
+    free(store->unreadable);
     cs_state_clear(&store->state);
     for (size_t i = 0; i < store->epoch_count; i++)
         epoch_free(store->epochs[i]);

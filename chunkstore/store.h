@@ -53,6 +53,8 @@ struct cs_store {
     struct cs_chunker chunker;
     struct cs_index *index;      /* made when first asked for */
     struct cs_pack_cache *packs; /* the same */
+    struct cs_name *unreadable;  /* packs of which something was asked for and could not be read */
+    size_t unreadable_count;
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */

@@ -144,11 +144,10 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
                         const struct cs_id *id, const void *data, size_t len, bool *fresh,
                         struct cs_error *err)
 {
-    struct cs_location where;
     struct cs_place_in_pack place;
     bool found = cs_pending_has(&w->pending, id);
     if (!found) {
-        int rc = cs_index_find(w->store, id, 0, &where, &found, err);
+        int rc = cs_index_has(w->store, id, &found, err);
         if (rc < 0)
             return rc;
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/backup_qcow2.h"
+#include "engine/base_view.h"
 #include "engine/file_identity.h"
 #include "engine/unchanged.h"
 
@@ -38,6 +39,11 @@ static int take_over(struct layer_job *job, struct error *err)
 {
     const struct record_layer *before = job->unchanged->before;
     struct record_layer *record = job->record;
+    for (size_t i = 0; i < before->view_count; i++) {
+        int rc = base_view_try(job, before, i, err);
+        if (rc < 0)
+            return rc;
+    }
     if (record->views == NULL) { /* raw */
         record->views = calloc(before->view_count, sizeof *record->views);
         if (record->views == NULL)
@@ -50,12 +56,23 @@ static int take_over(struct layer_job *job, struct error *err)
     return 0;
 }
 
-static int store(struct layer_job *job, struct error *err)
+static int store_by_rule(struct layer_job *job, struct error *err)
 {
     const struct unchanged *u = job->unchanged;
     if (u->rule == UNCHANGED_FROZEN || u->rule == UNCHANGED_MTIME)
         return take_over(job, err);
     return job->layer->format == LAYER_QCOW2 ? backup_qcow2_views(job, err) : backup_raw(job, err);
+}
+
+static int store(struct layer_job *job, struct error *err)
+{
+    int rc = store_by_rule(job, err);
+    if (rc == 0 || !job->parent_broken)
+        return rc;
+    layer_job_warn(job, "%s: the earlier backup cannot be used, so all is read: %s",
+                   job->layer->path, err->message);
+    unchanged_forget(job->unchanged, "the earlier backup of this file cannot be read");
+    return store_by_rule(job, err);
 }
 
 /* Whether every view came out as the parent has it. */

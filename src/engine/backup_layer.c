@@ -121,12 +121,8 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
         run->result->layers_unchanged += came_out_same(record, unchanged.before);
         run->result->bytes_allocated += record->bytes_allocated;
     }
-    if (qcow2) {
-        run->result->bytes_metadata_read += qcow2_image_metadata_read(layer->image);
-        run->result->bytes_read += qcow2_image_data_read(layer->image);
-    }
-    run->result->bytes_read += job.bytes_read;
-    run->result->bytes_metadata_read += job.metadata_read;
+    run->result->bytes_read += job.bytes_read + (qcow2 ? qcow2_image_data_read(layer->image) : 0);
+    run->result->bytes_metadata_read += job.metadata_read + layer_metadata_read(layer);
     unchanged_clear(&unchanged);
     return rc;
 }

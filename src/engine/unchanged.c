@@ -157,6 +157,8 @@ const char *unchanged_why_other_layout(const struct unchanged *u, const struct r
         return "its format was changed";
     if (!refcounts_hold(&now->qcow2) || !refcounts_hold(&u->before->qcow2))
         return "it is marked dirty or corrupt";
+    if (now->file_size < u->before->file_size)
+        return "it has become shorter";
     return NULL;
 }
 
@@ -247,11 +249,22 @@ static void drop_bits(struct unchanged *u)
     u->bits = NULL;
 }
 
-void unchanged_distrust(struct unchanged *u, const char *why)
+static void prove_nothing(struct unchanged *u, enum unchanged_rule rule, const char *why)
 {
     drop_bits(u);
     memset(u->same_view, 0, u->view_count * sizeof *u->same_view);
-    settle(u, UNCHANGED_COMPARED, (const char *[3]){why});
+    settle(u, rule, (const char *[3]){why});
+}
+
+void unchanged_distrust(struct unchanged *u, const char *why)
+{
+    prove_nothing(u, UNCHANGED_COMPARED, why);
+}
+
+void unchanged_forget(struct unchanged *u, const char *why)
+{
+    u->before = NULL;
+    prove_nothing(u, UNCHANGED_NONE, why);
 }
 
 void unchanged_clear(struct unchanged *u)

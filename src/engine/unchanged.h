@@ -48,6 +48,8 @@ int unchanged_decide(struct unchanged *unchanged, const struct layer_job *job,
                      const struct parent *parent, bool below_as_then, struct error *err);
 /* The image contradicts itself, as ${why} tells: nothing of it is taken to be as it was. */
 void unchanged_distrust(struct unchanged *unchanged, const char *why);
+/* The parent cannot be used, as ${why} tells: it is as if there were none. */
+void unchanged_forget(struct unchanged *unchanged, const char *why);
 
 void unchanged_clear(struct unchanged *unchanged);
 

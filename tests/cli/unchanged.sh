@@ -57,10 +57,10 @@ run_case() {
     export BYRE_REPOSITORY=$T/repo BYRE_CACHE_DIR=$T/cache BYRE_STATE_DIR=$T/state
     trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
     cd "$T/src"
-    tops=(top.qcow2) flags=() exit_code=0 settle=true rewritten=false
+    tops=(top.qcow2) flags=() exit_code=0 check_code=0 settle=true rewritten=false
     [ "$2" = plain ] || flags=(--bitmap)
     "$1"
-    expect_exit 0 byre check --read-data
+    expect_exit "$check_code" byre check --read-data
     rm -rf "$T"
     touch "$T.done"
 }
@@ -87,6 +87,7 @@ backed_up() {
     if $settle; then settled; fi
     expect_exit "$exit_code" timeout 120 "$BYRE" backup --json --name x "${flags[@]}" "$@" "${tops[@]}"
     cp "$T/out" "$T/summary"
+    cp "$T/err" "$T/warnings"
     expect_exit 0 byre show --json "$(json 'd["archive"]' "$T/summary")"
     cp "$T/out" "$T/show"
 }

@@ -157,7 +157,7 @@ const char *unchanged_why_other_layout(const struct unchanged *u, const struct r
         return "its format was changed";
     if (!refcounts_hold(&now->qcow2) || !refcounts_hold(&u->before->qcow2))
         return "it is marked dirty or corrupt";
-    if (now->file_size < u->before->file_size)
+    if (now->file.size < u->before->file.size)
         return "it has become shorter";
     return NULL;
 }

@@ -19,3 +19,7 @@ add_test(NAME unit-cs-subtree COMMAND test_cs_subtree)
 foreach(name IN ITEMS prune prune_races)
   target_sources(test_cs_store_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/cs_prune_fixture.c)
 endforeach()
+
+# To be run by hand.
+add_executable(measure_cs_prune ${CMAKE_CURRENT_LIST_DIR}/measure_cs_prune.c)
+target_link_libraries(measure_cs_prune PRIVATE cs_fixture)

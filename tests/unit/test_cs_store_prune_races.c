@@ -18,7 +18,8 @@
 static struct cs_backend_ops hooked;
 static const struct cs_backend_ops *plain;
 static long calls_left;                /* of those that change something; below 0: no limit */
-static void (*before_log_entry)(void); /* called once, before an entry is put */
+static void (*before_log_entry)(void); /* called once, before an entry is put, */
+static unsigned pass_over;             /* after so many others */
 static const struct repo *hooked_repo;
 static bool full; /* no space as long as the reserve is there */
 
@@ -36,7 +37,7 @@ static int hooked_create(struct cs_backend *backend, const char *name, struct cs
 {
     int rc = stopped(err);
     void (*call)(void) = before_log_entry;
-    if (rc == 0 && call != NULL && strncmp(name, "log/", 4) == 0) {
+    if (rc == 0 && call != NULL && strncmp(name, "log/", 4) == 0 && pass_over-- == 0) {
         before_log_entry = NULL;
         call();
     }
@@ -82,6 +83,7 @@ static void hook(const struct repo *repo, struct cs_store *store)
     hooked.remove = hooked_remove;
     calls_left = -1;
     before_log_entry = NULL;
+    pass_over = 0;
     full = false;
     hooked_repo = repo;
     store->backend->ops = &hooked;
@@ -300,6 +302,37 @@ static void test_an_archive_that_a_run_builds_on_is_freed(void **state)
     assert_whole(repo);
 }
 
+/* A run has put one segment in the place of many, with entries of its own packs in it, which its
+ * next entry makes live: a prune between the two must not take them for dead. */
+static void commit_and_prune(void)
+{
+    struct cs_store *b = open_store(hooked_repo);
+    for (uint64_t i = 0; i < 5; i++)
+        commit_one(b, "small", 300 + i);
+    prune(b, (struct cs_prune_options){0});
+    assert_int_equal(b->state.segment_count, 1);
+    cs_close(b);
+}
+
+static void test_a_prune_between_replace_and_archive(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *a = open_store(repo);
+    for (uint64_t i = 0; i < 8; i++)
+        commit_some(a, i, i * 10, 2, 1);
+    struct cs_writer *w = begin(a);
+    struct made *m = store_some(w, 100, 500, 10, 1);
+    hook(repo, a);
+    before_log_entry = commit_and_prune;
+    pass_over = 1;
+    assert_ok(try_commit(w, &m->record, "x", NULL, err));
+    assert_null(before_log_entry);
+    unhook(a);
+    cs_writer_end(w);
+    cs_close(a);
+    assert_whole(repo);
+}
+
 /* ---- a commit comes between the decision and its entry ---- */
 
 static void commit_other(void)
@@ -447,6 +480,7 @@ int main(void)
         with_repo(test_the_grace_leaves_a_run_alone),
         with_repo(test_published_packs_of_a_run_are_freed),
         with_repo(test_an_archive_that_a_run_builds_on_is_freed),
+        with_repo(test_a_prune_between_replace_and_archive),
         with_repo(test_an_archive_comes_before_the_entry),
         with_repo(test_orphans_become_live_before_the_entry),
         with_repo(test_another_prune_comes_before_the_entry),

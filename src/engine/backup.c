@@ -20,6 +20,7 @@
 #include "engine/parent.h"
 #include "engine/path.h"
 #include "engine/placing.h"
+#include "engine/unchanged.h"
 
 enum { TRIES = 3 }; /* where a prune frees what the run rests on */
 
@@ -197,17 +198,20 @@ static bool lacks_base(const struct layer *layer)
            qcow2_image_header(layer->image)->backing_file[0] != 0;
 }
 
-/* Whether the layers below ${layer}, stored already, read as those below it did in ${parent}. */
-static bool below_as_then(const struct backup *b, const struct layer *layer,
-                          const struct parent *parent)
+/* Whether nothing was written to the layers below ${layer}, stored already, since ${parent}. That
+ * they hold what they held is not enough: what is copied up from them leaves no trace, and they may
+ * have held something else in between. */
+static bool below_frozen(const struct backup *b, const struct layer *layer,
+                         const struct parent *parent)
 {
     size_t then = parent->position;
     if (parent->archive == NULL)
         return false;
     for (; layer->backing != NULL; layer = layer->backing)
         if (!parent_below(parent, &then) ||
-            !record_same_content(&b->archive.layers[position_of(b, layer->backing)],
-                                 &parent->archive->layers[then]))
+            !unchanged_is_frozen(&b->archive.layers[position_of(b, layer->backing)],
+                                 &parent->archive->layers[then], parent->started_ns,
+                                 b->options->trust_mtime))
             return false;
     return !lacks_base(layer) && !parent_below(parent, &then);
 }
@@ -244,7 +248,7 @@ static int store_layers(struct backup *b, struct error *err)
     int rc = name_used(b, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
-                          below_as_then(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
+                          below_frozen(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
                           err);
     b->result->layers_total = n;
     return rc;

@@ -84,7 +84,7 @@ static int say_how(struct record_layer *record, const struct unchanged *u, struc
 }
 
 int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
-                 bool below_as_then, struct record_layer *record, struct error *err)
+                 bool below_frozen, struct record_layer *record, struct error *err)
 {
     struct unchanged unchanged = {0};
     struct layer_job job = {
@@ -98,7 +98,7 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
     bool qcow2 = layer->format == LAYER_QCOW2;
     int rc = qcow2 ? backup_qcow2_metadata(&job, err) : 0;
     if (rc == 0)
-        rc = unchanged_decide(&unchanged, &job, parent, below_as_then, err);
+        rc = unchanged_decide(&unchanged, &job, parent, below_frozen, err);
     job.unchanged = &unchanged;
     if (rc == 0)
         rc = store(&job, err);

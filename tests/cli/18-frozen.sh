@@ -351,6 +351,10 @@ plain_trust_mtime() {
     saved
     expect_not base.raw mtime
     expect_not base.raw frozen
+    raw_write base.raw y 200
+    touch -d '2019-01-01' base.raw
+    saved
+    expect_not base.raw mtime
     io top.qcow2 'write -P 1 0 64k'
     saved
     expect_not top.qcow2 mtime

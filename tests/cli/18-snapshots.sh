@@ -161,6 +161,16 @@ plain_copied_flag_of_a_cluster_lies() {
     io top.qcow2 'write -P 5 512k 64k' 'write -P 2 0 64k'
     saved
 }
+# The table is the active state's alone, it is said: then a write changes it below the snapshot, too.
+plain_copied_flag_of_a_table_lies() {
+    mk top.qcow2 4M
+    io top.qcow2 'write -P 1 0 1M'
+    snap -c a
+    saved
+    poke top.qcow2 'a = i.l1_offset; i.put(a, "Q", i.get(a) | 1 << 63)'
+    io top.qcow2 'write -P 2 0 64k'
+    saved
+}
 
 # Whatever lost the end of the file: that a snapshot was there is no proof that it is.
 plain_snapshot_cut_off() {

@@ -9,7 +9,8 @@
 /*
  * Parents: for each layer of a run the newest archive, of any name, that holds
  * the same file. Found by what the log says of an archive's files, so that only
- * those that are chosen are read. For one thread.
+ * those that are chosen are read. Archives of others count only where a full key made them. For one
+ * thread.
  */
 
 struct parent {                           /* of one layer */

@@ -322,6 +322,27 @@ plain_parents() {
     [ "$(json 'd["parent"]' "$T/summary")" != "$first" ] || fail "the parent is not the newest archive that has the file"
 }
 
+# What another key that may only append says of a file is not believed; what a full key says is.
+plain_other_keys() {
+    local name
+    disk
+    for name in a b; do
+        random_file "$T/$name.key" 64 "${#name}$((16#$name))"
+        chmod 600 "$T/$name.key"
+        expect_exit 0 byre key add --role append --new-key-file "$T/$name.key"
+    done
+    BYRE_KEY_FILE=$T/a.key backed_up
+    BYRE_KEY_FILE=$T/b.key backed_up
+    expect_rule top.qcow2 none
+    summary 'd["parent"] is None and d["bytes_new"] == 0'
+    BYRE_KEY_FILE=$T/a.key backed_up
+    expect_rule top.qcow2 frozen
+    saved
+    expect_rule top.qcow2 none
+    BYRE_KEY_FILE=$T/b.key backed_up
+    expect_rule top.qcow2 frozen
+}
+
 # A name for a file that nothing is known of: everything is read, and the reason says so.
 plain_reasons() {
     disk

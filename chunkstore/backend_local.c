@@ -2,7 +2,8 @@
 /*
  * A repository in a local folder. Files are written under tmp/, flushed, and
  * linked to their names, which fails where the name is taken. An fsync that
- * failed is never tried again on the same descriptor.
+ * failed is never tried again on the same descriptor. Whoever writes first
+ * deletes what was left under tmp/ long ago.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include "backend.h"
 #include "crypt.h"
 
-enum { NAME_MAX_LEN = 64, OPEN_FILES = 16 };
+enum { NAME_MAX_LEN = 64, OPEN_FILES = 16, LEFT_BEHIND = 24 * 3600 /* seconds */ };
 
 struct open_file { /* packs are read frame by frame */
     char name[NAME_MAX_LEN];
@@ -32,6 +33,7 @@ struct local {
     int root; /* descriptor of the folder */
     struct open_file files[OPEN_FILES];
     uint64_t clock;
+    bool swept; /* tmp/, of what others have left */
 };
 
 struct cs_put {
@@ -72,9 +74,14 @@ static int open_for_reading(struct local *local, const char *name, int *fd, stru
     if (opened < 0)
         return cs_fail_sys(err, errno, "%s/%s", local->path, name);
     struct stat st;
-    if (fstat(opened, &st) < 0 || !S_ISREG(st.st_mode)) {
+    int rc = 0;
+    if (fstat(opened, &st) < 0)
+        rc = cs_fail_sys(err, errno, "%s/%s", local->path, name);
+    else if (!S_ISREG(st.st_mode))
+        rc = cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+    if (rc < 0) {
         close(opened);
-        return cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
+        return rc;
     }
     if (oldest->fd >= 0)
         close(oldest->fd);
@@ -170,6 +177,74 @@ static int make_parent(struct local *local, const char *name, struct cs_error *e
     return sync_folder(local, slash != NULL ? folder : ".", err);
 }
 
+static int local_list(struct cs_backend *backend, const char *folder,
+                      int (*visit)(void *arg, const char *name, struct cs_error *err), void *arg,
+                      struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    int fd = openat(local->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        int rc = cs_fail_sys(err, errno, "%s/%s", local->path, folder);
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    int rc = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            if (errno != 0)
+                rc = cs_fail_sys(err, errno, "%s/%s: listing", local->path, folder);
+            break;
+        }
+        if (entry->d_name[0] == '.')
+            continue;
+        rc = visit(arg, entry->d_name, err);
+        if (rc < 0)
+            break;
+    }
+    closedir(dir);
+    return rc;
+}
+
+struct sweep {
+    struct local *local;
+    time_t now; /* by the clock of the file system, which other machines may share */
+};
+
+static int sweep_one(void *arg, const char *name, struct cs_error *err)
+{
+    const struct sweep *sweep = arg;
+    struct cs_name random;
+    struct stat st;
+    char path[NAME_MAX_LEN];
+    (void)err;
+    if (!cs_name_parse(&random, name))
+        return 0; /* none of ours */
+    snprintf(path, sizeof path, "tmp/%s", name);
+    if (fstatat(sweep->local->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+        st.st_mtime < sweep->now && sweep->now - st.st_mtime > LEFT_BEHIND)
+        unlinkat(sweep->local->root, path, 0);
+    return 0;
+}
+
+/* Deletes what was left in tmp/ by those who were killed. A file that nobody has written to for a
+ * day is such; if its writer has only slept, he will fail, and say so. ${fd}: a new file there. */
+static void sweep_tmp(struct local *local, int fd)
+{
+    struct sweep sweep = {.local = local};
+    struct stat st;
+    if (local->swept || fstat(fd, &st) < 0)
+        return;
+    local->swept = true;
+    sweep.now = st.st_mtime;
+    local_list(&local->base, "tmp", sweep_one, &sweep, NULL);
+}
+
 static int local_create(struct cs_backend *backend, const char *name, struct cs_put **out,
                         struct cs_error *err)
 {
@@ -195,6 +270,7 @@ static int local_create(struct cs_backend *backend, const char *name, struct cs_
         free(put);
         return rc;
     }
+    sweep_tmp(local, put->fd);
     *out = put;
     return 0;
 }
@@ -206,8 +282,9 @@ static int local_write(struct cs_put *put, const void *data, size_t len, struct 
         ssize_t n = write(put->fd, (const uint8_t *)data + done, len - done);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return cs_fail_sys(err, errno, "%s/%s: writing", put->local->path, put->name);
+        if (n <= 0) /* never 0, but that would go on for ever */
+            return cs_fail_sys(err, n < 0 ? errno : EIO, "%s/%s: writing", put->local->path,
+                               put->name);
         done += (size_t)n;
     }
     return 0;
@@ -266,40 +343,6 @@ out:
     return rc;
 }
 
-static int local_list(struct cs_backend *backend, const char *folder,
-                      int (*visit)(void *arg, const char *name, struct cs_error *err), void *arg,
-                      struct cs_error *err)
-{
-    struct local *local = local_of(backend);
-    int fd = openat(local->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return 0;
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int rc = cs_fail_sys(err, errno, "%s/%s", local->path, folder);
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    int rc = 0;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (entry == NULL) {
-            if (errno != 0)
-                rc = cs_fail_sys(err, errno, "%s/%s: listing", local->path, folder);
-            break;
-        }
-        if (entry->d_name[0] == '.')
-            continue;
-        rc = visit(arg, entry->d_name, err);
-        if (rc < 0)
-            break;
-    }
-    closedir(dir);
-    return rc;
-}
-
 static int local_remove(struct cs_backend *backend, const char *name, struct cs_error *err)
 {
     struct local *local = local_of(backend);
@@ -335,32 +378,61 @@ static const struct cs_backend_ops local_ops = {
     .close = local_close,
 };
 
-/* Makes the folder and those inside it, and refuses one that has something in it. */
-static int make_folders(struct local *local, bool *made, struct cs_error *err)
+static const char *const folders[] = {"keys", "log", "packs", "segments", "tmp"};
+
+struct made { /* folders, for taking them back */
+    bool top;
+    size_t inside;
+};
+
+static int is_empty(const struct local *local, bool *empty, struct cs_error *err)
 {
-    static const char *const folders[] = {"keys", "log", "packs", "segments", "tmp"};
-    *made = mkdir(local->path, 0700) == 0;
-    if (!*made && errno != EEXIST)
+    DIR *dir = opendir(local->path);
+    if (dir == NULL)
+        return cs_fail_sys(err, errno, "%s", local->path);
+    int rc = 0;
+    *empty = true;
+    errno = 0;
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            strcmp(e->d_name, "lost+found") != 0)
+            *empty = false;
+    if (errno != 0)
+        rc = cs_fail_sys(err, errno, "%s: listing", local->path);
+    closedir(dir);
+    return rc;
+}
+
+/* Makes the folder and those inside it, and refuses one that has something in it. */
+static int make_folders(struct local *local, struct made *made, struct cs_error *err)
+{
+    bool empty = false;
+    made->top = mkdir(local->path, 0700) == 0;
+    if (!made->top && errno != EEXIST)
         return cs_fail_sys(err, errno, "%s: making the folder", local->path);
     local->root = open(local->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (local->root < 0)
         return cs_fail_sys(err, errno, "%s", local->path);
-    DIR *dir = opendir(local->path);
-    if (dir == NULL)
-        return cs_fail_sys(err, errno, "%s", local->path);
-    bool empty = true;
-    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-            strcmp(e->d_name, "lost+found") != 0)
-            empty = false;
-    closedir(dir);
+    int rc = is_empty(local, &empty, err);
+    if (rc < 0)
+        return rc;
     if (!empty)
         return cs_fail(err, CS_EXISTS, "%s: there is something in this folder already",
                        local->path);
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (mkdirat(local->root, folders[i], 0700) < 0)
-            return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folders[i]);
+    for (; made->inside < sizeof folders / sizeof *folders; made->inside++) {
+        const char *folder = folders[made->inside];
+        if (mkdirat(local->root, folder, 0700) < 0)
+            return cs_fail_sys(err, errno, "%s/%s: making the folder", local->path, folder);
+    }
     return sync_folder(local, ".", err);
+}
+
+static void take_back(const struct local *local, const struct made *made)
+{
+    for (size_t i = 0; i < made->inside; i++)
+        unlinkat(local->root, folders[i], AT_REMOVEDIR);
+    if (made->top)
+        rmdir(local->path);
 }
 
 /* A folder that was made is durable only once the one above it is. */
@@ -407,10 +479,12 @@ int cs_backend_local(struct cs_backend **backend, const char *path, bool create,
         goto out;
     }
     if (create) {
-        bool made = false;
+        struct made made = {0};
         rc = make_folders(local, &made, err);
-        if (rc == 0 && made)
+        if (rc == 0 && made.top)
             rc = sync_parent(path, err);
+        if (rc < 0)
+            take_back(local, &made);
     } else {
         local->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (local->root < 0 && (errno == ENOENT || errno == ENOTDIR))

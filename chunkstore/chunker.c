@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the chunks of a region end. Two passes: the first turns long zero
- * stretches of the data runs into zero runs and makes the runs canonical, the
- * second cuts. Every decision depends on the canonical runs and their bytes
- * alone, never on how the caller had them split.
+ * Where the chunks of a region end, rule by rule: what of the data runs becomes
+ * zero runs, and after which block a chunk ends. Every decision depends on the
+ * canonical runs and their bytes alone, never on how the caller had them split.
+ * What was known of them beforehand is rechunk.c's.
  */
 #include "chunker.h"
 
@@ -21,19 +21,17 @@ struct stretch { /* of zeros; offsets in the region */
     uint32_t end;
 };
 
-/* Whether block ${i} of the region is zero; it lies whole in ${run}, whose bytes are at ${data}. */
-static bool zero_block(const struct cs_chunker *c, const struct cs_run *run, const uint8_t *data,
-                       uint32_t i)
+bool cs_chunker_zero_block(const struct cs_chunker *c, const uint8_t *data, uint32_t i)
 {
-    const uint8_t *p = data + (i * c->block_size - run->offset);
+    const uint8_t *p = data + (size_t)i * c->block_size;
     return p[0] == 0 && memcmp(p, p + 1, c->block_size - 1) == 0;
 }
 
 /*
- * Finds the first zero stretch of ${run}, whose bytes are at ${data}, at or after region offset
- * ${from}, which is the run's start or the end of the stretch before.
+ * Finds the first zero stretch of ${run} at or after region offset ${from}, which is the run's
+ * start or the end of the stretch before.
  */
-static bool next_zeros(const struct cs_chunker *c, const struct cs_run *run, const uint8_t *data,
+static bool next_zeros(const struct cs_chunker *c, const uint8_t *data, const struct cs_run *run,
                        uint32_t from, struct stretch *found)
 {
     uint32_t size = c->block_size;
@@ -45,13 +43,13 @@ static bool next_zeros(const struct cs_chunker *c, const struct cs_run *run, con
     while (first < behind && behind - first >= c->zero_blocks) {
         uint32_t end = first + c->zero_blocks;
         uint32_t i = end;
-        while (i > first && zero_block(c, run, data, i - 1))
+        while (i > first && cs_chunker_zero_block(c, data, i - 1))
             i--;
         if (i > first) {
             first = i;
             continue;
         }
-        while (end < behind && zero_block(c, run, data, end))
+        while (end < behind && cs_chunker_zero_block(c, data, end))
             end++;
         *found = (struct stretch){.begin = first * size, .end = end * size};
         return true;
@@ -74,7 +72,7 @@ static void append(struct cs_run *runs, size_t *count, uint32_t offset, uint32_t
     runs[(*count)++] = (struct cs_run){.offset = offset, .length = length, .zero = zero};
 }
 
-static size_t merge(struct cs_run *runs, size_t n)
+size_t cs_chunker_merge(struct cs_run *runs, size_t n)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
@@ -83,8 +81,8 @@ static size_t merge(struct cs_run *runs, size_t n)
 }
 
 /* Counts the runs that ${runs} become beyond their number; sets ${*any} where there are zeros. */
-static size_t count_extra(const struct cs_chunker *c, const struct cs_run *runs, size_t n,
-                          const uint8_t *data, bool *any)
+static size_t count_extra(const struct cs_chunker *c, const uint8_t *data,
+                          const struct cs_run *runs, size_t n, bool *any)
 {
     size_t extra = 0;
     *any = false;
@@ -95,36 +93,26 @@ static size_t count_extra(const struct cs_chunker *c, const struct cs_run *runs,
         uint32_t end = runs[i].offset + runs[i].length;
         uint32_t pos = runs[i].offset;
         struct stretch zeros;
-        while (next_zeros(c, &runs[i], data, pos, &zeros)) {
+        while (next_zeros(c, data, &runs[i], pos, &zeros)) {
             parts += zeros.begin > pos ? 2 : 1;
             pos = zeros.end;
             *any = true;
         }
         parts += pos < end;
         extra += parts - 1;
-        data += runs[i].length;
     }
     return extra;
 }
 
-static void keep(uint8_t **to, const uint8_t *from, uint32_t n)
-{
-    if (*to != from)
-        memmove(*to, from, n);
-    *to += n;
-}
-
-/* Makes ${n} merged runs canonical and compacts ${data}; returns their new number. */
-static size_t take_zeros_out(const struct cs_chunker *c, uint8_t *data, struct cs_run *runs,
-                             size_t n)
+size_t cs_chunker_take_zeros_out(const struct cs_chunker *c, const uint8_t *data,
+                                 struct cs_run *runs, size_t n)
 {
     bool any;
-    size_t extra = count_extra(c, runs, n, data, &any);
+    size_t extra = count_extra(c, data, runs, n, &any);
     if (!any)
         return n;
     /* With the old runs this far up, the new ones never overtake them. */
     memmove(runs + extra, runs, n * sizeof *runs);
-    uint8_t *to = data;
     size_t count = 0;
     for (size_t i = extra; i < extra + n; i++) {
         struct cs_run run = runs[i];
@@ -132,65 +120,63 @@ static size_t take_zeros_out(const struct cs_chunker *c, uint8_t *data, struct c
             append(runs, &count, run.offset, run.length, true);
             continue;
         }
-        uint32_t end = run.offset + run.length;
         uint32_t pos = run.offset;
         struct stretch zeros;
-        /* What is kept moves only to places before the bytes that are still to be looked at. */
-        while (next_zeros(c, &run, data, pos, &zeros)) {
+        while (next_zeros(c, data, &run, pos, &zeros)) {
             append(runs, &count, pos, zeros.begin - pos, false);
-            keep(&to, data + (pos - run.offset), zeros.begin - pos);
             append(runs, &count, zeros.begin, zeros.end - zeros.begin, true);
             pos = zeros.end;
         }
-        append(runs, &count, pos, end - pos, false);
-        keep(&to, data + (pos - run.offset), end - pos);
-        data += run.length;
+        append(runs, &count, pos, run.offset + run.length - pos, false);
     }
     return count;
 }
 
-static void end_chunk(struct cs_cut *chunk, struct cs_cut *cuts, size_t *count)
+uint32_t cs_chunker_block(const struct cs_chunker *c, const struct cs_cursor *at)
 {
-    cuts[(*count)++] = *chunk;
-    *chunk = (struct cs_cut){.offset = chunk->offset + chunk->length};
+    uint32_t block = c->block_size - at->at % c->block_size;
+    return block < cs_cursor_left(at) ? block : cs_cursor_left(at);
 }
 
-static size_t cut(const struct cs_chunker *c, const uint8_t *data, const struct cs_run *runs,
-                  size_t n, struct cs_cut *cuts)
+bool cs_chunker_add(const struct cs_chunker *c, const uint8_t *data, struct cs_cursor *at,
+                    struct cs_cut *chunk)
 {
-    size_t count = 0;
-    struct cs_cut chunk = {0};
-    for (size_t i = 0; i < n; i++) {
-        if (runs[i].zero)
-            continue;
-        uint32_t end = runs[i].offset + runs[i].length;
-        uint32_t block;
-        for (uint32_t pos = runs[i].offset; pos < end; pos += block) {
-            block = c->block_size - pos % c->block_size;
-            if (block > end - pos)
-                block = end - pos;
-            if (chunk.length + block > c->max_size)
-                end_chunk(&chunk, cuts, &count);
-            const uint8_t *p = data + chunk.offset + chunk.length;
-            chunk.length += block;
-            /* what cannot end a chunk need not be hashed */
-            if (chunk.length >= c->min_size &&
-                XXH3_64bits_withSecret(p, block, c->secret, sizeof c->secret) < c->threshold)
-                end_chunk(&chunk, cuts, &count);
-        }
-        if (chunk.length >= c->min_size)
-            end_chunk(&chunk, cuts, &count);
+    uint32_t block = cs_chunker_block(c, at);
+    const uint8_t *p = data + at->at;
+    bool run_ends = block == cs_cursor_left(at);
+    chunk->length += block;
+    cs_cursor_pass(at, block);
+    /* what cannot end a chunk, or ends it in any case, need not be hashed */
+    if (chunk->length < c->min_size)
+        return false;
+    return run_ends || XXH3_64bits_withSecret(p, block, c->secret, sizeof c->secret) < c->threshold;
+}
+
+void cs_chunker_gather(uint8_t *data, struct cs_cursor *at, uint32_t length)
+{
+    uint8_t *to = data + at->at;
+    while (length > 0) {
+        uint32_t n = cs_cursor_left(at) < length ? cs_cursor_left(at) : length;
+        if (to != data + at->at)
+            memmove(to, data + at->at, n);
+        to += n;
+        cs_cursor_pass(at, n);
+        length -= n;
     }
-    if (chunk.length > 0)
-        end_chunk(&chunk, cuts, &count);
-    return count;
 }
 
-void cs_chunker_cut(const struct cs_chunker *chunker, uint8_t *data, struct cs_run *runs,
+void cs_chunker_cut(const struct cs_chunker *c, const uint8_t *data, struct cs_run *runs,
                     size_t *run_count, struct cs_cut *cuts, size_t *cut_count)
 {
-    size_t n = merge(runs, *run_count);
-    n = take_zeros_out(chunker, data, runs, n);
-    *run_count = n;
-    *cut_count = cut(chunker, data, runs, n, cuts);
+    size_t n = cs_chunker_merge(runs, *run_count);
+    *run_count = cs_chunker_take_zeros_out(c, data, runs, n);
+    *cut_count = 0;
+    struct cs_cursor at = cs_cursor_of(runs, *run_count);
+    while (!cs_cursor_done(&at)) {
+        struct cs_cut chunk = {.offset = at.at};
+        bool ended = false;
+        while (!ended && !cs_cursor_done(&at) && !cs_chunker_full(c, &at, &chunk))
+            ended = cs_chunker_add(c, data, &at, &chunk);
+        cuts[(*cut_count)++] = chunk;
+    }
 }

@@ -8,10 +8,12 @@
 
 #include <limits.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct cs_fingerprinter {
-    EVP_CIPHER_CTX *ctx; /* keyed; each call sets the nonce anew */
+    EVP_CIPHER_CTX *ctx; /* keyed; each fingerprint sets the nonce anew */
+    bool failed;
 };
 
 static const uint8_t nonce[12];
@@ -43,17 +45,34 @@ void cs_fingerprinter_free(struct cs_fingerprinter *fp)
     free(fp);
 }
 
-int cs_fingerprint(struct cs_fingerprinter *fp, const void *data, size_t len, uint8_t out[16],
-                   struct cs_error *err)
+void cs_fingerprint_begin(struct cs_fingerprinter *fp)
+{
+    fp->failed = EVP_EncryptInit_ex(fp->ctx, NULL, NULL, NULL, nonce) != 1;
+}
+
+void cs_fingerprint_add(struct cs_fingerprinter *fp, const void *data, size_t len)
+{
+    int n;
+    if (len > 0 && !fp->failed)
+        fp->failed = len > INT_MAX || EVP_EncryptUpdate(fp->ctx, NULL, &n, data, (int)len) != 1;
+}
+
+int cs_fingerprint_end(struct cs_fingerprinter *fp, uint8_t out[16], struct cs_error *err)
 {
     uint8_t none[16];
     int n;
+    if (fp->failed || EVP_EncryptFinal_ex(fp->ctx, none, &n) != 1 ||
+        EVP_CIPHER_CTX_ctrl(fp->ctx, EVP_CTRL_AEAD_GET_TAG, 16, out) != 1)
+        return cs_fail(err, CS_IO, "fingerprint: libcrypto failed");
+    return 0;
+}
+
+int cs_fingerprint(struct cs_fingerprinter *fp, const void *data, size_t len, uint8_t out[16],
+                   struct cs_error *err)
+{
     if (len > INT_MAX)
         return cs_fail(err, CS_USAGE, "fingerprint: %zu bytes are too many", len);
-    if (EVP_EncryptInit_ex(fp->ctx, NULL, NULL, NULL, nonce) != 1 ||
-        (len > 0 && EVP_EncryptUpdate(fp->ctx, NULL, &n, data, (int)len) != 1) ||
-        EVP_EncryptFinal_ex(fp->ctx, none, &n) != 1 ||
-        EVP_CIPHER_CTX_ctrl(fp->ctx, EVP_CTRL_AEAD_GET_TAG, 16, out) != 1)
-        return cs_fail(err, CS_IO, "fingerprint: libcrypto failed on %zu bytes", len);
-    return 0;
+    cs_fingerprint_begin(fp);
+    cs_fingerprint_add(fp, data, len);
+    return cs_fingerprint_end(fp, out, err);
 }

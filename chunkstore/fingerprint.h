@@ -17,4 +17,9 @@ void cs_fingerprinter_free(struct cs_fingerprinter *fp);
 int cs_fingerprint(struct cs_fingerprinter *fp, const void *data, size_t len, uint8_t out[16],
                    struct cs_error *err);
 
+/* The same of bytes that come in parts. What fails is told at the end. */
+void cs_fingerprint_begin(struct cs_fingerprinter *fp);
+void cs_fingerprint_add(struct cs_fingerprinter *fp, const void *data, size_t len);
+int cs_fingerprint_end(struct cs_fingerprinter *fp, uint8_t out[16], struct cs_error *err);
+
 #endif

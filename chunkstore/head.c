@@ -78,7 +78,9 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err)
         if (rc < 0)
             goto out;
     }
+    store->head_remembered = number == last;
     if (older || memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0) {
+        store->head_remembered = false;
         int n = older ? asprintf(&store->rollback,
                                  "the repository was rolled back: its log ends at entry %" PRIu64
                                  ", and entry %" PRIu64 " has been seen from here",
@@ -144,4 +146,15 @@ void cs_head_remember(const struct cs_store *store)
     }
     free(path);
     free(temporary);
+}
+
+void cs_head_adopt(const struct cs_store *store)
+{
+    const struct cs_backend_ops *ops = store->backend->ops;
+    char folder[64];
+    if (store->state_dir == NULL || store->head_remembered)
+        return;
+    cs_entry_folder(folder, store->position.next - 1);
+    if (ops->sync(store->backend, folder, NULL) == 0 && ops->sync(store->backend, "log", NULL) == 0)
+        cs_head_remember(store);
 }

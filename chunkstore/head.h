@@ -17,4 +17,8 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err);
  */
 void cs_head_remember(const struct cs_store *store);
 
+/* The same for a head that was only read. Whoever wrote it may not have flushed it, or never will:
+ * that comes first, for what a power cut takes back would look like a rollback. */
+void cs_head_adopt(const struct cs_store *store);
+
 #endif

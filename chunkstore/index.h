@@ -34,6 +34,11 @@ int cs_index_find(struct cs_store *store, const struct cs_id *id, unsigned nth,
 int cs_index_places(struct cs_store *store, const struct cs_id *id, struct cs_location *places,
                     size_t room, size_t *count, struct cs_error *err);
 
+/* Whether a new object can do with what is stored: then ${*location} is in a pack that could be
+ * read so far. */
+int cs_index_has(struct cs_store *store, const struct cs_id *id, struct cs_location *location,
+                 bool *found, struct cs_error *err);
+
 void cs_index_free(struct cs_index *index);
 
 /* The loaded segments; lent until the next refresh. */

@@ -35,9 +35,10 @@ static int write_config(struct cs_store *store, struct cs_error *err)
     if (rc < 0)
         return rc;
     /* the log rests on this: a file system on which a second create succeeds cannot be used */
-    struct cs_error probe;
-    rc = cs_backend_put(store->backend, "config", data, sizeof data, false, &probe);
-    if (rc != CS_EXISTS)
+    rc = cs_backend_put(store->backend, "config", data, sizeof data, false, err);
+    if (rc < 0 && rc != CS_EXISTS)
+        return rc;
+    if (rc == 0)
         return cs_fail(err, CS_UNSUPPORTED,
                        "%s: this file system lets a file be created twice; no repository can be "
                        "kept there",

@@ -115,6 +115,8 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
         rc = cs_slot_seal(sealed, &identity, &pins, secret, err);
     }
     cs_slot_file(name, &identity.slot);
+    if (rc == 0) /* a slot that a power cut spares must have its keyrings */
+        rc = store->backend->ops->sync(store->backend, "keys", err);
     if (rc == 0)
         rc = cs_backend_put(store->backend, name, sealed, sizeof sealed, false, err);
     if (rc == 0)
@@ -196,7 +198,7 @@ static int issue_epoch(struct cs_store *store, const struct cs_name *leaving,
     *keyring = *cs_store_keys(store);
     cs_keyring_new_epoch(keyring, (uint16_t)store->state.epoch_count);
     int rc = adopt_epoch(store, leaving, keyring, &adopted, err);
-    for (unsigned pass = 0; pass < 2; pass++)
+    for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; rc == 0 && i < store->state.key_count; i++) {
             const struct cs_state_key *k = &store->state.keys[i];
             bool own = memcmp(&k->slot, &store->identity.slot, sizeof k->slot) == 0;
@@ -209,7 +211,10 @@ static int issue_epoch(struct cs_store *store, const struct cs_name *leaving,
                 rc = adopted ? 0 : leftover(name, keyring->epoch, err);
             }
         }
-    return rc < 0 ? rc : store->backend->ops->sync(store->backend, "keys", err);
+        if (rc == 0) /* nor may a power cut spare another's, and not our own */
+            rc = store->backend->ops->sync(store->backend, "keys", err);
+    }
+    return rc;
 }
 
 static size_t other_full_keys(const struct cs_store *store, const struct cs_name *slot)
@@ -222,10 +227,27 @@ static size_t other_full_keys(const struct cs_store *store, const struct cs_name
     return n;
 }
 
+/* The log has spoken: files that stay open nothing any more. But a slot without its keyrings would
+ * look like damage, so that it goes first. */
+static void remove_files(struct cs_store *store, const struct cs_name *slot, size_t epochs)
+{
+    const struct cs_backend_ops *ops = store->backend->ops;
+    char name[64];
+    cs_slot_file(name, slot);
+    int rc = ops->remove(store->backend, name, NULL);
+    if ((rc < 0 && rc != CS_NOT_FOUND) || ops->sync(store->backend, "keys", NULL) < 0)
+        return;
+    for (size_t epoch = 0; epoch < epochs; epoch++) {
+        cs_keyring_file(name, slot, (uint16_t)epoch);
+        ops->remove(store->backend, name, NULL);
+    }
+    ops->sync(store->backend, "keys", NULL);
+}
+
 int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_epoch,
                   struct cs_error *err)
 {
-    char hex[CS_NAME_HEX], name[64];
+    char hex[CS_NAME_HEX];
     struct cs_keyring keyring = {0};
     struct cs_buf payload = {0};
     struct cs_name leaving = *slot;
@@ -256,14 +278,7 @@ int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_e
     cs_buf_clear(&payload);
     if (rc < 0)
         return rc;
-    /* the log has spoken; files that stay open nothing any more */
-    cs_slot_file(name, &leaving);
-    store->backend->ops->remove(store->backend, name, NULL);
-    for (size_t epoch = 0; epoch < epochs; epoch++) {
-        cs_keyring_file(name, &leaving, (uint16_t)epoch);
-        store->backend->ops->remove(store->backend, name, NULL);
-    }
-    store->backend->ops->sync(store->backend, "keys", NULL);
+    remove_files(store, &leaving, epochs);
     return 0;
 }
 

@@ -225,3 +225,25 @@ int cs_log_verify(struct cs_store *store, struct cs_state *state,
         return cs_fail(err, CS_CORRUPT, "the log changed while it was verified");
     return 0;
 }
+
+int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
+                      struct cs_author *author, struct cs_error *err)
+{
+    struct cs_log_entry e;
+    int rc = cs_log_entry_read(store, &e, archive->entry, err);
+    if (rc < 0)
+        return rc;
+    const struct cs_state_key *key = cs_state_key(&store->state, &e.head.signer);
+    if (key == NULL || !cs_log_entry_signed_by(store, &e, key->sign_public))
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its signature does not hold",
+                     archive->entry);
+    else
+        *author = (struct cs_author){
+            .slot = e.head.signer,
+            .role = key->role,
+            .removed = key->removed,
+            .own = memcmp(&e.head.signer, &store->identity.slot, sizeof e.head.signer) == 0,
+        };
+    cs_log_entry_clear(&e);
+    return rc;
+}

@@ -78,13 +78,27 @@ int cs_log_may_append(const struct cs_store *store, uint16_t type, struct cs_err
     return 0;
 }
 
+/* An entry must not outlive the one before it, whose writer may have been killed before he flushed
+ * it. Where both lie in one folder, one flush does. */
+static int sync_folder_before(struct cs_store *store, const char *folder, struct cs_error *err)
+{
+    char before[64];
+    if (store->position.next == 0)
+        return 0;
+    cs_entry_folder(before, store->position.next - 1);
+    return strcmp(before, folder) == 0 ? 0 : store->backend->ops->sync(store->backend, before, err);
+}
+
 /* Puts the entry under its number. CS_EXISTS: another writer was there first. */
 static int put_entry(struct cs_store *store, const struct cs_buf *entry, struct cs_error *err)
 {
     char name[64], folder[64];
     cs_entry_file(name, store->position.next);
     cs_entry_folder(folder, store->position.next);
-    int rc = cs_backend_put(store->backend, name, entry->data, entry->len, false, err);
+    int rc = sync_folder_before(store, folder, err);
+    if (rc < 0)
+        return rc;
+    rc = cs_backend_put(store->backend, name, entry->data, entry->len, false, err);
     if (rc == CS_EXISTS) {
         bool mine = false;
         rc = is_mine(store, name, entry, &mine, err);

@@ -150,8 +150,8 @@ static int place_of(struct cs_store *store, const struct cs_id *id, const struct
     char name[64];
     cs_pack_file(name, &where->pack);
     int rc = cached_pack(store, &where->pack, pack, err);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) /* what is missing as a whole is damage, too */
+        return rc == CS_NOT_FOUND ? cs_fail(err, CS_CORRUPT, "%s: is missing", name) : rc;
     const struct cs_trailer *t = &(*pack)->trailer;
     if (where->frame >= t->frame_count || where->slot >= t->frames[where->frame].objects)
         return cs_fail(err, CS_CORRUPT, "%s: has no object %u in frame %u, as the index says", name,
@@ -210,6 +210,22 @@ int cs_read_place(struct cs_store *store, const struct cs_location *where, const
     return 0;
 }
 
+/* From now on nothing new relies on what is in ${pack}. */
+static int note_unreadable(struct cs_store *store, const struct cs_name *pack, struct cs_error *err)
+{
+    size_t n = store->unreadable_count;
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&store->unreadable[i], pack, sizeof *pack) == 0)
+            return 0;
+    struct cs_name *more = reallocarray(store->unreadable, n + 1, sizeof *more);
+    if (more == NULL)
+        return cs_fail_memory(err);
+    more[n] = *pack;
+    store->unreadable = more;
+    store->unreadable_count++;
+    return 0;
+}
+
 static int find_once(struct cs_store *store, enum cs_class class, const struct cs_id *id,
                      const uint8_t **data, size_t *len, uint8_t *type, struct cs_error *err)
 {
@@ -229,8 +245,13 @@ static int find_once(struct cs_store *store, enum cs_class class, const struct c
             return 0;
         if (rc == CS_AUTH || rc == CS_NO_MEMORY)
             return cs_fail(err, rc, "%s", e.message);
-        if (first.code == 0 && rc != CS_NOT_FOUND)
+        if (rc == CS_NOT_FOUND)
+            continue;
+        if (first.code == 0)
             first = e;
+        rc = note_unreadable(store, &where.pack, err);
+        if (rc < 0)
+            return rc;
     }
     if (first.code != 0)
         return cs_fail(err, first.code, "%s", first.message);

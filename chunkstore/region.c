@@ -2,12 +2,13 @@
 /*
  * Regions on their way into content trees: the caller fills a buffer, a worker
  * cuts and hashes it, and in the order of putting the owner's thread stores what
- * is new and adds the leaf.
+ * is new and adds the leaf. What an earlier leaf makes needless, rechunk.c tells.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "content.h"
+#include "rechunk.h"
 #include "tree.h"
 #include "writer.h"
 
@@ -22,33 +23,75 @@ struct region_job {
     size_t builder_room;
     struct cs_cut *cuts;
     struct cs_chunk *chunks;
+    bool *known; /* of each chunk, whether an earlier leaf told its id */
     size_t chunk_count;
+    bool cut; /* whether it was in the owner's thread, which reads what is missing */
+    struct cs_content before; /* what the worker is to hold it against; no runs: nothing */
+    size_t before_runs;       /* room of that */
+    size_t before_chunks;
     struct cs_error err;
     struct region_job *next_free;
 };
 
 struct cs_regions {
     struct cs_lane lane;
+    struct cs_fingerprinter *fingerprinter; /* of the owner's thread */
     struct region_job *jobs;
     size_t count;
     struct region_job *free;
 };
 
+/* Cuts by what ${before} tells. */
+static int rechunk(struct region_job *r, const struct cs_region_before *before,
+                   struct cs_fingerprinter *fingerprinter, struct cs_error *err)
+{
+    struct cs_rechunk job = {
+        .chunker = &r->writer->store->chunker,
+        .fingerprinter = fingerprinter,
+        .before = before,
+        .region = &r->region,
+        .cuts = r->cuts,
+        .chunks = r->chunks,
+        .known = r->known,
+    };
+    int rc = cs_rechunk(&job, err);
+    r->chunk_count = job.count;
+    return rc;
+}
+
+/* Cuts a region whose bytes are all at hand. */
+static int cut(struct region_job *r, struct cs_fingerprinter *fingerprinter, struct cs_error *err)
+{
+    struct cs_region *region = &r->region;
+    struct cs_region_before before = {.content = &r->before};
+    if (r->before.run_count > 0)
+        return rechunk(r, &before, fingerprinter, err);
+    cs_chunker_cut(&r->writer->store->chunker, region->data, region->runs, &region->run_count,
+                   r->cuts, &r->chunk_count);
+    memset(r->known, 0, r->chunk_count * sizeof *r->known);
+    return 0;
+}
+
 /* In a worker: cut, identify, fingerprint. */
 static void run_region(struct cs_job *job, unsigned worker)
 {
     struct region_job *r = (struct region_job *)job;
-    struct cs_writer *w = r->writer;
-    const uint8_t *id_key = w->id_key; /* the store's keys may move meanwhile */
-    cs_chunker_cut(&w->store->chunker, r->region.data, r->region.runs, &r->region.run_count,
-                   r->cuts, &r->chunk_count);
+    struct cs_fingerprinter *fingerprinter = r->writer->workers[worker].fingerprinter;
+    const uint8_t *id_key = r->writer->id_key; /* the store's keys may move meanwhile */
+    if (!r->cut && cut(r, fingerprinter, &r->err) < 0)
+        return;
+    struct cs_cursor at = cs_cursor_of(r->region.runs, r->region.run_count);
     for (size_t i = 0; i < r->chunk_count; i++) {
         const uint8_t *data = r->region.data + r->cuts[i].offset;
         struct cs_chunk *chunk = &r->chunks[i];
+        if (r->known[i]) {
+            cs_cursor_skip(&at, r->cuts[i].length);
+            continue;
+        }
+        cs_chunker_gather(r->region.data, &at, r->cuts[i].length);
         chunk->length = r->cuts[i].length;
         cs_crypt_object_id(&chunk->id, id_key, CS_DATA, CS_CHUNK, data, chunk->length);
-        if (cs_fingerprint(w->workers[worker].fingerprinter, data, chunk->length,
-                           chunk->fingerprint, &r->err) < 0)
+        if (cs_fingerprint(fingerprinter, data, chunk->length, chunk->fingerprint, &r->err) < 0)
             return;
     }
 }
@@ -64,7 +107,9 @@ static int alloc_job(struct region_job *r, struct cs_writer *w)
     r->region.runs = calloc(r->region.run_capacity, sizeof *r->region.runs);
     r->cuts = calloc(chunks, sizeof *r->cuts);
     r->chunks = calloc(chunks, sizeof *r->chunks);
-    return r->region.data != NULL && r->region.runs != NULL && r->cuts != NULL && r->chunks != NULL;
+    r->known = calloc(chunks, sizeof *r->known);
+    return r->region.data != NULL && r->region.runs != NULL && r->cuts != NULL &&
+           r->chunks != NULL && r->known != NULL;
 }
 
 int cs_regions_new(struct cs_writer *w, struct cs_error *err)
@@ -77,6 +122,10 @@ int cs_regions_new(struct cs_writer *w, struct cs_error *err)
     all->count = cs_pool_threads(w->pool) + 2;
     if (all->count > MOST_BUFFERS)
         all->count = MOST_BUFFERS;
+    int rc =
+        cs_fingerprinter_new(&all->fingerprinter, cs_store_keys(w->store)->fingerprint_key, err);
+    if (rc < 0)
+        return rc;
     all->jobs = calloc(all->count, sizeof *all->jobs);
     bool good = all->jobs != NULL;
     for (size_t i = 0; good && i < all->count; i++) {
@@ -98,8 +147,12 @@ void cs_regions_free(struct cs_regions *all)
         free(all->jobs[i].region.runs);
         free(all->jobs[i].cuts);
         free(all->jobs[i].chunks);
+        free(all->jobs[i].known);
+        free(all->jobs[i].before.runs);
+        free(all->jobs[i].before.chunks);
         free(all->jobs[i].builders);
     }
+    cs_fingerprinter_free(all->fingerprinter);
     free(all->jobs);
     free(all);
 }
@@ -120,8 +173,11 @@ static int store_region(struct cs_writer *w, struct region_job *r, struct cs_id 
         return cs_fail(err, r->err.code, "%s", r->err.message);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < r->chunk_count; i++)
-        rc = cs_writer_store_chunk(w, &r->chunks[i].id, r->region.data + r->cuts[i].offset,
-                                   r->chunks[i].length, err);
+        if (r->known[i])
+            w->counters.chunks_total++;
+        else
+            rc = cs_writer_store_chunk(w, &r->chunks[i].id, r->region.data + r->cuts[i].offset,
+                                       r->chunks[i].length, err);
     if (rc < 0 || r->region.run_count == 0)
         return rc;
     cs_content_encode(&leaf, r->region.runs, r->region.run_count, r->chunks, r->chunk_count);
@@ -176,6 +232,8 @@ int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_erro
     all->free = r->next_free;
     r->region.run_count = 0;
     r->chunk_count = 0;
+    r->cut = false;
+    r->before.run_count = 0;
     r->err = (struct cs_error){0};
     *region = &r->region;
     return 0;
@@ -194,11 +252,65 @@ static bool runs_are_right(const struct cs_writer *w, const struct cs_region *re
         return false;
     for (size_t i = 0; i < region->run_count; i++) {
         const struct cs_run *run = &region->runs[i];
-        if (run->length == 0 || run->offset < end)
+        /* on sectors: else the room for runs would not be enough */
+        if (run->length == 0 || run->offset < end || run->offset % 512 != 0 || end % 512 != 0)
             return false;
         end = (uint64_t)run->offset + run->length;
     }
     return end <= w->store->config.region_size;
+}
+
+/* Room for ${n} things of ${size} bytes in ${*things}; what was in it is lost. */
+static int make_room(void **things, size_t *room, size_t n, size_t size, struct cs_error *err)
+{
+    if (n <= *room)
+        return 0;
+    free(*things);
+    *room = 0;
+    *things = calloc(n, size);
+    if (*things == NULL)
+        return cs_fail_memory(err);
+    *room = n;
+    return 0;
+}
+
+/* Keeps a copy of what is known beforehand, for the worker. */
+static int keep_before(struct region_job *r, const struct cs_content *content, struct cs_error *err)
+{
+    void *runs = r->before.runs, *chunks = r->before.chunks;
+    int rc = make_room(&runs, &r->before_runs, content->run_count, sizeof *r->before.runs, err);
+    if (rc == 0)
+        rc = make_room(&chunks, &r->before_chunks, content->chunk_count, sizeof *r->before.chunks,
+                       err);
+    r->before = (struct cs_content){.runs = runs, .chunks = chunks};
+    if (rc < 0 || content->run_count == 0)
+        return rc;
+    r->before.run_count = content->run_count;
+    r->before.chunk_count = content->chunk_count;
+    memcpy(runs, content->runs, content->run_count * sizeof *content->runs);
+    if (content->chunk_count > 0)
+        memcpy(chunks, content->chunks, content->chunk_count * sizeof *content->chunks);
+    return 0;
+}
+
+static bool any_same(const struct cs_region *region)
+{
+    for (size_t i = 0; i < region->run_count; i++)
+        if (region->runs[i].same && !region->runs[i].zero)
+            return true;
+    return false;
+}
+
+static int take_before(struct region_job *r, const struct cs_region_before *before,
+                       struct cs_error *err)
+{
+    if (!any_same(&r->region))
+        return before != NULL ? keep_before(r, before->content, err) : 0;
+    if (before == NULL)
+        return cs_fail(err, CS_USAGE, "region %llu: a run is as before, but nothing was before",
+                       (unsigned long long)r->region.index);
+    r->cut = true;
+    return rechunk(r, before, r->writer->regions->fingerprinter, err);
 }
 
 static int take_builders(struct region_job *r, struct cs_tree_builder *const *builders, size_t n,
@@ -217,14 +329,17 @@ static int take_builders(struct region_job *r, struct cs_tree_builder *const *bu
 }
 
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  struct cs_error *err)
+                  const struct cs_region_before *before, struct cs_error *err)
 {
     struct region_job *r = job_of(region);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = cs_tree_failure(builders[i], err);
     if (rc == 0 && !runs_are_right(r->writer, region))
-        rc = cs_fail(err, CS_USAGE, "the runs of a region overlap, descend or leave it");
+        rc = cs_fail(err, CS_USAGE,
+                     "the runs of a region overlap, descend, leave it or split sectors");
+    if (rc == 0)
+        rc = take_before(r, before, err);
     if (rc == 0)
         rc = take_builders(r, builders, n, err);
     if (rc < 0) {

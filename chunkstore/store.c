@@ -119,6 +119,24 @@ static void epoch_free(struct cs_epoch *e)
     free(e);
 }
 
+/* Whether the log, as far as it was folded, has the slot that was opened among the keys. */
+static bool in_use(const struct cs_store *store)
+{
+    const struct cs_state_key *own = cs_state_key(&store->state, &store->identity.slot);
+    return own != NULL && !own->removed;
+}
+
+static int fail_unused(const struct cs_store *store, struct cs_error *err)
+{
+    if (cs_state_key(&store->state, &store->identity.slot) != NULL)
+        return cs_fail(err, CS_AUTH, "%s: this key has been removed from the repository",
+                       store->path);
+    return cs_fail(err, CS_AUTH,
+                   "%s: the log does not know this key: adding it was cut short, or the log is "
+                   "older than the key",
+                   store->path);
+}
+
 static int load_epoch(struct cs_store *store, struct cs_epoch *e, uint16_t epoch,
                       struct cs_error *err)
 {
@@ -127,6 +145,8 @@ static int load_epoch(struct cs_store *store, struct cs_epoch *e, uint16_t epoch
     size_t len = 0;
     cs_keyring_file(name, &store->identity.slot, epoch);
     int rc = cs_backend_read_all(store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
+    if (rc == CS_NOT_FOUND && epoch > store->pins.epoch && !in_use(store))
+        return fail_unused(store, err); /* and so got no keyring when this epoch began */
     if (rc == CS_NOT_FOUND)
         return cs_fail(err, CS_CORRUPT, "%s: the keyring is missing", name);
     if (rc < 0)
@@ -194,7 +214,7 @@ int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err)
 {
     const struct cs_state_key *own = cs_state_key(&store->state, &store->identity.slot);
     if (own == NULL)
-        return cs_fail(err, CS_CORRUPT, "the log does not know the key slot that was opened");
+        return fail_unused(store, err);
     for (size_t i = 0; i < store->epoch_count; i++) {
         struct cs_epoch *e = store->epochs[i];
         if (e == NULL || e->verified)
@@ -234,6 +254,7 @@ static int read_config(struct cs_store *store, struct cs_error *err)
 struct slot_search {
     struct cs_store *store;
     const struct cs_secret *secret;
+    unsigned pass_over; /* so many that take the secret */
     bool found;
     unsigned seen;
     struct cs_error damage; /* of the first slot that could not be read */
@@ -260,21 +281,26 @@ static int try_slot(void *arg, const char *name, struct cs_error *err)
         rc = cs_slot_unseal(&search->store->identity, &search->store->pins, &head, data,
                             search->secret, &e);
     free(data);
-    if (rc == 0)
+    if (rc == 0 && search->pass_over > 0)
+        search->pass_over--;
+    else if (rc == 0)
         search->found = true;
     else if (rc != CS_AUTH && search->damage.code == 0)
         search->damage = e; /* another slot may take the secret all the same */
     return 0;
 }
 
-static int find_slot(struct cs_store *store, const struct cs_secret *secret, struct cs_error *err)
+/* Opens the ${nth} slot (from 0) that takes the secret; sets ${*found}. */
+static int find_slot(struct cs_store *store, const struct cs_secret *secret, unsigned nth,
+                     bool *found, struct cs_error *err)
 {
-    struct slot_search search = {.store = store, .secret = secret};
+    struct slot_search search = {.store = store, .secret = secret, .pass_over = nth};
     int rc = cs_secret_check(secret, err);
     if (rc == 0)
         rc = store->backend->ops->list(store->backend, "keys", try_slot, &search, err);
     if (rc < 0)
         return rc;
+    *found = search.found;
     if (search.found)
         return 0;
     if (search.damage.code != 0)
@@ -303,6 +329,53 @@ static int check_pins(struct cs_store *store, struct cs_error *err)
                        "the keyring of epoch %u is not the one that key slot %s pins",
                        store->pins.epoch, hex);
     return 0;
+}
+
+/* Back to where no slot was opened. */
+static void forget_slot(struct cs_store *store)
+{
+    for (size_t i = 0; i < store->epoch_count; i++)
+        epoch_free(store->epochs[i]);
+    free(store->epochs);
+    store->epochs = NULL;
+    store->epoch_count = 0;
+    cs_state_clear(&store->state);
+    store->position = (struct cs_log_position){0};
+    store->log_loaded = false;
+    cs_wipe(&store->identity, sizeof store->identity);
+}
+
+static int open_slot(struct cs_store *store, struct cs_error *err)
+{
+    int rc = check_pins(store, err);
+    if (rc == 0)
+        rc = cs_log_load(store, err);
+    return rc == 0 && !in_use(store) ? fail_unused(store, err) : rc;
+}
+
+/* A slot may be what is left of a change of keys that was cut short, and another one may take the
+ * same secret: each is tried. */
+static int open_any_slot(struct cs_store *store, const struct cs_secret *secret,
+                         struct cs_error *err)
+{
+    struct cs_error first = {0};
+    for (unsigned nth = 0;; nth++) {
+        struct cs_error e = {0};
+        bool found = false;
+        int rc = find_slot(store, secret, nth, &found, &e);
+        if (rc == 0)
+            rc = open_slot(store, &e);
+        if (rc == 0)
+            return 0;
+        if (nth == 0)
+            first = e;
+        if (!found || (rc != CS_AUTH && rc != CS_CORRUPT)) {
+            if (err != NULL)
+                *err = first;
+            return first.code;
+        }
+        forget_slot(store);
+    }
 }
 
 static void set_chunker(struct cs_store *store)
@@ -381,22 +454,13 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
     if (rc == 0)
         rc = own_folder(&store->state_dir, options->state_dir, store, err);
     if (rc == 0)
-        rc = find_slot(store, &options->secret, err);
-    if (rc == 0)
-        rc = check_pins(store, err);
-    if (rc == 0)
-        rc = cs_log_load(store, err);
+        rc = open_any_slot(store, &options->secret, err);
     if (rc == 0 && !options->accept_rollback)
         rc = cs_head_compare(store, err);
     if (rc < 0)
         goto out;
-    const struct cs_state_key *own = cs_state_key(&store->state, &store->identity.slot);
-    if (own->removed) {
-        rc = cs_fail(err, CS_AUTH, "%s: this key has been removed from the repository", path);
-        goto out;
-    }
     set_chunker(store);
-    cs_head_remember(store);
+    cs_head_adopt(store);
 out:
     if (rc < 0) {
         cs_close(store);
@@ -412,11 +476,8 @@ void cs_close(struct cs_store *store)
         return;
     cs_index_free(store->index);
     cs_pack_cache_free(store->packs);
-    cs_state_clear(&store->state);
-    for (size_t i = 0; i < store->epoch_count; i++)
-        epoch_free(store->epochs[i]);
-    free(store->epochs);
-    cs_wipe(&store->identity, sizeof store->identity);
+    free(store->unreadable);
+    forget_slot(store);
     cs_wipe(&store->chunker, sizeof store->chunker);
     if (store->backend != NULL)
         store->backend->ops->close(store->backend);

@@ -144,7 +144,7 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
     struct cs_place_in_pack place;
     bool found = cs_pending_has(&w->pending, id);
     if (!found) {
-        int rc = cs_index_find(w->store, id, 0, &where, &found, err);
+        int rc = cs_index_has(w->store, id, &where, &found, err);
         if (rc == 0 && found) /* whether it is still there is asked again at the end */
             rc = cs_index_mark(w->store->index, &where, err);
         if (rc < 0)

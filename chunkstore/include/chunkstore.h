@@ -174,6 +174,17 @@ struct cs_archive {
 size_t cs_archive_count(const struct cs_store *store);
 const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i);
 
+struct cs_author { /* of a log entry */
+    struct cs_name slot;
+    enum cs_role role;
+    bool removed; /* the slot has been taken away since */
+    bool own;
+};
+
+/* Who has made ${archive}: reads its log entry again, and holds the signature against it. */
+int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
+                      struct cs_author *author, struct cs_error *err);
+
 /* Makes an end of ${n} archives, all at once; the space that nothing else needs is freed by
  * cs_prune. CS_NOT_FOUND where one of them is not there. Role backup or full needed. */
 int cs_forget(struct cs_store *store, const struct cs_id *ids, size_t n, struct cs_error *err);
@@ -233,6 +244,7 @@ struct cs_run {
     uint32_t offset; /* from the region's start, bytes */
     uint32_t length; /* bytes, not 0 */
     bool zero;
+    bool same; /* of cs_region_put alone; false in what was decoded */
 };
 
 struct cs_chunk {
@@ -394,20 +406,40 @@ int cs_tree_add_subtree(struct cs_tree_builder *builder, const struct cs_subtree
  * its turn comes. A region got must be put, or given back by cs_region_cancel.
  */
 struct cs_region {
-    uint64_t index;      /* region number, set by the caller */
-    uint8_t *data;       /* region-size bytes; the caller lays the data runs end to end */
-    struct cs_run *runs; /* room for run_capacity; ascending, not touching where equal in kind */
+    uint64_t index; /* region number, set by the caller */
+    uint8_t *data;  /* region-size bytes: those of a data run at its offset; the rest is free */
+    struct cs_run *runs; /* room for run_capacity; ascending, not touching where equal in kind (and
+                            in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
+};
+
+/*
+ * What is known of a region beforehand: its leaf in an earlier archive. A run that is ${same} was
+ * described as data then, too, and has the bytes that ${content} tells (as chunks, or as zeros that
+ * were taken out); they are not in ${data}.
+ */
+struct cs_region_before {
+    const struct cs_content *content; /* as decoded; lent for the call */
+    /* Reads ${length} bytes at ${offset} of the region to that place of its ${data}: some of the
+     * runs that are ${same}, needed for what changed around them. Called in the owner's thread,
+     * during the call. Returns 0 or a code of enum cs_code with ${err} set. NULL where no run is
+     * ${same}. */
+    int (*read)(void *arg, uint32_t offset, uint32_t length, struct cs_error *err);
+    void *arg;
 };
 
 /* Takes a free buffer; where there is none, stores what the workers have finished first. */
 int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs_error *err);
 
-/* Puts it for the ${n} trees that have this content in the region: its leaf is added to each.
- * ${builders} is lent for the call. */
+/*
+ * Puts it for the ${n} trees that have this content in the region: its leaf is added to each. The
+ * leaf is the same whatever ${before} tells (NULL: nothing); chunks that are known from it are
+ * neither hashed nor looked up. ${builders} is lent for the call. CS_USAGE where the runs cannot
+ * be, or one is ${same} where ${before} has nothing. The region is given back in any case.
+ */
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  struct cs_error *err);
+                  const struct cs_region_before *before, struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
 
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */
@@ -433,7 +465,8 @@ int cs_writer_uses_archive(struct cs_writer *writer, const struct cs_id *archive
 
 /*
  * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
- * on failure it does not. CS_CONFLICT where a prune has freed something meanwhile that the run
+ * on failure it does not, but for CS_IO where the entry got its name and that could not be flushed:
+ * then the next opening tells. CS_CONFLICT where a prune has freed something meanwhile that the run
  * rests on: a new run will store it again. ${counters} (may be NULL) are those of the run. The
  * writer is free afterwards only by cs_writer_end.
  */

@@ -89,6 +89,33 @@ int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t 
     return 0;
 }
 
+int io_next_data(int fd, const char *name, uint64_t from, uint64_t end, uint64_t *begin,
+                 uint64_t *stop, struct error *err)
+{
+    off_t data, hole;
+
+    *begin = *stop = end;
+    data = lseek(fd, (off_t)from, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        return 0;
+    if (data < 0 && errno == EINVAL) { /* no such question here */
+        *begin = from;
+        return 0;
+    }
+    if (data < 0)
+        return error_sys(err, errno, "%s: cannot look for data at %" PRIu64, name, from);
+    if ((uint64_t)data >= end)
+        return 0;
+    hole = lseek(fd, data, SEEK_HOLE);
+    if (hole < 0)
+        return error_sys(err, errno, "%s: cannot look for a hole at %" PRIu64, name,
+                         (uint64_t)data);
+    *begin = (uint64_t)data;
+    if ((uint64_t)hole < end)
+        *stop = (uint64_t)hole;
+    return 0;
+}
+
 int io_is_zero(const void *buf, size_t len)
 {
     const uint8_t *p = buf;

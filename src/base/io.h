@@ -23,6 +23,14 @@ int io_read(int fd, const char *name, uint64_t offset, void *buf, size_t len, st
 int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t len,
              struct error *err);
 
+/*
+ * Finds the first stretch of data at or after ${from} and before ${end}: sets ${*begin} and
+ * ${*stop}, both ${end} where there is none. What is between stretches is holes. Where the file
+ * system knows none, all is data.
+ */
+int io_next_data(int fd, const char *name, uint64_t from, uint64_t end, uint64_t *begin,
+                 uint64_t *stop, struct error *err);
+
 /* Whether all ${len} bytes at ${buf} are zero. */
 int io_is_zero(const void *buf, size_t len);
 

@@ -18,37 +18,17 @@ struct backup_args {
     struct option_list with;
     bool only_top;
     bool full_read;
+    bool trust_mtime;
     bool assume_stopped;
     bool frozen_base;
     bool force_corrupt;
     bool dry_run;
+    bool bitmap;
+    const char *bitmap_name;
     const char *compression;
 };
 
-/* Finds the archive that was just saved in the store's list; NULL: it is not there. */
-static const struct cs_archive *find_saved(const struct cs_store *store, const struct cs_id *id)
-{
-    for (size_t i = cs_archive_count(store); i; i--) {
-        const struct cs_archive *archive = cs_archive_at(store, i - 1);
-
-        if (memcmp(&archive->id, id, sizeof *id) == 0)
-            return archive;
-    }
-    return NULL;
-}
-
-static json_t *parent_of(const struct cs_store *store, const struct cs_id *id)
-{
-    const struct cs_archive *archive = find_saved(store, id);
-    struct engine_summary summary;
-
-    if (!archive || engine_read_summary(archive, &summary, NULL) || !summary.parent[0])
-        return json_null();
-    return json_string(summary.parent);
-}
-
-static void print_json(const struct cs_store *store, const struct engine_backup_result *result,
-                       bool dry_run, double seconds)
+static void print_json(const struct engine_backup_result *result, bool dry_run, double seconds)
 {
     const struct cs_counters *stored = &result->stored;
     json_t *json = json_pack("{s:s}", "message_type", "summary");
@@ -56,7 +36,8 @@ static void print_json(const struct cs_store *store, const struct engine_backup_
     json_object_set_new(json, "dry_run", json_boolean(dry_run));
     json_object_set_new(json, "archive", dry_run ? json_null() : output_id(&result->archive));
     json_object_set_new(json, "name", output_string(result->name));
-    json_object_set_new(json, "parent", dry_run ? json_null() : parent_of(store, &result->archive));
+    json_object_set_new(json, "parent",
+                        result->parent[0] ? json_string(result->parent) : json_null());
     json_object_set_new(json, "layers_total", output_size(result->layers_total));
     json_object_set_new(json, "layers_unchanged", output_size(result->layers_unchanged));
     json_object_set_new(json, "bytes_allocated", output_size(result->bytes_allocated));
@@ -66,7 +47,7 @@ static void print_json(const struct cs_store *store, const struct engine_backup_
     json_object_set_new(json, "bytes_stored", output_size(stored->bytes_stored));
     json_object_set_new(json, "chunks_total", output_size(stored->chunks_total));
     json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
-    json_object_set_new(json, "bitmaps_obsolete", output_size(0));
+    json_object_set_new(json, "bitmaps_obsolete", output_size(result->bitmaps_obsolete));
     json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
@@ -107,10 +88,13 @@ static int run(const struct cli *cli)
         .with_count = args->with.count,
         .only_top = args->only_top,
         .full_read = args->full_read,
+        .trust_mtime = args->trust_mtime,
         .assume_stopped = args->assume_stopped,
         .frozen_base = args->frozen_base,
         .force_corrupt = args->force_corrupt,
         .dry_run = args->dry_run,
+        .bitmap = args->bitmap,
+        .bitmap_name = args->bitmap_name,
     };
     struct engine_backup_result result = {0};
     struct cs_store *store = NULL;
@@ -124,6 +108,8 @@ static int run(const struct cli *cli)
                                             COMPRESSION_MAX, &level, &err)) ||
         (args->name && engine_check_name(args->name, &err)))
         return fail_error(&err);
+    if (args->bitmap && args->bitmap_name)
+        return fail_usage("--bitmap adds a bitmap, --bitmap-name uses one that is there: not both");
     options.compression_level = (int)level;
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
@@ -136,7 +122,7 @@ static int run(const struct cli *cli)
     if (rc)
         code = fail_error_of_sources(&err);
     else if (cli->options.json)
-        print_json(store, &result, args->dry_run, seconds);
+        print_json(&result, args->dry_run, seconds);
     else if (!cli->options.quiet)
         print_text(&result, args->dry_run, seconds);
     if (!rc && result.partial)
@@ -155,12 +141,18 @@ static const struct option_spec specs[] = {
     {"only-top", 0, OPTION_FLAG, ARG(only_top), NULL, "leave backing layers out", NULL},
     {"full-read", 0, OPTION_FLAG, ARG(full_read), NULL,
      "trust no earlier backup: read and hash all", NULL},
+    {"trust-mtime", 0, OPTION_FLAG, ARG(trust_mtime), NULL,
+     "a moved ctime alone (chown, chmod) is no change", NULL},
     {"assume-stopped", 0, OPTION_FLAG, ARG(assume_stopped), NULL,
      "nothing writes to a block device now", NULL},
     {"frozen-base", 0, OPTION_FLAG, ARG(frozen_base), NULL,
      "an image may be in use as a backing file", NULL},
     {"force-corrupt", 0, OPTION_FLAG, ARG(force_corrupt), NULL,
      "take images that are marked corrupt", NULL},
+    {"bitmap", 0, OPTION_FLAG, ARG(bitmap), NULL,
+     "let qemu-img add a dirty bitmap for the next run", NULL},
+    {"bitmap-name", 0, OPTION_VALUE, ARG(bitmap_name), "B",
+     "the images have that bitmap (byre bitmap name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
      NULL},

@@ -59,7 +59,9 @@ struct command {
 
 /* Each is defined in the file of its name. */
 extern const struct command cmd_backup;
+extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
+extern const struct command cmd_diff;
 extern const struct command cmd_forget;
 extern const struct command cmd_help;
 extern const struct command cmd_init;

@@ -88,7 +88,7 @@ static json_t *layer_object(const struct record_layer *layer)
     json_t *object = json_object();
 
     json_object_set_new(object, "id", output_id(&layer->id));
-    json_object_set_new(object, "path", output_string(layer->path));
+    json_object_set_new(object, "path", output_string(layer->file.path));
     json_object_set_new(object, "format", json_string(layer->is_qcow2 ? "qcow2" : "raw"));
     json_object_set_new(object, "virtual_size", output_size(layer->virtual_size));
     json_object_set_new(object, "cluster_size",

@@ -36,7 +36,7 @@ static void print_layer(FILE *stream, const struct record_layer *layer, size_t d
     int indent = 2 + 2 * (int)(depth < 8 ? depth : 8);
     char *text = NULL;
 
-    if (asprintf(&text, "%s%s", top ? "" : "`- ", layer->path) >= 0)
+    if (asprintf(&text, "%s%s", top ? "" : "`- ", layer->file.path) >= 0)
         print_line(stream, indent, text);
     free(text);
     indent += top ? 2 : 5;

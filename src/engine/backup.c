@@ -13,12 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/backup_bitmap.h"
 #include "engine/backup_layer.h"
 #include "engine/blob.h"
 #include "engine/engine.h"
-#include "engine/json.h"
+#include "engine/parent.h"
 #include "engine/path.h"
 #include "engine/placing.h"
+#include "engine/unchanged.h"
 
 enum { TRIES = 3 }; /* where a prune frees what the run rests on */
 
@@ -28,9 +30,13 @@ struct backup {
     struct engine_backup_result *result;
     struct layer_set set;
     struct layer **tops; /* of each image */
+    struct backup_bitmaps bitmaps;
     struct cs_writer *writer;
     struct record_archive archive;
-    int64_t time;
+    struct summary_file *files; /* what tells the layers' files */
+    struct parents *parents;
+    struct parent *chosen; /* of the layers */
+    struct timespec began; /* before any file was looked at */
 };
 
 static void warn(const struct backup *b, const char *message)
@@ -63,13 +69,24 @@ static int choose_name(struct backup *b, struct error *err)
     return rc;
 }
 
-static int open_images(struct backup *b, struct error *err)
+static struct chain_options chain_options(const struct backup *b)
 {
-    struct chain_options options = {
+    return (struct chain_options){
         .only_top = b->options->only_top,
         .assume_stopped = b->options->assume_stopped,
         .force_corrupt = b->options->force_corrupt,
     };
+}
+
+static int add_bitmaps(struct backup *b, struct error *err)
+{
+    struct chain_options options = chain_options(b);
+    return backup_bitmaps_add(&b->bitmaps, &options, err);
+}
+
+static int open_images(struct backup *b, struct error *err)
+{
+    struct chain_options options = chain_options(b);
     b->tops = calloc(b->options->image_count, sizeof *b->tops);
     if (b->tops == NULL)
         return error_no_memory(err);
@@ -129,7 +146,7 @@ static int describe_archive(struct backup *b, struct error *err)
     struct record_archive *a = &b->archive;
     char text[64], host[256] = "";
     struct tm tm;
-    time_t t = (time_t)b->time;
+    time_t t = b->began.tv_sec;
     gethostname(host, sizeof host - 1);
     gmtime_r(&t, &tm);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
@@ -151,27 +168,88 @@ static int describe_archive(struct backup *b, struct error *err)
 
 /* ---- storing ---- */
 
-static int store_layers(struct backup *b, struct error *err)
+/* ---- parents ---- */
+
+/* Describes the layers' files, and finds out in which archives they are already. */
+static int choose_parents(struct backup *b, struct error *err)
 {
-    struct backup_progress progress = {.listener = &b->options->listener};
     size_t n = b->set.count;
     b->archive.layers = calloc(n + 1, sizeof *b->archive.layers);
-    if (b->archive.layers == NULL)
+    b->files = calloc(n + 1, sizeof *b->files);
+    b->chosen = calloc(n + 1, sizeof *b->chosen);
+    if (b->archive.layers == NULL || b->files == NULL || b->chosen == NULL)
         return error_no_memory(err);
     b->archive.layer_count = n;
     for (size_t i = 0; i < n; i++) {
-        /* what the host has allocated is the best guess of what there is to read */
+        struct record_layer *record = &b->archive.layers[i];
+        int rc = backup_layer_describe(b->set.layers[i], record, err);
+        if (rc < 0)
+            return rc;
+        parent_tags(b->store, record, b->archive.host, &b->files[i]);
+    }
+    return parents_choose(&b->parents, b->store, b->files, n, b->chosen, &b->options->listener,
+                          err);
+}
+
+/* Whether ${layer} says that there is one below it, which was not opened. */
+static bool lacks_base(const struct layer *layer)
+{
+    return layer->backing == NULL && layer->format == LAYER_QCOW2 &&
+           qcow2_image_header(layer->image)->backing_file[0] != 0;
+}
+
+/* Whether nothing was written to the layers below ${layer}, stored already, since ${parent}. That
+ * they hold what they held is not enough: what is copied up from them leaves no trace, and they may
+ * have held something else in between. */
+static bool below_frozen(const struct backup *b, const struct layer *layer,
+                         const struct parent *parent)
+{
+    size_t then = parent->position;
+    if (parent->archive == NULL)
+        return false;
+    for (; layer->backing != NULL; layer = layer->backing)
+        if (!parent_below(parent, &then) ||
+            !unchanged_is_frozen(&b->archive.layers[position_of(b, layer->backing)],
+                                 &parent->archive->layers[then], parent->started_ns,
+                                 b->options->trust_mtime))
+            return false;
+    return !lacks_base(layer) && !parent_below(parent, &then);
+}
+
+/* ---- storing ---- */
+
+/* Tells the writer whose subtrees are taken over: it has to notice if they are forgotten. */
+static int name_used(struct backup *b, struct error *err)
+{
+    struct cs_error ce;
+    for (size_t i = 0; i < b->set.count && !b->options->full_read; i++)
+        if (b->chosen[i].archive != NULL &&
+            cs_writer_uses_archive(b->writer, &b->chosen[i].archive->id, &ce) < 0)
+            return engine_store_error(err, &ce);
+    return 0;
+}
+
+static int store_layers(struct backup *b, struct error *err)
+{
+    size_t n = b->set.count;
+    struct backup_run run = {
+        .store = b->store,
+        .writer = b->writer,
+        .options = b->options,
+        .result = b->result,
+        .progress = {.listener = &b->options->listener},
+    };
+    for (size_t i = 0; i < n; i++) {
+        /* what the host has allocated is the best guess of what there is to deal with */
         uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
         uint64_t size = b->set.layers[i]->file_size;
-        progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
+        run.progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
     }
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct record_layer *record = &b->archive.layers[i];
-        rc = backup_layer(b->store, b->writer, b->set.layers[i], &progress, record,
-                          &b->result->bytes_read, &b->result->bytes_metadata_read, err);
-        b->result->bytes_allocated += record->bytes_allocated;
-    }
+    int rc = name_used(b, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
+                          below_frozen(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
+                          err);
     b->result->layers_total = n;
     return rc;
 }
@@ -250,19 +328,25 @@ static int commit(struct backup *b, struct error *err)
     struct cs_error ce;
     char *summary = NULL;
     size_t len = 0;
-    json_t *o = json_object();
-    json_object_set_new(o, "images", json_from_u64(b->archive.image_count));
-    json_object_set_new(o, "bytes_allocated", json_from_u64(b->result->bytes_allocated));
-    json_object_set_new(o, "bytes_read", json_from_u64(b->result->bytes_read));
-    json_object_set_new(o, "layers", json_from_u64(b->archive.layer_count));
-    json_object_set_new(o, "parent", json_null());
-    int rc = json_encode(o, &summary, &len, err);
-    json_decref(o);
+    struct summary_details details = {
+        .summary = {.images = b->archive.image_count,
+                    .bytes_allocated = b->result->bytes_allocated},
+        .started_ns = b->began.tv_sec * 1000000000LL + b->began.tv_nsec,
+        .bytes_read = b->result->bytes_read,
+        .files = b->files,
+        .file_count = b->archive.layer_count,
+    };
+    const struct parent *parent = &b->chosen[position_of(b, b->tops[0])];
+    if (parent->archive != NULL && !b->options->full_read) {
+        cs_id_hex(&parent->archive->id, details.summary.parent);
+        memcpy(b->result->parent, details.summary.parent, sizeof b->result->parent);
+    }
+    int rc = summary_encode(&details, &summary, &len, err);
     if (rc < 0)
         return rc;
     struct cs_commit commit = {
         .archive = b->archive.id,
-        .time = b->time,
+        .time = b->began.tv_sec,
         .name = b->archive.name,
         .host = b->archive.host,
         .tags = (const char *const *)b->archive.tags,
@@ -297,9 +381,15 @@ static int run(struct backup *b, struct error *err)
     if (rc == 0)
         rc = check_tags(b->options, err);
     if (rc == 0)
+        rc = add_bitmaps(b, err);
+    if (rc == 0)
         rc = open_images(b, err);
     if (rc == 0)
+        rc = backup_bitmaps_check(&b->bitmaps, b->tops, err);
+    if (rc == 0)
         rc = describe_archive(b, err);
+    if (rc == 0)
+        rc = choose_parents(b, err);
     if (rc == 0 && cs_writer_begin(&b->writer, b->store, &options, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)
@@ -323,15 +413,22 @@ static int run(struct backup *b, struct error *err)
 static int backup_once(struct cs_store *store, const struct engine_backup_options *options,
                        struct engine_backup_result *result, struct error *err)
 {
-    struct backup b = {
-        .store = store, .options = options, .result = result, .time = (int64_t)time(NULL)};
+    struct backup b = {.store = store, .options = options, .result = result};
+    clock_gettime(CLOCK_REALTIME_COARSE, &b.began); /* the clock of file systems */
+    b.bitmaps = (struct backup_bitmaps){
+        .repository = cs_repository_id(store), .options = options, .result = result};
     *result = (struct engine_backup_result){0};
     if (options->image_count == 0)
         return error_set(err, ERROR_USAGE, "no image is named");
     int rc = run(&b, err);
     cs_writer_end(b.writer);
-    layer_set_clear(&b.set); /* the locks go last */
+    layer_set_clear(&b.set); /* the locks go last, */
+    backup_bitmaps_finish(&b.bitmaps,
+                          rc == 0 && !options->dry_run); /* but qemu-img needs its own */
     record_archive_clear(&b.archive);
+    parents_free(b.parents);
+    free(b.chosen);
+    free(b.files);
     free(b.tops);
     return rc;
 }

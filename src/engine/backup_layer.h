@@ -3,6 +3,7 @@
 #define BYRE_ENGINE_BACKUP_LAYER_H
 
 #include "engine/engine.h"
+#include "engine/parent.h"
 #include "engine/record.h"
 #include "qcow2/chain.h"
 
@@ -10,17 +11,29 @@
 
 struct backup_progress {
     const struct engine_listener *listener;
-    uint64_t done; /* bytes of data stored so far, of all layers */
+    uint64_t done; /* bytes of data dealt with so far, of all layers */
     uint64_t total;
 };
 
+struct backup_run { /* what all layers share */
+    struct cs_store *store;
+    struct cs_writer *writer;
+    const struct engine_backup_options *options;
+    struct engine_backup_result *result; /* the counters of what is read are added to */
+    struct backup_progress progress;
+};
+
+/* Fills ${record} with what is known of the file of ${layer}: paths, stat, file system. */
+int backup_layer_describe(const struct layer *layer, struct record_layer *record,
+                          struct error *err);
+
 /*
- * Stores ${layer} through ${writer} and fills ${record} but for its id and placed path. Adds the
- * bytes read to ${bytes_read} and
- * ${bytes_metadata_read}. ERROR_CHANGED where the file became shorter meanwhile.
+ * Stores ${layer}, whose ${record} is described, and fills that but for its id and placed path.
+ * ${parent}: of this layer; ${below_frozen}: nothing was written to what lies
+ * below it since the parent.
+ * ERROR_CHANGED where the file became shorter meanwhile.
  */
-int backup_layer(struct cs_store *store, struct cs_writer *writer, const struct layer *layer,
-                 struct backup_progress *progress, struct record_layer *record,
-                 uint64_t *bytes_read, uint64_t *bytes_metadata_read, struct error *err);
+int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
+                 bool below_frozen, struct record_layer *record, struct error *err);
 
 #endif

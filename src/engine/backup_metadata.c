@@ -2,15 +2,18 @@
 /*
  * What a qcow2 layer has beside its views: header cluster, LUKS area, the table
  * of snapshots, bitmaps. What is part of the disk, or of somebody's secret, goes
- * into the store as data; the record holds its ids.
+ * into the store as data; the record holds its ids. The bits of byre's own
+ * bitmaps are metadata: the key of a nightly run must be able to read them.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/be.h"
 #include "base/io.h"
 #include "engine/backup_qcow2.h"
 #include "engine/blob.h"
+#include "engine/own_bitmap.h"
 #include "qcow2/bitmap.h"
 #include "qcow2/snapshot.h"
 
@@ -82,7 +85,7 @@ static int store_crypto(struct layer_job *job, struct error *err)
     if (rc == 0)
         rc = blob_write(job->writer, area, (size_t)length, &job->record->qcow2.crypto, err);
     job->record->qcow2.crypto_offset = offset;
-    job->bytes_read += length;
+    job->metadata_read += length;
     free(area);
     return rc;
 }
@@ -120,6 +123,45 @@ static int describe_snapshots(struct layer_job *job, struct error *err)
     return 0;
 }
 
+/* ---- L1 tables ---- */
+
+static int digest_l1(const struct layer_job *job, const struct qcow2_view *view,
+                     struct cs_id *digest, struct error *err)
+{
+    uint32_t n = qcow2_view_l1_size(view);
+    uint8_t *l1 = malloc((size_t)n * 8 + 1);
+    if (l1 == NULL)
+        return error_no_memory(err);
+    for (uint32_t i = 0; i < n; i++)
+        be64_put(l1 + (size_t)i * 8, qcow2_view_l1(view)[i]);
+    cs_digest(job->store, "byre l1", l1, (size_t)n * 8, digest);
+    free(l1);
+    return 0;
+}
+
+static int describe_views(struct layer_job *job, struct error *err)
+{
+    struct record_layer *record = job->record;
+    size_t n = record->qcow2.snapshot_count + 1;
+    int rc = 0;
+    record->views = calloc(n, sizeof *record->views);
+    if (record->views == NULL)
+        return error_no_memory(err);
+    record->view_count = n;
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        struct qcow2_view *own = NULL;
+        if (i > 0)
+            rc = qcow2_view_open(&own, job->layer->image, i, err);
+        if (rc < 0)
+            break;
+        const struct qcow2_view *view = i > 0 ? own : qcow2_image_active(job->layer->image);
+        record->views[i].l1_size = qcow2_view_l1_size(view);
+        rc = digest_l1(job, view, &record->views[i].l1_hash, err);
+        qcow2_view_close(own);
+    }
+    return rc;
+}
+
 /* ---- bitmaps ---- */
 
 static int add_run(struct record_bitmap *b, enum qcow2_bitmap_class class, struct error *err)
@@ -137,10 +179,9 @@ static int add_run(struct record_bitmap *b, enum qcow2_bitmap_class class, struc
     return 0;
 }
 
-static int store_bitmap(struct layer_job *job, const struct qcow2_bitmap *bitmap, uint8_t *cluster,
-                        struct record_bitmap *b, struct error *err)
+static int describe_bitmap(const struct qcow2_bitmap *bitmap, struct record_bitmap *b,
+                           struct error *err)
 {
-    struct qcow2_image *image = job->layer->image;
     b->flags = bitmap->flags;
     b->type = bitmap->type;
     b->granularity_bits = bitmap->granularity_bits;
@@ -150,16 +191,39 @@ static int store_bitmap(struct layer_job *job, const struct qcow2_bitmap *bitmap
         return error_no_memory(err);
     if (b->extra_len > 0)
         memcpy(b->extra, bitmap->extra, b->extra_len);
-    int rc = keep(&b->name, bitmap->name, err);
+    return keep(&b->name, bitmap->name, err);
+}
+
+/* Clusters go into the store by the ${room} bytes (a whole number of clusters) that ${buf} has. */
+static int store_bitmap(struct layer_job *job, const struct qcow2_bitmap *bitmap, uint8_t *buf,
+                        size_t room, struct record_bitmap *b, struct error *err)
+{
+    struct qcow2_image *image = job->layer->image;
+    size_t cluster = qcow2_image_cluster_size(image), used = 0;
+    int rc = describe_bitmap(bitmap, b, err);
     for (uint32_t i = 0; rc == 0 && i < bitmap->table_size; i++) {
-        enum qcow2_bitmap_class class;
-        rc = qcow2_bitmap_read(image, bitmap, i, &class, cluster, err);
+        enum qcow2_bitmap_class class = QCOW2_BITMAP_CLEAR;
+        rc = qcow2_bitmap_read(image, bitmap, i, &class, buf + used, err);
         if (rc == 0)
             rc = add_run(b, class, err);
         if (rc == 0 && class == QCOW2_BITMAP_DATA)
-            rc = blob_write(job->writer, cluster, qcow2_image_cluster_size(image), &b->data, err);
+            used += cluster;
+        if (rc == 0 && used == room) {
+            rc = blob_write(job->writer, buf, used, &b->data, err);
+            used = 0;
+        }
     }
-    return rc;
+    return rc < 0 ? rc : blob_write(job->writer, buf, used, &b->data, err);
+}
+
+static void warn_in_use(const struct layer_job *job, const struct qcow2_bitmap *bitmap, bool own)
+{
+    if (!(bitmap->flags & QCOW2_BITMAP_IN_USE))
+        return;
+    layer_job_warn(job, "%s: bitmap %s is marked in use, so that its bits mean nothing; %s",
+                   job->layer->path, bitmap->name,
+                   own ? "it will be replaced by the next backup with --bitmap"
+                       : "it is kept as it is");
 }
 
 static int store_bitmaps(struct layer_job *job, struct error *err)
@@ -174,20 +238,21 @@ static int store_bitmaps(struct layer_job *job, struct error *err)
         return rc;
     if (problem != NULL)
         layer_job_warn(job, "%s: %s; the data is saved without it", job->layer->path, problem);
-    uint8_t *cluster = malloc(qcow2_image_cluster_size(image));
+    size_t cluster = qcow2_image_cluster_size(image);
+    size_t room = cluster > CS_META_OBJECT_MAX ? cluster : CS_META_OBJECT_MAX;
+    uint8_t *buf = malloc(room);
     q->bitmaps = calloc(n + 1U, sizeof *q->bitmaps);
-    if (cluster == NULL || q->bitmaps == NULL)
+    if (buf == NULL || q->bitmaps == NULL)
         rc = error_no_memory(err);
     for (uint32_t i = 0; rc == 0 && i < n; i++) {
-        if (bitmaps[i].flags & QCOW2_BITMAP_IN_USE)
-            layer_job_warn(job,
-                           "%s: bitmap %s is marked in use, so that its bits mean nothing; it is "
-                           "kept as it is",
-                           job->layer->path, bitmaps[i].name);
+        struct record_bitmap *b = &q->bitmaps[i];
         q->bitmap_count = i + 1;
-        rc = store_bitmap(job, &bitmaps[i], cluster, &q->bitmaps[i], err);
+        b->own = own_bitmap_is(cs_repository_id(job->store), bitmaps[i].name);
+        b->data.metadata = b->own;
+        warn_in_use(job, &bitmaps[i], b->own);
+        rc = store_bitmap(job, &bitmaps[i], buf, room, b, err);
     }
-    free(cluster);
+    free(buf);
     free(problem);
     qcow2_bitmaps_free(bitmaps, n);
     return rc;
@@ -204,23 +269,13 @@ static int describe_data_file(struct layer_job *job, struct error *err)
     job->record->qcow2.data_file = d;
     if (d == NULL)
         return error_no_memory(err);
-    d->size = file->size;
-    d->host_bytes = (uint64_t)file->st.st_blocks * 512;
-    d->mode = file->st.st_mode;
-    d->uid = file->st.st_uid;
-    d->gid = file->st.st_gid;
-    d->mtime_ns = file->st.st_mtim.tv_sec * 1000000000LL + file->st.st_mtim.tv_nsec;
-    d->ctime_ns = file->st.st_ctim.tv_sec * 1000000000LL + file->st.st_ctim.tv_nsec;
-    d->device = file->st.st_dev;
-    d->inode = file->st.st_ino;
-    int rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
+    int rc = record_file_describe(&d->file, file->fd, &file->st, file->size, file->path,
+                                  file->real_path, err);
+    if (rc == 0)
+        rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
                                   qcow2_image_header_cluster(job->layer->image), &d->name, err);
     if (rc == 0 && d->name == NULL)
         rc = error_set(err, ERROR_UNSUPPORTED, "%s: does not name its data file", job->layer->path);
-    if (rc == 0)
-        rc = keep(&d->path, file->path, err);
-    if (rc == 0)
-        rc = keep(&d->real_path, file->real_path, err);
     /* a raw data file is the disk by itself, and may be longer than the qcow2 file says */
     uint64_t cluster = qcow2_image_cluster_size(job->layer->image);
     uint64_t end = (job->layer->virtual_size + cluster - 1) / cluster * cluster;
@@ -238,6 +293,8 @@ int backup_qcow2_metadata(struct layer_job *job, struct error *err)
         rc = store_crypto(job, err);
     if (rc == 0)
         rc = describe_snapshots(job, err);
+    if (rc == 0)
+        rc = describe_views(job, err);
     if (rc == 0)
         rc = store_bitmaps(job, err);
     if (rc == 0)

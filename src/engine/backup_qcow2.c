@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The views of a qcow2 layer (its active state and its snapshots) into trees,
- * region by region, all views of a batch at once: views with the same entries
- * share one leaf, and a cluster that several views have is read once.
+ * all views of a batch at once: a snapshot that is as it was is the parent's as
+ * a whole, subtrees whose L1 entries are a snapshot's are its, and the rest goes
+ * region by region.
  */
+#include "engine/backup_qcow2.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/be.h"
-#include "engine/backup_qcow2.h"
-#include "engine/region_runs.h"
+#include "engine/backup_region.h"
+#include "engine/unchanged.h"
+#include "qcow2/entry.h"
 
 enum {
     BATCH_BYTES = 96 << 20, /* of tables and entries of the views that are walked together */
-    MEMOS = 8,              /* versions of a region that are remembered */
     L2_CACHE = 256 << 10,   /* bytes that a view holds of them */
-    SUBCLUSTERS = 32,
+    MOST_SNAPSHOTS = 3,     /* of those that prove; the newest resemble the active state most */
 };
 
 struct view_job {
@@ -29,327 +31,308 @@ struct view_job {
     bool done;                   /* whether its region has been stored with another view's */
 };
 
-/* A version of the region at hand that was read: its entries as the tables have them, and as they
- * are known after reading (streams have true lengths then). */
-struct memo {
-    struct qcow2_entry *asked;
-    struct qcow2_entry *known;
-    uint8_t *data; /* in guest layout */
-    bool used;
+struct walk { /* of a layer */
+    struct layer_job *job;
+    struct qcow2_image *image;
+    size_t per_region; /* clusters */
+    unsigned l2_bits;  /* a table has 1 << l2_bits entries */
+    struct base_view bases[MOST_SNAPSHOTS + 1];
+    size_t base_count;
+    struct base_view compared;
+    struct region_store *store;
 };
 
 struct batch {
-    struct layer_job *job;
-    struct qcow2_image *image;
+    struct walk *walk;
     struct view_job *views;
     size_t count;
-    size_t per_region; /* clusters */
-    uint32_t cluster;  /* bytes */
-    bool extended;
-    unsigned l2_bits; /* a table has 1 << l2_bits entries */
-    struct memo memos[MEMOS];
-    size_t next_memo;
     struct cs_tree_builder **content; /* of the views that are stored together */
     struct cs_tree_builder **placement;
 };
 
-static bool holds_bytes(const struct qcow2_entry *e)
-{
-    return e->class == QCOW2_DATA || e->class == QCOW2_COMPRESSED;
-}
-
-static bool same_entry(const struct qcow2_entry *a, const struct qcow2_entry *b)
-{
-    return a->class == b->class && a->host == b->host && a->length == b->length &&
-           a->sub_alloc == b->sub_alloc && a->sub_zero == b->sub_zero;
-}
-
-static bool same_entries(const struct qcow2_entry *a, const struct qcow2_entry *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!same_entry(&a[i], &b[i]))
-            return false;
-    return true;
-}
-
-/* ---- reading a version of the region ---- */
-
-static struct memo *fresh_memo(struct batch *b, struct error *err)
-{
-    struct memo *m = &b->memos[b->next_memo++ % MEMOS];
-    if (m->data == NULL) {
-        m->asked = calloc(b->per_region, sizeof *m->asked);
-        m->known = calloc(b->per_region, sizeof *m->known);
-        m->data = malloc(b->job->region_size);
-        if (m->asked == NULL || m->known == NULL || m->data == NULL) {
-            error_no_memory(err);
-            return NULL;
-        }
-    }
-    m->used = false;
-    return m;
-}
-
-/* Takes the cluster at ${i} from a version that was read before. */
-static bool recall(const struct batch *b, struct memo *m, size_t i)
-{
-    for (size_t k = 0; k < MEMOS; k++) {
-        const struct memo *other = &b->memos[k];
-        if (!other->used || other == m || !same_entry(&other->asked[i], &m->asked[i]))
-            continue;
-        m->known[i] = other->known[i];
-        memcpy(m->data + i * b->cluster, other->data + i * b->cluster, b->cluster);
-        return true;
-    }
-    return false;
-}
-
-/* Fills ${m}, whose asked entries are set, from other versions and from the image. */
-static int read_version(struct batch *b, struct memo *m, uint64_t first, struct error *err)
-{
-    uint64_t bytes = 0;
-    memcpy(m->known, m->asked, b->per_region * sizeof *m->known);
-    for (size_t i = 0, k; i < b->per_region; i = k) {
-        k = i + 1;
-        if (!holds_bytes(&m->asked[i]) || recall(b, m, i))
-            continue;
-        while (k < b->per_region && holds_bytes(&m->asked[k]) && !recall(b, m, k))
-            k++;
-        int rc = qcow2_image_read(b->image, first + i, k - i, m->known + i,
-                                  m->data + i * b->cluster, err);
-        if (rc < 0)
-            return rc;
-        bytes += (k - i) * b->cluster;
-        /* the cluster at k, where it holds bytes, was recalled just now */
-        if (k < b->per_region && holds_bytes(&m->asked[k]))
-            k++;
-    }
-    m->used = true;
-    layer_job_progress(b->job, bytes);
-    return 0;
-}
-
-/* ---- runs ---- */
-
-enum run_kind { RUN_NONE, RUN_ZERO, RUN_DATA };
-
-static enum run_kind kind_of(const struct qcow2_entry *e, unsigned sub, bool extended)
-{
-    if (holds_bytes(e) && (!extended || e->class == QCOW2_COMPRESSED))
-        return RUN_DATA;
-    if (extended && (e->class == QCOW2_DATA || e->class == QCOW2_ZERO)) {
-        if (e->sub_alloc >> sub & 1)
-            return RUN_DATA;
-        return e->sub_zero >> sub & 1 ? RUN_ZERO : RUN_NONE;
-    }
-    return e->class == QCOW2_ZERO || e->class == QCOW2_ZERO_ALLOC ? RUN_ZERO : RUN_NONE;
-}
-
-/* Lays the data of ${m} end to end in ${region}, and describes it. */
-static void pack_runs(const struct batch *b, const struct memo *m, struct cs_region *region)
-{
-    unsigned subs = b->extended ? SUBCLUSTERS : 1;
-    uint32_t unit = b->cluster / subs;
-    size_t filled = 0;
-    for (size_t i = 0; i < b->per_region; i++)
-        for (unsigned s = 0; s < subs; s++) {
-            uint32_t at = (uint32_t)i * b->cluster + s * unit;
-            enum run_kind kind = kind_of(&m->known[i], s, b->extended);
-            if (kind == RUN_NONE)
-                continue;
-            if (kind == RUN_DATA) {
-                memcpy(region->data + filled, m->data + at, unit);
-                filled += unit;
-            }
-            region_runs_add(region, at, unit, kind == RUN_ZERO);
-        }
-}
-
-/* ---- storing ---- */
-
-static int store_placement(struct batch *b, const struct memo *m, uint64_t region, size_t n,
-                           struct error *err)
-{
-    struct cs_error ce;
-    uint8_t *leaf = NULL;
-    size_t len = 0;
-    struct cs_place *places = calloc(b->per_region, sizeof *places);
-    if (places == NULL)
-        return error_no_memory(err);
-    for (size_t i = 0; i < b->per_region; i++)
-        places[i] = (struct cs_place){
-            .class = (uint8_t)m->known[i].class,
-            .length = m->known[i].length,
-            .host = m->known[i].host,
-            .sub_alloc = m->known[i].sub_alloc,
-            .sub_zero = m->known[i].sub_zero,
-        };
-    unsigned bits = b->job->record->qcow2.cluster_bits;
-    uint64_t bytes = cs_placement_bytes(places, b->per_region, bits, b->extended);
-    int rc = cs_placement_encode(&leaf, &len, places, b->per_region, bits, b->extended, &ce);
-    for (size_t i = 0; rc == 0 && len > 0 && i < n; i++)
-        rc = cs_tree_add(b->placement[i], region, leaf, len, bytes, &ce);
-    free(leaf);
-    free(places);
-    return rc < 0 ? engine_store_error(err, &ce) : 0;
-}
+/* ---- versions of a region ---- */
 
 /* Stores the region of ${leader}, and of all later views that have the same entries. */
-static int store_version(struct batch *b, size_t leader, uint64_t number, struct error *err)
+static int store_version(struct batch *b, size_t leader, struct error *err)
 {
-    struct cs_error ce;
-    struct cs_region *region = NULL;
+    const struct qcow2_entry *entries = b->views[leader].entries;
     size_t n = 0;
-    struct memo *m = fresh_memo(b, err);
-    if (m == NULL)
-        return ERROR_NO_MEMORY;
-    memcpy(m->asked, b->views[leader].entries, b->per_region * sizeof *m->asked);
     bool joins = false;
     for (size_t i = leader; i < b->count; i++) {
         struct view_job *v = &b->views[i];
         if (!v->as_before)
-            joins = v->anything && !v->done && same_entries(v->entries, m->asked, b->per_region);
+            joins = v->anything && !v->done &&
+                    region_same_entries(v->entries, entries, b->walk->per_region);
         if (!joins)
             continue;
         v->done = true;
         b->content[n] = v->content;
         b->placement[n++] = v->placement;
     }
-    int rc = read_version(b, m, number * b->per_region, err);
-    if (rc < 0)
-        return rc;
-    if (cs_region_get(b->job->writer, &region, &ce) < 0)
-        return engine_store_error(err, &ce);
-    region->index = number;
-    pack_runs(b, m, region);
-    if (cs_region_put(b->content, n, region, &ce) < 0)
-        return engine_store_error(err, &ce);
-    return store_placement(b, m, number, n, err);
+    struct version version = {
+        .entries = entries,
+        .active = b->views[leader].index == 0,
+        .content = b->content,
+        .placement = b->placement,
+        .view_count = n,
+    };
+    return region_store_put(b->walk->store, &version, err);
 }
 
-/* Whether two views have the same L2 tables from guest cluster ${first} on, for a region: then
- * nothing needs be decoded twice, and many snapshots of one disk cost little. */
-static bool same_tables(const struct batch *b, const struct qcow2_view *x,
-                        const struct qcow2_view *y, uint64_t first)
+/* L1 entry ${i} without its COPIED bit, which means nothing in snapshots; 0 behind the end. */
+static uint64_t table_of(const struct qcow2_view *view, uint64_t i)
 {
-    const uint64_t copied = UINT64_C(1) << 63; /* means nothing in snapshots */
-    uint64_t end = ((first + b->per_region - 1) >> b->l2_bits) + 1;
+    return i < qcow2_view_l1_size(view) ? qcow2_view_l1(view)[i] & ~QCOW2_COPIED : 0;
+}
+
+/* Sets the L1 entries from ${*first} to ${*end} to those of the ${n} regions from ${region} on. */
+static void l1_range(const struct walk *w, uint64_t region, uint64_t n, uint64_t *first,
+                     uint64_t *end)
+{
+    *first = region * w->per_region >> w->l2_bits;
+    *end = (((region + n) * w->per_region - 1) >> w->l2_bits) + 1;
+}
+
+/* Whether two views have the same L2 tables in a region: then nothing needs be decoded twice, and
+ * many snapshots of one disk cost little. */
+static bool same_tables(const struct walk *w, const struct qcow2_view *x,
+                        const struct qcow2_view *y, uint64_t region)
+{
+    uint64_t i, end;
+    l1_range(w, region, 1, &i, &end);
     if (end > qcow2_view_l1_size(x) || end > qcow2_view_l1_size(y))
         return false;
-    for (uint64_t i = first >> b->l2_bits; i < end; i++)
-        if ((qcow2_view_l1(x)[i] & ~copied) != (qcow2_view_l1(y)[i] & ~copied))
+    for (; i < end; i++)
+        if (table_of(x, i) != table_of(y, i))
             return false;
     return true;
 }
 
 static int load_entries(struct batch *b, size_t at, uint64_t number, struct error *err)
 {
+    size_t per_region = b->walk->per_region;
     struct view_job *v = &b->views[at];
-    uint64_t first = number * b->per_region, clusters = qcow2_view_clusters(v->view);
+    uint64_t first = number * per_region, clusters = qcow2_view_clusters(v->view);
     v->anything = v->done = false;
-    v->as_before = at > 0 && same_tables(b, v->view, b->views[at - 1].view, first);
+    v->as_before = at > 0 && same_tables(b->walk, v->view, b->views[at - 1].view, number);
     if (v->as_before) {
         v->anything = b->views[at - 1].anything;
         return 0;
     }
-    if (first >= clusters || qcow2_view_next_table(v->view, first) >= first + b->per_region)
+    if (first >= clusters || qcow2_view_next_table(v->view, first) >= first + per_region)
         return 0;
-    size_t n = clusters - first < b->per_region ? (size_t)(clusters - first) : b->per_region;
-    memset(v->entries, 0, b->per_region * sizeof *v->entries);
+    size_t n = clusters - first < per_region ? (size_t)(clusters - first) : per_region;
+    memset(v->entries, 0, per_region * sizeof *v->entries);
     int rc = qcow2_view_entries(v->view, first, n, v->entries, err);
     for (size_t i = 0; rc == 0 && i < n && !v->anything; i++)
         v->anything = v->entries[i].class != QCOW2_UNALLOCATED;
     return rc;
 }
 
+static int store_region(struct batch *b, uint64_t region, struct error *err)
+{
+    int rc = 0;
+    region_store_begin(b->walk->store, region);
+    for (size_t i = 0; rc == 0 && i < b->count; i++)
+        rc = load_entries(b, i, region, err);
+    for (size_t i = 0; rc == 0 && i < b->count; i++)
+        if (b->views[i].anything && !b->views[i].done && !b->views[i].as_before)
+            rc = store_version(b, i, err);
+    return rc;
+}
+
+/* ---- subtrees of snapshots ---- */
+
+/*
+ * Whether ${view} has the same tables as the snapshot ${base} for ${n} regions from ${region} on.
+ * Nobody writes to a table that is shared, unless the active L1 says that it is not.
+ */
+static bool shares_tables(const struct walk *w, const struct qcow2_view *view,
+                          const struct base_view *base, uint64_t region, uint64_t n)
+{
+    const struct qcow2_view *active = qcow2_image_active(w->image);
+    uint64_t i, end, last = qcow2_view_l1_size(view), base_last = qcow2_view_l1_size(base->now);
+    l1_range(w, region, n, &i, &end);
+    if (last < base_last)
+        last = base_last;
+    for (; i < end && i < last; i++) {
+        uint64_t table = table_of(view, i);
+        if (table != table_of(base->now, i))
+            return false;
+        if (table != 0 && table_of(active, i) == table &&
+            (qcow2_view_l1(active)[i] & QCOW2_COPIED) != 0)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t regions_of(const struct walk *w, const struct qcow2_view *view)
+{
+    return (qcow2_view_clusters(view) + w->per_region - 1) / w->per_region;
+}
+
+/* The snapshot whose subtree of ${level} at ${region} is right for ${view}; NULL: none. All views
+ * have ${regions} at least, behind which nothing may come. */
+static struct base_view *sharing_base(struct walk *w, const struct qcow2_view *view, unsigned level,
+                                      uint64_t region, uint64_t regions)
+{
+    uint64_t span = UINT64_C(1) << (6 * level);
+    for (size_t k = 0; k < w->base_count; k++) {
+        struct base_view *base = &w->bases[k];
+        if (base->kind != BASE_SNAPSHOT)
+            continue;
+        uint64_t end = regions_of(w, base->now);
+        if ((end <= regions || span <= regions - region) && level <= cs_tree_level(end) &&
+            shares_tables(w, view, base, region, span))
+            return base;
+    }
+    return NULL;
+}
+
+static int add_subtree(struct cs_tree_builder *builder, struct base_view *base,
+                       enum cs_tree_kind kind, unsigned level, uint64_t region, uint64_t *bytes,
+                       struct error *err)
+{
+    struct cs_error ce;
+    struct cs_subtree subtree;
+    bool found = false;
+    int rc = base_view_find(base, kind, level, region, &subtree, &found, err);
+    if (rc < 0 || !found)
+        return rc;
+    *bytes = subtree.bytes;
+    return cs_tree_add_subtree(builder, &subtree, &ce) < 0 ? engine_store_error(err, &ce) : 0;
+}
+
+static bool all_share(const struct batch *b, unsigned level, uint64_t region, uint64_t regions)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (sharing_base(b->walk, b->views[i].view, level, region, regions) == NULL)
+            return false;
+    return true;
+}
+
+/*
+ * Takes over from snapshots as much as all views share with some from ${region} on, in one subtree.
+ * Sets ${*n} to the number of regions, 0 for none.
+ */
+static int take_subtree(struct batch *b, uint64_t region, uint64_t regions, uint64_t *n,
+                        struct error *err)
+{
+    struct walk *w = b->walk;
+    unsigned level = region == 0 ? cs_tree_level(regions) : (unsigned)__builtin_ctzll(region) / 6;
+    *n = 0;
+    while (!all_share(b, level, region, regions))
+        if (level-- == 0)
+            return 0;
+    *n = UINT64_C(1) << (6 * level);
+    for (size_t i = 0; i < b->count; i++) {
+        struct view_job *v = &b->views[i];
+        struct base_view *base = sharing_base(w, v->view, level, region, regions);
+        uint64_t bytes = 0;
+        int rc = add_subtree(v->content, base, CS_TREE_CONTENT, level, region, &bytes, err);
+        if (rc == 0)
+            rc = add_subtree(v->placement, base, CS_TREE_PLACEMENT, level, region, &bytes, err);
+        if (rc < 0)
+            return rc;
+        layer_job_progress(w->job, i == 0 ? bytes : 0);
+    }
+    return 0;
+}
+
+/* ---- all regions ---- */
+
 /* The first region from ${from} on in which some view may have something; UINT64_MAX: none. */
 static uint64_t next_region(const struct batch *b, uint64_t from)
 {
+    size_t per_region = b->walk->per_region;
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < b->count; i++) {
         uint64_t clusters = qcow2_view_clusters(b->views[i].view);
-        uint64_t at = qcow2_view_next_table(b->views[i].view, from * b->per_region);
-        if (at < clusters && at / b->per_region < next)
-            next = at / b->per_region;
+        uint64_t at = qcow2_view_next_table(b->views[i].view, from * per_region);
+        if (at < clusters && at / per_region < next)
+            next = at / per_region;
     }
     return next;
 }
 
 static int store_regions(struct batch *b, struct error *err)
 {
+    uint64_t regions = UINT64_MAX; /* of the smallest view */
+    for (size_t i = 0; i < b->count; i++)
+        if (regions_of(b->walk, b->views[i].view) < regions)
+            regions = regions_of(b->walk, b->views[i].view);
     int rc = 0;
-    for (uint64_t r = next_region(b, 0); rc == 0 && r != UINT64_MAX; r = next_region(b, r + 1)) {
-        for (size_t k = 0; k < MEMOS; k++)
-            b->memos[k].used = false;
-        b->next_memo = 0;
-        for (size_t i = 0; rc == 0 && i < b->count; i++)
-            rc = load_entries(b, i, r, err);
-        for (size_t i = 0; rc == 0 && i < b->count; i++)
-            if (b->views[i].anything && !b->views[i].done && !b->views[i].as_before)
-                rc = store_version(b, i, r, err);
+    for (uint64_t r = 0; rc == 0 && (r = next_region(b, r)) != UINT64_MAX;) {
+        uint64_t n = 0;
+        if (r < regions)
+            rc = take_subtree(b, r, regions, &n, err);
+        if (rc == 0 && n == 0) {
+            rc = store_region(b, r, err);
+            n = 1;
+        }
+        r += n;
     }
     return rc;
 }
 
 /* ---- batches of views ---- */
 
-static size_t view_bytes(const struct batch *b, const struct qcow2_view *view)
+static size_t view_bytes(const struct walk *w, const struct qcow2_view *view)
 {
-    size_t tables = b->cluster > L2_CACHE ? b->cluster : L2_CACHE;
+    size_t cluster = qcow2_image_cluster_size(w->image);
+    size_t tables = cluster > L2_CACHE ? cluster : L2_CACHE;
     return (size_t)qcow2_view_l1_size(view) * 8 + tables +
-           b->per_region * sizeof(struct qcow2_entry);
+           w->per_region * sizeof(struct qcow2_entry);
 }
 
 static int begin_view(struct batch *b, struct view_job *v, struct error *err)
 {
     struct cs_error ce;
-    uint64_t regions = (qcow2_view_clusters(v->view) + b->per_region - 1) / b->per_region;
-    v->entries = calloc(b->per_region, sizeof *v->entries);
+    struct cs_writer *writer = b->walk->job->writer;
+    uint64_t regions = regions_of(b->walk, v->view);
+    v->entries = calloc(b->walk->per_region, sizeof *v->entries);
     if (v->entries == NULL)
         return error_no_memory(err);
-    if (cs_tree_begin(&v->content, b->job->writer, CS_TREE_CONTENT, regions, &ce) < 0 ||
-        cs_tree_begin(&v->placement, b->job->writer, CS_TREE_PLACEMENT, regions, &ce) < 0)
+    if (cs_tree_begin(&v->content, writer, CS_TREE_CONTENT, regions, &ce) < 0 ||
+        cs_tree_begin(&v->placement, writer, CS_TREE_PLACEMENT, regions, &ce) < 0)
         return engine_store_error(err, &ce);
     return 0;
 }
 
-/* Opens views from ${first} on, as many as the batch has room for; at least one. */
-static int begin_batch(struct batch *b, uint32_t first, uint32_t total, struct error *err)
+/* Opens views from ${*next} on, as many as the batch has room for; those that are as they were get
+ * the parent's trees at once. */
+static int begin_batch(struct batch *b, uint32_t *next, struct error *err)
 {
+    struct layer_job *job = b->walk->job;
+    const struct unchanged *u = job->unchanged;
     size_t bytes = 0;
-    while (first + b->count < total && bytes < BATCH_BYTES) {
+    for (; *next < job->record->view_count && bytes < BATCH_BYTES; (*next)++) {
+        if (u->same_view[*next] > 0) {
+            size_t then = u->same_view[*next] - 1;
+            int rc = base_view_try(job, u->before, then, err);
+            if (rc < 0)
+                return rc;
+            job->record->views[*next] = u->before->views[then];
+            continue;
+        }
         struct view_job *views = reallocarray(b->views, b->count + 1, sizeof *views);
         if (views == NULL)
             return error_no_memory(err);
         b->views = views;
         struct view_job *v = &views[b->count];
-        *v = (struct view_job){.index = first + (uint32_t)b->count};
-        int rc = qcow2_view_open(&v->view, b->image, v->index, err);
+        *v = (struct view_job){.index = *next};
+        int rc = qcow2_view_open(&v->view, b->walk->image, v->index, err);
         if (rc < 0)
             return rc;
         b->count++;
-        bytes += view_bytes(b, v->view);
+        bytes += view_bytes(b->walk, v->view);
         rc = begin_view(b, v, err);
         if (rc < 0)
             return rc;
     }
-    b->content = calloc(b->count, sizeof *b->content);
-    b->placement = calloc(b->count, sizeof *b->placement);
+    b->content = calloc(b->count + 1, sizeof *b->content);
+    b->placement = calloc(b->count + 1, sizeof *b->placement);
     return b->content == NULL || b->placement == NULL ? error_no_memory(err) : 0;
-}
-
-static int digest_l1(struct layer_job *job, const struct qcow2_view *view, struct cs_id *digest,
-                     struct error *err)
-{
-    uint32_t n = qcow2_view_l1_size(view);
-    uint8_t *l1 = malloc((size_t)n * 8 + 1);
-    if (l1 == NULL)
-        return error_no_memory(err);
-    for (uint32_t i = 0; i < n; i++)
-        be64_put(l1 + (size_t)i * 8, qcow2_view_l1(view)[i]);
-    cs_digest(job->store, "byre l1", l1, (size_t)n * 8, digest);
-    free(l1);
-    return 0;
 }
 
 static int finish_view(struct layer_job *job, struct view_job *v, struct error *err)
@@ -358,14 +341,12 @@ static int finish_view(struct layer_job *job, struct view_job *v, struct error *
     struct record_view *record = &job->record->views[v->index];
     struct cs_tree_builder *content = v->content, *placement = v->placement;
     v->content = v->placement = NULL;
-    record->l1_size = qcow2_view_l1_size(v->view);
-    int rc = digest_l1(job, v->view, &record->l1_hash, err);
     if (cs_tree_finish(content, &record->content, &ce) < 0) {
         cs_tree_abort(placement);
         return engine_store_error(err, &ce);
     }
     return cs_tree_finish(placement, &record->placement, &ce) < 0 ? engine_store_error(err, &ce)
-                                                                  : rc;
+                                                                  : 0;
 }
 
 static void batch_clear(struct batch *b)
@@ -379,39 +360,113 @@ static void batch_clear(struct batch *b)
     free(b->views);
     free(b->content);
     free(b->placement);
-    for (size_t k = 0; k < MEMOS; k++) {
-        free(b->memos[k].asked);
-        free(b->memos[k].known);
-        free(b->memos[k].data);
+}
+
+/* ---- the layer ---- */
+
+/* Whether the active L1 claims a table for itself that the snapshot has, too: then what was written
+ * through it is in the snapshot. */
+static bool contradicts(const struct walk *w, const struct qcow2_view *snapshot)
+{
+    const struct qcow2_view *active = qcow2_image_active(w->image);
+    uint32_t n = qcow2_view_l1_size(active);
+    for (uint32_t i = 0; i < n; i++)
+        if ((qcow2_view_l1(active)[i] & QCOW2_COPIED) != 0 && table_of(active, i) != 0 &&
+            table_of(active, i) == table_of(snapshot, i))
+            return true;
+    return false;
+}
+
+/* Opens the newest of the snapshots that are as they were. */
+static int open_snapshot_bases(struct walk *w, struct error *err)
+{
+    const struct unchanged *u = w->job->unchanged;
+    size_t opened = 0;
+    for (size_t i = w->job->record->view_count; i-- > 1 && opened < MOST_SNAPSHOTS;) {
+        if (u->same_view[i] == 0)
+            continue;
+        struct base_view *base = &w->bases[w->base_count++];
+        int rc = base_view_open(base, w->job, u->before, u->same_view[i] - 1, BASE_SNAPSHOT, err);
+        if (rc == 0)
+            rc = qcow2_view_open(&base->now, w->image, (uint32_t)i, err);
+        if (rc < 0)
+            return rc;
+        base->contradicted = contradicts(w, base->now);
+        opened++;
     }
+    return 0;
+}
+
+static int open_bases(struct walk *w, struct error *err)
+{
+    const struct unchanged *u = w->job->unchanged;
+    int rc = 0;
+    if (u->before == NULL)
+        return 0;
+    rc = base_view_open(&w->compared, w->job, u->before, 0, BASE_COMPARED, err);
+    if (rc == 0 && u->bits != NULL) {
+        struct base_view *base = &w->bases[w->base_count++];
+        rc = base_view_open(base, w->job, u->before, 0, BASE_BITMAP, err);
+        base->bits = u->bits;
+    }
+    return rc < 0 ? rc : open_snapshot_bases(w, err);
+}
+
+static void walk_clear(struct walk *w)
+{
+    region_store_free(w->store);
+    for (size_t k = 0; k < w->base_count; k++)
+        base_view_clear(&w->bases[k]);
+    base_view_clear(&w->compared);
+}
+
+static bool contradicted(const struct walk *w)
+{
+    for (size_t k = 0; k < w->base_count; k++)
+        if (w->bases[k].contradicted)
+            return true;
+    return false;
+}
+
+/* Stores all views, unless the image is found to contradict itself (${*distrust}). */
+static int store_views(struct layer_job *job, bool *distrust, struct error *err)
+{
+    struct qcow2_image *image = job->layer->image;
+    struct walk w = {
+        .job = job,
+        .image = image,
+        .per_region = job->region_size / qcow2_image_cluster_size(image),
+        .l2_bits = qcow2_entry_l2_bits(qcow2_image_header(image)),
+    };
+    int rc = open_bases(&w, err);
+    if (rc == 0)
+        rc = region_store_new(&w.store, job, w.bases, w.base_count,
+                              job->unchanged->before != NULL ? &w.compared : NULL, err);
+    for (uint32_t next = 0; rc == 0 && !contradicted(&w) && next < job->record->view_count;) {
+        struct batch b = {.walk = &w};
+        rc = begin_batch(&b, &next, err);
+        if (rc == 0 && b.count > 0)
+            rc = store_regions(&b, err);
+        for (size_t i = 0; rc == 0 && i < b.count; i++)
+            rc = finish_view(job, &b.views[i], err);
+        batch_clear(&b);
+    }
+    *distrust = contradicted(&w);
+    walk_clear(&w);
+    return rc;
 }
 
 int backup_qcow2_views(struct layer_job *job, struct error *err)
 {
-    struct qcow2_image *image = job->layer->image;
-    const struct qcow2_header *h = qcow2_image_header(image);
-    uint32_t total = h->nb_snapshots + 1;
-    job->record->views = calloc(total, sizeof *job->record->views);
-    if (job->record->views == NULL)
-        return error_no_memory(err);
-    job->record->view_count = total;
-    int rc = 0;
-    for (uint32_t first = 0; rc == 0 && first < total;) {
-        struct batch b = {
-            .job = job,
-            .image = image,
-            .cluster = qcow2_image_cluster_size(image),
-            .extended = (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2) != 0,
-        };
-        b.l2_bits = h->cluster_bits - (b.extended ? 4 : 3);
-        b.per_region = job->region_size / b.cluster;
-        rc = begin_batch(&b, first, total, err);
-        if (rc == 0)
-            rc = store_regions(&b, err);
-        for (size_t i = 0; rc == 0 && i < b.count; i++)
-            rc = finish_view(job, &b.views[i], err);
-        first += (uint32_t)b.count;
-        batch_clear(&b);
-    }
-    return rc;
+    bool distrust = false;
+    int rc = store_views(job, &distrust, err);
+    if (rc < 0 || !distrust)
+        return rc;
+    layer_job_warn(job,
+                   "%s: clusters that a snapshot shares are marked as nobody else's, so that the "
+                   "snapshot may have been written to; `qemu-img check -r all` mends the marks",
+                   job->layer->path);
+    unchanged_distrust(job->unchanged,
+                       "clusters that a snapshot shares are marked as nobody else's");
+    return store_views(job, &distrust, err);
 }

@@ -4,10 +4,11 @@
 
 #include "engine/layer_job.h"
 
-/* Stores the trees of all views of a qcow2 layer; fills record->views. */
+/* Stores the trees of all views of a qcow2 layer, into record->views. */
 int backup_qcow2_views(struct layer_job *job, struct error *err);
 
-/* Stores header, LUKS area, snapshot table and bitmaps; fills record->qcow2. */
+/* Stores header, LUKS area, snapshot table and bitmaps: fills record->qcow2, and makes
+ * record->views with the size and hash of their L1s. */
 int backup_qcow2_metadata(struct layer_job *job, struct error *err);
 
 /* Stores the tree of a raw layer; fills record->views. */

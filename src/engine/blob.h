@@ -4,7 +4,8 @@
 
 #include "engine/record.h"
 
-/* Bytes of a disk, or of a side file, that are kept as data chunks and named in a record. */
+/* Bytes of a disk, or of a side file, that are kept as data chunks and named in a record. Those of
+ * a blob that is marked so are kept as pieces of metadata instead. */
 
 int blob_write(struct cs_writer *writer, const void *data, size_t len, struct record_blob *blob,
                struct error *err);

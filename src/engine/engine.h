@@ -65,8 +65,11 @@ struct engine_backup_options {
     bool assume_stopped;
     bool force_corrupt; /* take images that are marked corrupt */
     bool frozen_base;
-    bool full_read; /* trust no earlier backup; nothing else is done by this version */
+    bool full_read;   /* trust no earlier backup */
+    bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
+    bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */
+    const char *bitmap_name; /* NULL, or the one that was added to each already; not with bitmap */
     int compression_level;
     struct engine_listener listener;
 };
@@ -74,6 +77,7 @@ struct engine_backup_options {
 struct engine_backup_result {
     struct cs_id archive; /* zero on a dry run */
     char name[256];
+    char parent[CS_ID_HEX];  /* archive of the first image's top; "" for none */
     bool partial;            /* committed, but something asked for is missing or doubtful: exit 3 */
     bool top_in_use_as_base; /* frozen_base or not */
     uint64_t layers_total;
@@ -81,6 +85,7 @@ struct engine_backup_result {
     uint64_t bytes_allocated;
     uint64_t bytes_read;
     uint64_t bytes_metadata_read;
+    uint64_t bitmaps_obsolete; /* that could not be removed */
     struct cs_counters stored;
 };
 
@@ -88,6 +93,25 @@ struct engine_backup_result {
  * committed. */
 int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
                   struct engine_backup_result *result, struct error *err);
+
+/* ---- byre's own bitmaps in images ---------------------------------------------- */
+
+enum { ENGINE_BITMAP_NAME = 31 }; /* bytes, with the final zero byte */
+
+/* A fresh name for a bitmap that this repository knows as its own. */
+void engine_bitmap_name(const struct cs_store *store, char name[ENGINE_BITMAP_NAME]);
+
+struct engine_bitmap_result {
+    char (*removed)[ENGINE_BITMAP_NAME];
+    size_t count;
+};
+
+/* Removes all bitmaps of this repository from the image ${path}. ERROR_IN_USE: somebody has it
+ * open, if only for reading. The result is to be cleared; on failure it has what was removed. */
+int engine_bitmap_remove(struct cs_store *store, const char *path,
+                         const struct engine_listener *listener,
+                         struct engine_bitmap_result *result, struct error *err);
+void engine_bitmap_result_clear(struct engine_bitmap_result *result);
 
 /* ---- restore ----------------------------------------------------------------- */
 
@@ -125,6 +149,59 @@ int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                    struct engine_restore_result *result, struct error *err);
 void engine_restore_result_clear(struct engine_restore_result *result);
 
+/* ---- diff ------------------------------------------------------------------------ */
+
+enum engine_diff_kind {
+    ENGINE_DIFF_DATA, /* the later one has data */
+    ENGINE_DIFF_ZERO, /* the later one reads zeros, or has ended, where the earlier one had data */
+};
+
+/* An image of either archive, or of both: matched by path, else by name, else because one is below
+ * the other; each only where it is unambiguous. */
+struct engine_diff_image {
+    const char *name; /* in the later one, where it is there */
+    const char *path; /* the same */
+    bool in_a;
+    bool in_b;
+    uint64_t virtual_size_a; /* bytes; 0 where it is not there */
+    uint64_t virtual_size_b;
+    bool encrypted;         /* ranges are of the ciphertext of each encrypted layer */
+    uint64_t ranges;        /* as all that follow: found so far */
+    uint64_t bytes_changed; /* in ranges of data */
+    uint64_t bytes_zeroed;  /* in the others */
+};
+
+struct engine_diff_options {
+    const char *image; /* NULL: all; else the shortest unambiguous trailing path, in either */
+    /* For each image: begin, its ranges, end. Ranges ascend and do not touch where they are of a
+     * kind; bytes. There are none for an image that only one archive has. Where range does not
+     * return true, all ends with ERROR_INTERRUPTED. Any may be NULL. */
+    void (*begin)(void *arg, const struct engine_diff_image *image);
+    bool (*range)(void *arg, const struct engine_diff_image *image, uint64_t offset,
+                  uint64_t length, enum engine_diff_kind kind);
+    void (*end)(void *arg, const struct engine_diff_image *image);
+    void *arg;
+    struct engine_listener listener;
+};
+
+struct engine_diff_result {
+    uint64_t images; /* compared */
+    uint64_t ranges;
+    uint64_t bytes_changed;
+    uint64_t bytes_zeroed;
+};
+
+/*
+ * Where the guest of ${b}, the later archive, sees other bytes than that of ${a}, whatever became
+ * of the chains. Told from the trees alone, without a data key: whatever differs is in a range, but
+ * a range may hold equal bytes, for chunks of 16 to 256 KiB are what is compared. What lies behind
+ * the end of the smaller disk counts as zeros there.
+ * ERROR_UNSUPPORTED: a backing file is not part of its archive (only_top), so that nobody knows
+ * what the guest saw.
+ */
+int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
+                const struct engine_diff_options *options, struct engine_diff_result *result,
+                struct error *err);
 /* ---- forget ------------------------------------------------------------------ */
 
 struct engine_span { /* of time, by the calendar */

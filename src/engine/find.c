@@ -83,23 +83,3 @@ int engine_find_archive(const struct cs_store *store, const char *argument,
     *archive = found;
     return 0;
 }
-
-int engine_read_summary(const struct cs_archive *archive, struct engine_summary *summary,
-                        struct error *err)
-{
-    struct json_reader r = {.what = "summary of an archive", .err = err};
-    json_error_t e;
-    json_t *root = json_loadb((const char *)archive->summary, archive->summary_len,
-                              JSON_REJECT_DUPLICATES, &e);
-    *summary = (struct engine_summary){0};
-    summary->images = json_get_u64(&r, root, "images");
-    summary->bytes_allocated = json_get_u64(&r, root, "bytes_allocated");
-    const json_t *parent = json_member(&r, root, "parent");
-    if (!r.bad && !json_is_null(parent)) {
-        struct cs_id id;
-        json_to_id(&r, parent, "parent", &id);
-        cs_id_hex(&id, summary->parent);
-    }
-    json_decref(root);
-    return r.bad ? ERROR_CORRUPT : 0;
-}

@@ -3,10 +3,10 @@
  * An image's layers as the one disk that the guest sees: for each region, the
  * top layer's runs first, and what they leave open from the layer below.
  */
+#include "engine/flat_image.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/restore.h"
 
 struct span { /* of a region, bytes */
     uint32_t begin, end;
@@ -19,7 +19,6 @@ struct spans {
 };
 
 struct flat_image {
-    struct cs_store *store;
     struct layer_view **views; /* the top first */
     size_t count;
     uint32_t region_size;
@@ -27,24 +26,26 @@ struct flat_image {
     uint8_t *layer_data; /* a region of one layer */
     struct spans open;   /* what no layer has answered yet */
     struct spans next;
+    struct flat_piece *pieces; /* what layers have answered */
+    size_t piece_count;
+    size_t piece_room;
 };
 
-int flat_open(struct flat_image **out, struct restore *r, const struct record_image *image,
-              size_t view, struct error *err)
+int flat_open(struct flat_image **out, struct cs_store *store, const struct record_archive *archive,
+              const struct record_image *image, size_t view, struct error *err)
 {
     struct flat_image *f = calloc(1, sizeof *f);
     if (f == NULL)
         return error_no_memory(err);
     int rc = 0;
-    f->store = r->store;
-    f->region_size = cs_region_size(r->store);
+    f->region_size = cs_region_size(store);
     f->layer_data = malloc(f->region_size);
     f->views = calloc(image->layer_count, sizeof *f->views);
     if (f->layer_data == NULL || f->views == NULL)
         rc = error_no_memory(err);
     for (size_t i = 0; rc == 0 && i < image->layer_count; i++) {
-        const struct record_layer *layer = &r->archive.layers[image->layers[i]];
-        rc = layer_view_open(&f->views[i], r->store, layer, i == 0 ? view : 0, err);
+        const struct record_layer *layer = &archive->layers[image->layers[i]];
+        rc = layer_view_open(&f->views[i], store, layer, i == 0 ? view : 0, err);
         if (rc < 0)
             break;
         f->count = i + 1;
@@ -70,6 +71,7 @@ void flat_close(struct flat_image *f)
     free(f->layer_data);
     free(f->open.at);
     free(f->next.at);
+    free(f->pieces);
     free(f);
 }
 
@@ -81,6 +83,21 @@ const struct record_layer *flat_top(const struct flat_image *f)
 uint64_t flat_size(const struct flat_image *f)
 {
     return f->size;
+}
+
+size_t flat_layer_count(const struct flat_image *f)
+{
+    return f->count;
+}
+
+struct layer_view *flat_layer(const struct flat_image *f, size_t i)
+{
+    return f->views[i];
+}
+
+uint64_t flat_layer_size(const struct flat_image *f, size_t i)
+{
+    return i == 0 ? f->size : layer_view_layer(f->views[i])->virtual_size;
 }
 
 int flat_next(struct flat_image *f, uint64_t from, uint64_t *region, bool *found, struct error *err)
@@ -141,21 +158,27 @@ static void mark_compressed(const struct qcow2_entry *entries, size_t n, unsigne
     }
 }
 
-/* What one layer answers of the open spans; the rest is open for the layer below. */
-static int merge_layer(struct flat_image *f, size_t which, uint64_t region, uint8_t *buf,
-                       bool *compressed, unsigned bits, struct error *err)
+static int add_piece(struct flat_image *f, const struct flat_piece *piece, struct error *err)
 {
-    struct layer_view *view = f->views[which];
-    const struct record_layer *layer = layer_view_layer(view);
+    if (f->piece_count == f->piece_room) {
+        size_t room = f->piece_room > 0 ? f->piece_room * 2 : 64;
+        struct flat_piece *pieces = reallocarray(f->pieces, room, sizeof *pieces);
+        if (pieces == NULL)
+            return error_no_memory(err);
+        f->pieces = pieces;
+        f->piece_room = room;
+    }
+    f->pieces[f->piece_count++] = *piece;
+    return 0;
+}
+
+/* What one layer answers of the open spans; the rest is open for the layer below. */
+static int merge_layer(struct flat_image *f, size_t which, uint64_t region, struct error *err)
+{
     const struct cs_run *runs = NULL;
-    const struct qcow2_entry *entries = NULL;
-    size_t run_count = 0, entry_count = 0, at = 0;
-    uint32_t end = cut_at(f, region, which == 0 ? f->size : layer->virtual_size);
-    int rc = layer_view_runs(view, region, &runs, &run_count, err);
-    if (rc == 0 && run_count > 0)
-        rc = layer_view_data(view, f->layer_data, err);
-    if (rc == 0 && compressed != NULL && layer->is_qcow2)
-        rc = layer_view_entries(view, region, &entries, &entry_count, err);
+    size_t run_count = 0, at = 0;
+    uint32_t end = cut_at(f, region, flat_layer_size(f, which));
+    int rc = layer_view_runs(f->views[which], region, &runs, &run_count, err);
     f->next.count = 0;
     for (size_t i = 0; rc == 0 && i < f->open.count; i++) {
         struct span open = f->open.at[i];
@@ -165,19 +188,17 @@ static int merge_layer(struct flat_image *f, size_t which, uint64_t region, uint
             at--;
         for (; rc == 0 && at < run_count && runs[at].offset < open.end; at++) {
             uint32_t run_end = runs[at].offset + runs[at].length;
-            struct span both = {
-                runs[at].offset > open.begin ? runs[at].offset : open.begin,
-                run_end < open.end ? run_end : open.end,
+            struct flat_piece both = {
+                .begin = runs[at].offset > open.begin ? runs[at].offset : open.begin,
+                .end = run_end < open.end ? run_end : open.end,
+                .layer = which,
+                .zero = runs[at].zero,
             };
             if (both.begin >= both.end)
                 continue;
-            if (!runs[at].zero) {
-                memcpy(buf + both.begin, f->layer_data + both.begin, both.end - both.begin);
-                if (compressed != NULL)
-                    mark_compressed(entries, entry_count, layer->qcow2.cluster_bits, &both,
-                                    compressed, bits);
-            }
-            rc = add_span(&f->next, open.begin, both.begin, err);
+            rc = add_piece(f, &both, err);
+            if (rc == 0)
+                rc = add_span(&f->next, open.begin, both.begin, err);
             open.begin = both.end;
         }
         if (rc == 0)
@@ -189,15 +210,48 @@ static int merge_layer(struct flat_image *f, size_t which, uint64_t region, uint
     return rc;
 }
 
+int flat_pieces(struct flat_image *f, uint64_t region, const struct flat_piece **pieces,
+                size_t *count, struct error *err)
+{
+    f->open.count = 0;
+    f->piece_count = 0;
+    int rc = add_span(&f->open, 0, cut_at(f, region, f->size), err);
+    for (size_t i = 0; rc == 0 && i < f->count && f->open.count > 0; i++)
+        rc = merge_layer(f, i, region, err);
+    *pieces = f->pieces;
+    *count = f->piece_count;
+    return rc;
+}
+
 int flat_read(struct flat_image *f, uint64_t region, uint8_t *buf, bool *compressed,
               unsigned cluster_bits, struct error *err)
 {
+    const struct flat_piece *pieces = NULL;
+    const struct qcow2_entry *entries = NULL;
+    size_t count = 0, entry_count = 0, at_hand = SIZE_MAX; /* the layer whose data was read */
     memset(buf, 0, f->region_size);
     if (compressed != NULL)
         memset(compressed, 0, (f->region_size >> cluster_bits) * sizeof *compressed);
-    f->open.count = 0;
-    int rc = add_span(&f->open, 0, cut_at(f, region, f->size), err);
-    for (size_t i = 0; rc == 0 && i < f->count && f->open.count > 0; i++)
-        rc = merge_layer(f, i, region, buf, compressed, cluster_bits, err);
+    int rc = flat_pieces(f, region, &pieces, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct layer_view *view = f->views[pieces[i].layer];
+        const struct record_layer *layer = layer_view_layer(view);
+        struct span span = {pieces[i].begin, pieces[i].end};
+        if (pieces[i].zero)
+            continue;
+        if (at_hand != pieces[i].layer) {
+            at_hand = pieces[i].layer;
+            entry_count = 0;
+            rc = layer_view_data(view, f->layer_data, err);
+            if (rc == 0 && compressed != NULL && layer->is_qcow2)
+                rc = layer_view_entries(view, region, &entries, &entry_count, err);
+        }
+        if (rc < 0)
+            break;
+        memcpy(buf + span.begin, f->layer_data + span.begin, span.end - span.begin);
+        if (compressed != NULL)
+            mark_compressed(entries, entry_count, layer->qcow2.cluster_bits, &span, compressed,
+                            cluster_bits);
+    }
     return rc;
 }

@@ -86,6 +86,14 @@ const json_t *json_list(struct json_reader *r, const json_t *object, const char 
     return value;
 }
 
+bool json_get_bool(struct json_reader *r, const json_t *object, const char *key)
+{
+    const json_t *value = json_member(r, object, key);
+    if (!json_is_boolean(value))
+        json_bad(r, key);
+    return json_is_true(value);
+}
+
 uint64_t json_get_int(struct json_reader *r, const json_t *object, const char *key, uint64_t max)
 {
     const json_t *value = json_member(r, object, key);

@@ -42,6 +42,7 @@ int json_bad(struct json_reader *r, const char *key); /* marks ${r}; returns ERR
 #endif
 const json_t *json_member(struct json_reader *r, const json_t *object, const char *key);
 const json_t *json_list(struct json_reader *r, const json_t *object, const char *key);
+bool json_get_bool(struct json_reader *r, const json_t *object, const char *key);
 uint64_t json_get_int(struct json_reader *r, const json_t *object, const char *key, uint64_t max);
 uint64_t json_get_u64(struct json_reader *r, const json_t *object, const char *key);
 int64_t json_get_i64(struct json_reader *r, const json_t *object, const char *key);

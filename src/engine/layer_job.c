@@ -7,7 +7,7 @@
 
 void layer_job_progress(const struct layer_job *job, uint64_t bytes)
 {
-    struct backup_progress *p = job->progress;
+    struct backup_progress *p = &job->run->progress;
     p->done += bytes;
     if (p->done > p->total)
         p->total = p->done;
@@ -19,10 +19,10 @@ void layer_job_warn(const struct layer_job *job, const char *fmt, ...)
 {
     char message[4096];
     va_list ap;
-    if (job->progress->listener->warning == NULL)
+    if (job->run->progress.listener->warning == NULL)
         return;
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    job->progress->listener->warning(job->progress->listener->arg, message);
+    job->run->progress.listener->warning(job->run->progress.listener->arg, message);
 }

@@ -20,6 +20,7 @@ struct tree_cursor { /* the leaf that was looked up last */
 struct layer_view {
     struct cs_store *store;
     const struct record_layer *layer;
+    const struct record_view *which; /* of the layer's */
     uint32_t region_size;
     struct tree_cursor content;
     struct tree_cursor placement;
@@ -41,6 +42,7 @@ int layer_view_open(struct layer_view **out, struct cs_store *store,
     int rc = 0;
     v->store = store;
     v->layer = layer;
+    v->which = which;
     v->region_size = cs_region_size(store);
     v->chunk = malloc(CS_DATA_OBJECT_MAX);
     if (layer->is_qcow2) {
@@ -122,6 +124,37 @@ int layer_view_runs(struct layer_view *v, uint64_t region, const struct cs_run *
         return engine_store_error(err, &ce);
     *runs = v->runs.runs;
     *count = v->runs.run_count;
+    return 0;
+}
+
+const struct cs_content *layer_view_content(const struct layer_view *v)
+{
+    return &v->runs;
+}
+
+unsigned layer_view_level(const struct layer_view *v)
+{
+    return v->which->content.empty ? 0 : v->which->content.level;
+}
+
+int layer_view_subtree(struct layer_view *v, unsigned level, uint64_t region, struct cs_id *id,
+                       bool *found, struct error *err)
+{
+    const struct cs_tree *tree = &v->which->content;
+    struct cs_subtree subtree;
+    struct cs_error ce;
+    *found = false;
+    if (tree->empty)
+        return 0;
+    if (level >= tree->level) {
+        *found = region == 0;
+        *id = tree->root;
+        return 0;
+    }
+    if (cs_tree_find(v->content.reader, level, region, &subtree, found, &ce) < 0)
+        return engine_store_error(err, &ce);
+    if (*found)
+        *id = subtree.id;
     return 0;
 }
 

@@ -25,6 +25,21 @@ int layer_view_next(struct layer_view *view, uint64_t from, uint64_t *region, bo
 int layer_view_runs(struct layer_view *view, uint64_t region, const struct cs_run **runs,
                     size_t *count, struct error *err);
 
+/* After layer_view_runs: the same runs with their chunks, lent until its next call. */
+const struct cs_content *layer_view_content(const struct layer_view *view);
+
+/* The level of the view's content tree. */
+unsigned layer_view_level(const struct layer_view *view);
+
+/*
+ * The id of what the content tree has in the 64^${level} regions from ${region}, a multiple of
+ * that, on: equal ids are equal contents. Where the tree is lower than ${level}, all of it is at
+ * region 0.
+ * ${*found} is false where there is nothing. Reads only nodes above.
+ */
+int layer_view_subtree(struct layer_view *view, unsigned level, uint64_t region, struct cs_id *id,
+                       bool *found, struct error *err);
+
 /* After layer_view_runs: reads the region's chunks. ${buf} (region-size bytes) gets the data runs
  * at their offsets; the rest of it is zeroed. */
 int layer_view_data(struct layer_view *view, uint8_t *buf, struct error *err);

@@ -162,3 +162,11 @@ bool path_leads_to(const char *from, const char *string, const char *to, const c
     free(at);
     return good;
 }
+
+bool path_ends_with(const char *path, const char *tail)
+{
+    size_t n = strlen(path), k = strlen(tail);
+    if (k == 0 || k > n || strcmp(path + n - k, tail) != 0)
+        return false;
+    return k == n || path[n - k - 1] == '/' || tail[0] == '/';
+}

@@ -40,6 +40,9 @@ char *path_between(const char *from, const char *to);
 bool path_leads_to(const char *from, const char *string, const char *to, const char *const *placed,
                    size_t n);
 
+/* Whether ${tail} is a trailing path of ${path}: whole components. */
+bool path_ends_with(const char *path, const char *tail);
+
 /* "${a}/${b}" */
 char *path_join(const char *a, const char *b);
 

@@ -75,9 +75,9 @@ int placing_assign(struct record_archive *archive, struct error *err)
     for (size_t i = 0; i < archive->layer_count; i++) {
         struct record_layer *layer = &archive->layers[i];
         struct record_data_file *data = layer->qcow2.data_file;
-        places[n++] = (struct place){layer->path, &layer->placed_path};
+        places[n++] = (struct place){layer->file.path, &layer->file.placed_path};
         if (data != NULL)
-            places[n++] = (struct place){data->path, &data->placed_path};
+            places[n++] = (struct place){data->file.path, &data->file.placed_path};
     }
     rc = assign(places, n, paths, err);
 out:

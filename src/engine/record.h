@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "chunkstore.h"
+#include "engine/file_identity.h"
 
 /*
  * The archive record and the layer record of chunkstore/FORMAT.md, section 9:
@@ -16,7 +18,24 @@
  * a zero byte inside is refused.
  */
 
-struct record_blob { /* bytes kept as data chunks */
+struct record_file {   /* on the host, as it was when it was backed up */
+    char *path;        /* absolute, as it was opened */
+    char *real_path;   /* with symlinks resolved */
+    char *placed_path; /* relative, below a restore's target folder */
+    uint64_t size;     /* bytes; for a block device its size */
+    uint64_t host_bytes;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+    uint64_t device;
+    uint64_t inode;
+    struct file_system fs;
+};
+
+struct record_blob { /* bytes kept as data chunks, */
+    bool metadata;   /* or as metadata, which every role can read */
     uint64_t bytes;
     struct cs_id *ids;
     uint32_t *lengths;
@@ -44,6 +63,7 @@ struct record_snapshot { /* view i + 1 is that of snapshot i */
 
 struct record_bitmap {
     char *name;
+    bool own; /* byre's, of this repository; data is metadata then */
     uint32_t flags;
     uint32_t type;
     uint32_t granularity_bits;
@@ -55,19 +75,8 @@ struct record_bitmap {
 };
 
 struct record_data_file {
-    char *name; /* as the header has it */
-    char *path;
-    char *real_path;
-    char *placed_path;
-    uint64_t size; /* bytes */
-    uint64_t host_bytes;
-    uint32_t mode;
-    uint32_t uid;
-    uint32_t gid;
-    int64_t mtime_ns;
-    int64_t ctime_ns;
-    uint64_t device;
-    uint64_t inode;
+    struct record_file file;
+    char *name;              /* as the header has it */
     struct record_blob tail; /* of a raw data file: what lies behind the disk's last cluster */
 };
 
@@ -102,30 +111,17 @@ struct record_qcow2 {
 
 struct record_layer {
     struct cs_id id; /* of this record; not part of it */
+    struct record_file file;
     bool is_qcow2;
     uint64_t virtual_size; /* bytes, as the following */
-    uint64_t file_size;
     uint64_t bytes_allocated;
     struct record_view *views; /* the active state first */
     size_t view_count;
-    char *path;
-    char *real_path;
-    char *opened_as;
-    char *placed_path; /* relative, below a restore's target folder */
+    char *opened_as; /* as the command line or the backing string has it */
     char *delta;
     char *delta_reason;
-    char *backing_file;   /* NULL: none */
-    char *backing_format; /* NULL: none */
-    uint32_t mode;
-    uint32_t uid;
-    uint32_t gid;
-    int64_t mtime_ns;
-    int64_t ctime_ns;
-    uint64_t device;
-    uint64_t inode;
-    uint64_t host_bytes;
-    uint64_t fs_type;
-    char *fs_uuid;             /* NULL: not known */
+    char *backing_file;        /* NULL: none */
+    char *backing_format;      /* NULL: none */
     struct record_qcow2 qcow2; /* where is_qcow2 */
 };
 
@@ -158,6 +154,11 @@ struct record_archive {
     size_t with_count;
 };
 
+/* Fills ${file} but for its placed path with what is known of the file open as ${fd}, which has
+ * ${size} bytes. To be cleared, on failure too. */
+int record_file_describe(struct record_file *file, int fd, const struct stat *st, uint64_t size,
+                         const char *path, const char *real_path, struct error *err);
+
 /* Canonical JSON into fresh memory for the caller to free. */
 int record_layer_encode(const struct record_layer *layer, char **json, size_t *len,
                         struct error *err);
@@ -174,6 +175,9 @@ int record_archive_decode(struct record_archive *archive, const char *json, size
 /* Reads the archive's record and those of its layers, whole, from the store. To be cleared. */
 int record_archive_read(struct record_archive *archive, struct cs_store *store,
                         const struct cs_id *id, struct error *err);
+
+/* Whether two trees of one kind have the same in them. */
+bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
 
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);

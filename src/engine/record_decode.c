@@ -12,47 +12,6 @@
 #include "engine/record_parts.h"
 #include "qcow2/header.h"
 
-void record_layer_clear(struct record_layer *l)
-{
-    free(l->path);
-    free(l->real_path);
-    free(l->opened_as);
-    free(l->placed_path);
-    free(l->delta);
-    free(l->delta_reason);
-    free(l->backing_file);
-    free(l->backing_format);
-    free(l->fs_uuid);
-    free(l->views);
-    record_qcow2_clear(&l->qcow2);
-    *l = (struct record_layer){0};
-}
-
-void record_archive_clear(struct record_archive *a)
-{
-    free(a->name);
-    free(a->host);
-    free(a->time);
-    for (size_t i = 0; i < a->tag_count; i++)
-        free(a->tags[i]);
-    free(a->tags);
-    for (size_t i = 0; i < a->image_count; i++) {
-        free(a->images[i].name);
-        free(a->images[i].path);
-        free(a->images[i].layers);
-    }
-    free(a->images);
-    for (size_t i = 0; i < a->layer_count; i++)
-        record_layer_clear(&a->layers[i]);
-    free(a->layers);
-    for (size_t i = 0; i < a->with_count; i++) {
-        free(a->with[i].name);
-        record_blob_clear(&a->with[i].blob);
-    }
-    free(a->with);
-    *a = (struct record_archive){0};
-}
-
 static void get_tree(struct json_reader *r, const json_t *object, const char *key,
                      enum cs_tree_kind kind, struct cs_tree *tree)
 {
@@ -96,30 +55,13 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     if (format == NULL || (!l->is_qcow2 && strcmp(format, "raw") != 0))
         json_bad(r, "format");
     l->virtual_size = json_get_u64(r, o, "virtual_size");
-    l->file_size = json_get_u64(r, o, "file_size");
     l->bytes_allocated = json_get_u64(r, o, "bytes_allocated");
-    l->path = json_get_bytes(r, o, "path");
-    l->real_path = json_get_bytes(r, o, "real_path");
+    record_file_get(r, o, &l->file);
     l->opened_as = json_get_bytes(r, o, "opened_as");
-    l->placed_path = json_get_bytes(r, o, "placed_path");
     l->delta = json_get_bytes(r, o, "delta");
     l->delta_reason = json_get_bytes(r, o, "delta_reason");
     l->backing_file = json_get_optional(r, o, "backing_file");
     l->backing_format = json_get_optional(r, o, "backing_format");
-    l->mode = (uint32_t)json_get_int(r, o, "mode", 0177777);
-    l->uid = (uint32_t)json_get_int(r, o, "uid", UINT32_MAX);
-    l->gid = (uint32_t)json_get_int(r, o, "gid", UINT32_MAX);
-    l->mtime_ns = json_get_i64(r, o, "mtime_ns");
-    l->ctime_ns = json_get_i64(r, o, "ctime_ns");
-    l->device = json_get_u64(r, o, "device");
-    l->inode = json_get_u64(r, o, "inode");
-    l->host_bytes = json_get_u64(r, o, "host_bytes");
-    const json_t *fs = json_member(r, o, "filesystem");
-    const char *type = json_string_value(json_member(r, fs, "type"));
-    l->fs_type = type != NULL ? strtoull(type, NULL, 16) : 0;
-    l->fs_uuid = json_get_optional(r, fs, "uuid");
-    if (l->placed_path != NULL && !path_is_inside(l->placed_path))
-        json_bad(r, "placed_path");
     get_views(r, o, l);
     if (r->bad)
         return;

@@ -2,7 +2,6 @@
 /* The qcow2 part of layer records, and blobs, from JSON. */
 #include <stdlib.h>
 
-#include "engine/path.h"
 #include "engine/record_parts.h"
 
 void record_blob_clear(struct record_blob *blob)
@@ -32,7 +31,7 @@ void record_blob_get(struct json_reader *r, const json_t *object, const char *ke
         const json_t *pair = json_array_get(chunks, i);
         json_int_t length = json_integer_value(json_array_get(pair, 1));
         json_to_id(r, json_array_get(pair, 0), key, &blob->ids[i]);
-        if (length <= 0 || length > CS_DATA_OBJECT_MAX)
+        if (length <= 0 || length > (blob->metadata ? CS_META_OBJECT_MAX : CS_DATA_OBJECT_MAX))
             json_bad(r, key);
         blob->lengths[i] = (uint32_t)length;
         sum += (uint64_t)length;
@@ -45,10 +44,8 @@ static void data_file_free(struct record_data_file *d)
 {
     if (d == NULL)
         return;
+    record_file_clear(&d->file);
     free(d->name);
-    free(d->path);
-    free(d->real_path);
-    free(d->placed_path);
     record_blob_clear(&d->tail);
     free(d);
 }
@@ -148,6 +145,8 @@ static void get_bitmaps(struct json_reader *r, const json_t *o, struct record_qc
         const json_t *one = json_array_get(list, i);
         struct record_bitmap *b = &q->bitmaps[q->bitmap_count++];
         b->name = json_get_bytes(r, one, "name");
+        b->own = json_get_bool(r, one, "own");
+        b->data.metadata = b->own;
         b->flags = (uint32_t)json_get_int(r, one, "flags", UINT32_MAX);
         b->type = (uint32_t)json_get_int(r, one, "type", 255);
         b->granularity_bits = (uint32_t)json_get_int(r, one, "granularity_bits", 63);
@@ -159,8 +158,8 @@ static void get_bitmaps(struct json_reader *r, const json_t *o, struct record_qc
 
 static void get_data_file(struct json_reader *r, const json_t *o, struct record_qcow2 *q)
 {
-    const json_t *file = json_member(r, o, "data_file");
-    if (file == NULL || json_is_null(file))
+    const json_t *value = json_member(r, o, "data_file");
+    if (value == NULL || json_is_null(value))
         return;
     struct record_data_file *d = calloc(1, sizeof *d);
     q->data_file = d;
@@ -168,24 +167,11 @@ static void get_data_file(struct json_reader *r, const json_t *o, struct record_
         json_bad(r, "data_file");
         return;
     }
-    d->name = json_get_bytes(r, file, "name");
-    d->path = json_get_bytes(r, file, "path");
-    d->real_path = json_get_bytes(r, file, "real_path");
-    d->placed_path = json_get_bytes(r, file, "placed_path");
-    d->size = json_get_u64(r, file, "size");
-    d->host_bytes = json_get_u64(r, file, "host_bytes");
-    d->mode = (uint32_t)json_get_int(r, file, "mode", 0177777);
-    d->uid = (uint32_t)json_get_int(r, file, "uid", UINT32_MAX);
-    d->gid = (uint32_t)json_get_int(r, file, "gid", UINT32_MAX);
-    d->mtime_ns = json_get_i64(r, file, "mtime_ns");
-    d->ctime_ns = json_get_i64(r, file, "ctime_ns");
-    d->device = json_get_u64(r, file, "device");
-    d->inode = json_get_u64(r, file, "inode");
-    record_blob_get(r, file, "tail", &d->tail);
-    if (d->tail.bytes > d->size)
+    record_file_get(r, value, &d->file);
+    d->name = json_get_bytes(r, value, "name");
+    record_blob_get(r, value, "tail", &d->tail);
+    if (d->tail.bytes > d->file.size)
         json_bad(r, "tail");
-    if (d->placed_path != NULL && !path_is_inside(d->placed_path))
-        json_bad(r, "placed_path");
 }
 
 void record_qcow2_get(struct json_reader *r, const json_t *o, struct record_qcow2 *q)

@@ -2,8 +2,7 @@
 /* Records as canonical JSON. */
 #include <stdlib.h>
 
-#include "engine/json.h"
-#include "engine/record.h"
+#include "engine/record_parts.h"
 
 static json_t *tree_json(const struct cs_tree *tree)
 {
@@ -64,12 +63,12 @@ static json_t *bitmaps_json(const struct record_qcow2 *q)
             json_array_append_new(
                 runs, json_pack("[I,I]", (json_int_t)b->runs[k][0], (json_int_t)b->runs[k][1]));
         json_array_append_new(bitmaps,
-                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-                                        json_from_bytes(b->name), "flags", json_integer(b->flags),
-                                        "type", json_integer(b->type), "granularity_bits",
-                                        json_integer(b->granularity_bits), "extra",
-                                        json_from_data(b->extra, b->extra_len), "table", runs,
-                                        "data", blob_json(&b->data)));
+                              json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                                        json_from_bytes(b->name), "own", b->own, "flags",
+                                        json_integer(b->flags), "type", json_integer(b->type),
+                                        "granularity_bits", json_integer(b->granularity_bits),
+                                        "extra", json_from_data(b->extra, b->extra_len), "table",
+                                        runs, "data", blob_json(&b->data)));
     }
     return bitmaps;
 }
@@ -84,24 +83,10 @@ static json_t *crypto_json(const struct record_qcow2 *q)
 
 static json_t *data_file_json(const struct record_data_file *d)
 {
-    json_t *o = d != NULL ? json_object() : json_null();
     if (d == NULL)
-        return o;
-    json_object_set_new(o, "name", json_from_bytes(d->name));
-    json_object_set_new(o, "path", json_from_bytes(d->path));
-    json_object_set_new(o, "real_path", json_from_bytes(d->real_path));
-    json_object_set_new(o, "placed_path", json_from_bytes(d->placed_path));
-    json_object_set_new(o, "size", json_from_u64(d->size));
-    json_object_set_new(o, "host_bytes", json_from_u64(d->host_bytes));
-    json_object_set_new(o, "mode", json_integer(d->mode));
-    json_object_set_new(o, "uid", json_integer(d->uid));
-    json_object_set_new(o, "gid", json_integer(d->gid));
-    json_object_set_new(o, "mtime_ns", json_from_i64(d->mtime_ns));
-    json_object_set_new(o, "ctime_ns", json_from_i64(d->ctime_ns));
-    json_object_set_new(o, "device", json_from_u64(d->device));
-    json_object_set_new(o, "inode", json_from_u64(d->inode));
-    json_object_set_new(o, "tail", blob_json(&d->tail));
-    return o;
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "file", record_file_json(&d->file), "name",
+                     json_from_bytes(d->name), "tail", blob_json(&d->tail));
 }
 
 static json_t *qcow2_json(const struct record_qcow2 *q)
@@ -135,11 +120,6 @@ static json_t *qcow2_json(const struct record_qcow2 *q)
     return o;
 }
 
-static json_t *hex_json(uint64_t value)
-{
-    return json_sprintf("%llx", (unsigned long long)value);
-}
-
 int record_layer_encode(const struct record_layer *l, char **json, size_t *len, struct error *err)
 {
     json_t *o = json_object();
@@ -147,30 +127,16 @@ int record_layer_encode(const struct record_layer *l, char **json, size_t *len, 
         return error_no_memory(err);
     json_object_set_new(o, "format", json_string(l->is_qcow2 ? "qcow2" : "raw"));
     json_object_set_new(o, "virtual_size", json_from_u64(l->virtual_size));
-    json_object_set_new(o, "file_size", json_from_u64(l->file_size));
     json_object_set_new(o, "bytes_allocated", json_from_u64(l->bytes_allocated));
     json_object_set_new(o, "views", views_json(l));
-    json_object_set_new(o, "path", json_from_bytes(l->path));
-    json_object_set_new(o, "real_path", json_from_bytes(l->real_path));
+    json_object_set_new(o, "file", record_file_json(&l->file));
     json_object_set_new(o, "opened_as", json_from_bytes(l->opened_as));
-    json_object_set_new(o, "placed_path", json_from_bytes(l->placed_path));
     json_object_set_new(o, "delta", json_from_bytes(l->delta));
     json_object_set_new(o, "delta_reason", json_from_bytes(l->delta_reason));
     json_object_set_new(o, "backing_file", json_from_optional(l->backing_file));
     json_object_set_new(o, "backing_format", json_from_optional(l->backing_format));
-    json_object_set_new(o, "mode", json_integer(l->mode));
-    json_object_set_new(o, "uid", json_integer(l->uid));
-    json_object_set_new(o, "gid", json_integer(l->gid));
-    json_object_set_new(o, "mtime_ns", json_from_i64(l->mtime_ns));
-    json_object_set_new(o, "ctime_ns", json_from_i64(l->ctime_ns));
-    json_object_set_new(o, "device", json_from_u64(l->device));
-    json_object_set_new(o, "inode", json_from_u64(l->inode));
-    json_object_set_new(o, "host_bytes", json_from_u64(l->host_bytes));
-    json_object_set_new(o, "filesystem",
-                        json_pack("{s:o, s:o}", "type", hex_json(l->fs_type), "uuid",
-                                  json_from_optional(l->fs_uuid)));
     json_object_set_new(o, "qcow2", l->is_qcow2 ? qcow2_json(&l->qcow2) : json_null());
-    int rc = json_object_size(o) == 23 ? json_encode(o, json, len, err) : error_no_memory(err);
+    int rc = json_object_size(o) == 11 ? json_encode(o, json, len, err) : error_no_memory(err);
     json_decref(o);
     return rc;
 }

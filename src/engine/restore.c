@@ -50,6 +50,17 @@ void engine_restore_result_clear(struct engine_restore_result *result)
     *result = (struct engine_restore_result){0};
 }
 
+struct target_attributes restore_attributes(const struct record_file *file)
+{
+    return (struct target_attributes){
+        .mode = file->mode,
+        .uid = file->uid,
+        .gid = file->gid,
+        .mtime_ns = file->mtime_ns,
+        .allocate = file->host_bytes >= file->size ? file->size : 0,
+    };
+}
+
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err)
 {
@@ -72,15 +83,6 @@ int restore_report_file(struct restore *r, const char *path, const struct cs_id 
 
 /* ---- which images ---- */
 
-/* Whether ${tail} is a trailing path of ${path}: whole components. */
-static bool ends_with_path(const char *path, const char *tail)
-{
-    size_t n = strlen(path), k = strlen(tail);
-    if (k == 0 || k > n || strcmp(path + n - k, tail) != 0)
-        return false;
-    return k == n || path[n - k - 1] == '/' || tail[0] == '/';
-}
-
 /* Sets ${*chosen} to the image's position, or to the count where all are meant. */
 static int choose_image(const struct restore *r, size_t *chosen, struct error *err)
 {
@@ -91,7 +93,7 @@ static int choose_image(const struct restore *r, size_t *chosen, struct error *e
     if (wanted == NULL)
         return 0;
     for (size_t i = 0; i < a->image_count; i++) {
-        if (!ends_with_path(a->images[i].path, wanted))
+        if (!path_ends_with(a->images[i].path, wanted))
             continue;
         *chosen = i;
         matches++;

@@ -3,6 +3,7 @@
 #define BYRE_ENGINE_RESTORE_H
 
 #include "engine/engine.h"
+#include "engine/flat_image.h"
 #include "engine/layer_view.h"
 #include "engine/record.h"
 #include "engine/target.h"
@@ -23,6 +24,10 @@ void restore_warn(const struct restore *r, const char *fmt, ...)
 
 /* Counts ${bytes} of progress; ERROR_INTERRUPTED where the caller wants to stop. */
 int restore_step(struct restore *r, const char *path, uint64_t bytes, struct error *err);
+
+/* What a target is to be given so that it is as ${file} was, allocated throughout where that was.
+ */
+struct target_attributes restore_attributes(const struct record_file *file);
 
 /* Adds a file to the result; ${layer} is NULL for a side file. */
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
@@ -59,28 +64,7 @@ int restore_verify_layer(struct restore *r, const struct record_layer *layer,
                          const struct restore_names *names, const struct target *target,
                          struct error *err);
 
-/* An image as one view: layers merged. */
-struct flat_image;
-
-/* ${image} and its layers are lent. ${view}: that of the top layer, 0 for its active state. */
-int flat_open(struct flat_image **flat, struct restore *r, const struct record_image *image,
-              size_t view, struct error *err);
-uint64_t flat_size(const struct flat_image *flat); /* virtual, bytes */
-void flat_close(struct flat_image *flat);
-const struct record_layer *flat_top(const struct flat_image *flat);
-
-/* The first region at or after ${from} that has anything in it. */
-int flat_next(struct flat_image *flat, uint64_t from, uint64_t *region, bool *found,
-              struct error *err);
-
-/*
- * The guest's bytes of ${region} into ${buf} (region size), zeros where there is nothing.
- * ${compressed} (one flag for each cluster of
- * ${cluster_bits}, or NULL) tells which come from compressed clusters.
- */
-int flat_read(struct flat_image *flat, uint64_t region, uint8_t *buf, bool *compressed,
-              unsigned cluster_bits, struct error *err);
-
+/* An image as one file. */
 int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct target *target,
                      uint64_t *written, struct error *err);
 int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct target *target,

@@ -109,7 +109,7 @@ static int check_room(struct restore *r, const struct plan *plan, struct error *
     return error_set(err, ERROR_NO_SPACE,
                      "%s: its header of %llu bytes has no room for the new name %s; "
                      "--keep-backing-names keeps the old one, and --flatten needs none",
-                     layer->placed_path, 1ULL << layer->qcow2.cluster_bits, changed);
+                     layer->file.placed_path, 1ULL << layer->qcow2.cluster_bits, changed);
 }
 
 static int choose_names(struct restore *r, size_t at, const char *const *placed, struct plan *plan,
@@ -120,7 +120,7 @@ static int choose_names(struct restore *r, size_t at, const char *const *placed,
     const struct record_data_file *data = layer->qcow2.data_file;
     int rc = 0;
     if (layer->backing_file != NULL && below != NULL) {
-        rc = choose_name(r, layer->placed_path, layer->backing_file, below->placed_path,
+        rc = choose_name(r, layer->file.placed_path, layer->backing_file, below->file.placed_path,
                          "backing file", placed, &plan->backing, err);
         if (rc == 0)
             choose_format(layer, below, plan);
@@ -128,25 +128,18 @@ static int choose_names(struct restore *r, size_t at, const char *const *placed,
         plan->backing = strdup(layer->backing_file);
         if (plan->backing == NULL)
             return error_no_memory(err);
-        restore_warn(r, "%s: its backing file %s is not part of the archive", layer->placed_path,
-                     layer->backing_file);
+        restore_warn(r, "%s: its backing file %s is not part of the archive",
+                     layer->file.placed_path, layer->backing_file);
     }
     if (rc == 0 && data != NULL)
-        rc = choose_name(r, layer->placed_path, data->name, data->placed_path, "data file", placed,
-                         &plan->data_name, err);
+        rc = choose_name(r, layer->file.placed_path, data->name, data->file.placed_path,
+                         "data file", placed, &plan->data_name, err);
     return rc < 0 ? rc : check_room(r, plan, err);
 }
 
 static int seal_data_file(struct restore *r, struct plan *plan, struct error *err)
 {
-    const struct record_data_file *data = plan->layer->qcow2.data_file;
-    struct target_attributes attributes = {
-        .mode = data->mode,
-        .uid = data->uid,
-        .gid = data->gid,
-        .mtime_ns = data->mtime_ns,
-        .allocate = data->host_bytes >= data->size ? data->size : 0,
-    };
+    struct target_attributes attributes = restore_attributes(&plan->layer->qcow2.data_file->file);
     int rc = target_seal(&plan->data, &attributes, err);
     return rc < 0 ? rc : restore_report_file(r, plan->data.path, &plan->layer->id, 0, err);
 }
@@ -165,13 +158,7 @@ static int write_layer(struct restore *r, struct plan *plan, struct error *err)
     int rc = restore_layer(r, layer, &names, &plan->target, &written, err);
     if (rc == 0 && r->options->verify)
         rc = restore_verify_layer(r, layer, &names, &plan->target, err);
-    struct target_attributes attributes = {
-        .mode = layer->mode,
-        .uid = layer->uid,
-        .gid = layer->gid,
-        .mtime_ns = layer->mtime_ns,
-        .allocate = layer->host_bytes >= layer->file_size ? layer->file_size : 0,
-    };
+    struct target_attributes attributes = restore_attributes(&layer->file);
     if (rc == 0)
         rc = target_seal(&plan->target, &attributes, err);
     if (rc == 0)
@@ -230,7 +217,7 @@ static int make_plans(struct restore *r, size_t image, struct plan *plans, size_
     const char **placed = calloc(a->layer_count + 1, sizeof *placed);
     int rc = placed == NULL ? error_no_memory(err) : 0;
     for (size_t i = 0; rc == 0 && i < a->layer_count; i++)
-        placed[i] = a->layers[i].placed_path;
+        placed[i] = a->layers[i].file.placed_path;
     for (size_t i = 0; rc == 0 && i < a->layer_count; i++) {
         if (!is_needed(a, image, i))
             continue;
@@ -273,10 +260,10 @@ static int open_targets(struct restore *r, struct plan *plans, size_t n, struct 
             if (plan->side != NULL)
                 rc = one_target(r, side_folder, plan->side->name, &plan->target, pass > 0, err);
             if (rc == 0 && layer != NULL)
-                rc = one_target(r, NULL, layer->placed_path, &plan->target, pass > 0, err);
+                rc = one_target(r, NULL, layer->file.placed_path, &plan->target, pass > 0, err);
             if (rc == 0 && layer != NULL && layer->qcow2.data_file != NULL)
-                rc = one_target(r, NULL, layer->qcow2.data_file->placed_path, &plan->data, pass > 0,
-                                err);
+                rc = one_target(r, NULL, layer->qcow2.data_file->file.placed_path, &plan->data,
+                                pass > 0, err);
         }
     return rc;
 }

@@ -38,8 +38,8 @@ static int write_flat(struct restore *r, struct flat_image *flat, struct target 
     const struct record_layer *top = flat_top(flat);
     bool raw = r->options->format == ENGINE_RAW;
     uint64_t written = 0;
-    struct target_attributes attributes = {
-        .mode = top->mode, .uid = top->uid, .gid = top->gid, .mtime_ns = top->mtime_ns};
+    struct target_attributes attributes = restore_attributes(&top->file);
+    attributes.allocate = 0; /* how much of the file was, says nothing of this one */
     int rc = raw ? restore_flat_raw(r, flat, target, &written, err)
                  : restore_flat_qcow2(r, flat, target, &written, err);
     if (rc == 0 && r->options->verify)
@@ -74,7 +74,7 @@ static int restore_to_stdout(struct restore *r, const struct record_image *image
 {
     struct flat_image *flat = NULL;
     uint64_t written = 0;
-    int rc = flat_open(&flat, r, image, view, err);
+    int rc = flat_open(&flat, r->store, &r->archive, image, view, err);
     if (rc == 0)
         r->bytes_total = flat_size(flat);
     if (rc == 0)
@@ -97,7 +97,7 @@ static int require_mergeable(const struct restore *r, size_t image, struct error
                 return error_set(err, ERROR_UNSUPPORTED,
                                  "%s: is encrypted, and ciphertext cannot be merged or moved "
                                  "without the key; restore the chain as it is",
-                                 a->layers[im->layers[k]].path);
+                                 a->layers[im->layers[k]].file.path);
         const struct record_layer *base = &a->layers[im->layers[im->layer_count - 1]];
         if ((image == a->image_count || image == i) && base->backing_file != NULL)
             return error_set(err, ERROR_UNSUPPORTED,
@@ -189,7 +189,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct flat_image *flat = NULL;
         const struct record_image *chosen = &a->images[first + i];
-        rc = flat_open(&flat, r, chosen, view, err);
+        rc = flat_open(&flat, r->store, a, chosen, view, err);
         if (rc == 0) {
             r->bytes_total += flat_size(flat);
             rc = flat_target(r, chosen, folder, flat_size(flat), &targets[i], err);

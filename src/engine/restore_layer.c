@@ -36,8 +36,8 @@ static int restore_raw(struct restore *r, const struct record_layer *layer,
             if (runs[i].zero) /* a hole reads as zeros */
                 continue;
             if (base + runs[i].offset + runs[i].length > layer->virtual_size)
-                rc =
-                    error_set(err, ERROR_CORRUPT, "%s: its content goes past its end", layer->path);
+                rc = error_set(err, ERROR_CORRUPT, "%s: its content goes past its end",
+                               layer->file.path);
             else
                 rc = io_write(target->fd, target->path, base + runs[i].offset, buf + runs[i].offset,
                               runs[i].length, err);
@@ -166,7 +166,7 @@ int restore_verify_layer(struct restore *r, const struct record_layer *layer,
         struct qcow2_open_options options = {
             .force_corrupt = true,
             .data_fd = data != NULL ? data->fd : -1,
-            .data_size = layer->qcow2.data_file != NULL ? layer->qcow2.data_file->size : 0,
+            .data_size = layer->qcow2.data_file != NULL ? layer->qcow2.data_file->file.size : 0,
             .data_name = data != NULL ? data->path : NULL,
         };
         rc = qcow2_image_open(&image, target->fd, target->path,

@@ -38,9 +38,9 @@ static int read_header(struct job *job, const struct restore_names *names, struc
     int rc = blob_read(job->r->store, &layer->qcow2.header, cluster, &job->original, err);
     if (rc == 0)
         rc = qcow2_header_decode(&job->header, job->original, (size_t)layer->qcow2.header.bytes,
-                                 layer->file_size, err);
+                                 layer->file.size, err);
     if (rc < 0)
-        return error_wrap(err, "%s: its stored header", layer->path);
+        return error_wrap(err, "%s: its stored header", layer->file.path);
     snprintf(job->header.backing_file, sizeof job->header.backing_file, "%s",
              names->backing != NULL ? names->backing : "");
     if (job->header.backing_format[0] == 0 && names->backing_format != NULL)
@@ -50,7 +50,7 @@ static int read_header(struct job *job, const struct restore_names *names, struc
         job->header.l1_size != layer->views[0].l1_size ||
         job->header.nb_snapshots != layer->qcow2.snapshot_count)
         return error_set(err, ERROR_CORRUPT, "%s: its record and its stored header disagree",
-                         layer->path);
+                         layer->file.path);
     return 0;
 }
 
@@ -69,7 +69,7 @@ static int begin(struct job *job, const struct restore_names *names, struct erro
         .views = (uint32_t)layer->view_count,
         .crypto_offset = layer->qcow2.crypto_offset,
         .crypto_length = layer->qcow2.crypto.bytes,
-        .data_size = layer->qcow2.data_file != NULL ? layer->qcow2.data_file->size : 0,
+        .data_size = layer->qcow2.data_file != NULL ? layer->qcow2.data_file->file.size : 0,
         .data_file = names->data_file,
     };
     uint32_t *l1_sizes = calloc(layer->view_count, sizeof *l1_sizes);
@@ -119,7 +119,7 @@ static int entries_of(struct job *job, size_t i, uint64_t region,
     *first = region * *n;
     if (rc == 0 && *first > 0 && *first >= clusters)
         return error_set(err, ERROR_CORRUPT, "%s: its placement goes past its L1 table",
-                         job->layer->path);
+                         job->layer->file.path);
     if (rc == 0 && *n > clusters - *first)
         *n = (size_t)(clusters - *first);
     return rc;
@@ -288,8 +288,8 @@ static int write_tail(struct job *job, const struct target *data, struct error *
     const struct record_data_file *d = job->layer->qcow2.data_file;
     if (d == NULL || data == NULL || d->tail.bytes == 0)
         return 0;
-    return blob_read_file(job->r->store, &d->tail, data->fd, data->path, d->size - d->tail.bytes,
-                          err);
+    return blob_read_file(job->r->store, &d->tail, data->fd, data->path,
+                          d->file.size - d->tail.bytes, err);
 }
 
 static int write_metadata(struct job *job, struct error *err)
@@ -305,7 +305,7 @@ static int write_metadata(struct job *job, struct error *err)
 int restore_qcow2_check_names(struct restore *r, const struct record_layer *layer,
                               const struct restore_names *names, struct error *err)
 {
-    const struct target nowhere = {.fd = -1, .path = layer->placed_path};
+    const struct target nowhere = {.fd = -1, .path = layer->file.placed_path};
     struct job job = {.r = r, .layer = layer, .target = &nowhere};
     int rc = read_header(&job, names, err);
     if (rc == 0)

@@ -9,18 +9,18 @@ static int walk_layer(const struct record_layer *layer, const struct walk_visito
     const struct record_qcow2 *q = &layer->qcow2;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < layer->view_count; i++) {
-        rc = v->tree(v->arg, &layer->views[i].content, layer, layer->path, err);
+        rc = v->tree(v->arg, &layer->views[i].content, layer, layer->file.path, err);
         if (rc == 0 && layer->is_qcow2)
-            rc = v->tree(v->arg, &layer->views[i].placement, layer, layer->path, err);
+            rc = v->tree(v->arg, &layer->views[i].placement, layer, layer->file.path, err);
     }
     if (rc == 0)
-        rc = v->blob(v->arg, &q->header, layer->path, err);
+        rc = v->blob(v->arg, &q->header, layer->file.path, err);
     if (rc == 0)
-        rc = v->blob(v->arg, &q->crypto, layer->path, err);
+        rc = v->blob(v->arg, &q->crypto, layer->file.path, err);
     if (rc == 0 && q->data_file != NULL)
-        rc = v->blob(v->arg, &q->data_file->tail, layer->path, err);
+        rc = v->blob(v->arg, &q->data_file->tail, layer->file.path, err);
     for (size_t i = 0; rc == 0 && i < q->bitmap_count; i++)
-        rc = v->blob(v->arg, &q->bitmaps[i].data, layer->path, err);
+        rc = v->blob(v->arg, &q->bitmaps[i].data, layer->file.path, err);
     return rc;
 }
 

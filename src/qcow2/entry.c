@@ -114,6 +114,7 @@ int qcow2_entry_decode(struct qcow2_entry *e, const struct qcow2_header *h, cons
         decode_compressed(e, h, word);
         return 0;
     }
+    e->copied = (word & QCOW2_COPIED) != 0;
     e->host = word & QCOW2_OFFSET_MASK;
     if ((rc = check_offset(h, word, e->host, has_data_file(h), err)) < 0)
         return rc;

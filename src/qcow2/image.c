@@ -16,6 +16,7 @@
 #include "qcow2/image_internal.h"
 
 enum {
+    HOLE_MIN = 1 << 20, /* bytes of a hole that is passed over */
     SUBCLUSTERS = 32,
     SNAPSHOT_FIXED_SIZE = 40,
 };
@@ -61,7 +62,7 @@ static int read_header(struct qcow2_image *image, const struct qcow2_open_option
     int rc;
 
     if ((rc = qcow2_header_read(&image->header, &image->header_cluster, image->fd, image->name,
-                                image->file_size, err)) < 0)
+                                image->file_size, &image->metadata_read, err)) < 0)
         return rc;
     if ((rc = refuse_unsupported(image, options, err)) < 0 ||
         (rc = qcow2_crypto_header(&image->header, image->header_cluster, image->file_size, &offset,
@@ -70,7 +71,6 @@ static int read_header(struct qcow2_image *image, const struct qcow2_open_option
         return rc;
     }
     image->cluster_size = (size_t)1 << image->header.cluster_bits;
-    image->metadata_read += image->cluster_size;
     image->entry_size = qcow2_entry_size(&image->header);
     image->l2_bits = qcow2_entry_l2_bits(&image->header);
     return 0;
@@ -90,6 +90,7 @@ static int measure_snapshots(struct qcow2_image *image, size_t *len, struct erro
         if ((rc = io_read(image->fd, image->name, image->header.snapshots_offset + at, fixed,
                           sizeof fixed, err)) < 0)
             return rc;
+        image->metadata_read += sizeof fixed;
         at += sizeof fixed + be16_get(fixed + 12) + be16_get(fixed + 14);
         at += be32_get(fixed + 36);
         if (at > QCOW2_MAX_SNAPSHOT_TABLE)
@@ -244,22 +245,70 @@ int image_check_range(const struct qcow2_image *image, const struct qcow2_entry 
     return 0;
 }
 
-/* Reads ${len} bytes at ${host}; past a partial last cluster of the file, zeros. */
+/* How many of the ${len} bytes at ${host} are, like the first, in a hole (${*hole}) or not. */
+static int extent_at(struct qcow2_image *image, uint64_t host, size_t len, size_t *n, bool *hole,
+                     struct error *err)
+{
+    uint64_t end;
+    int rc;
+
+    if (host < image->extent.from || host >= image->extent.end) {
+        image->extent.from = image->extent.end = 0;
+        if ((rc = io_next_data(image->data_fd, image->data_name, host, image->data_size,
+                               &image->extent.begin, &image->extent.end, err)) < 0)
+            return rc;
+        image->extent.from = host;
+        /* a short hole is read faster than looked at */
+        if (image->extent.begin - host < HOLE_MIN)
+            image->extent.begin = host;
+    }
+    *hole = host < image->extent.begin;
+    end = *hole ? image->extent.begin : image->extent.end;
+    /* behind the end of the file there is nothing to be asked about */
+    *n = end > host && end - host < len ? (size_t)(end - host) : len;
+    return 0;
+}
+
+/* Reads ${len} bytes at ${host}; past a partial last cluster of the file, zeros. Holes, as a
+ * preallocated image has many, are not read. */
 static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8_t *buf,
                      struct error *err)
 {
-    size_t got;
+    size_t got, n;
+    bool hole;
     int rc;
 
-    if ((rc = io_read_some(image->data_fd, image->data_name, host, buf, len, &got, err)) < 0)
-        return rc;
-    if (len - got >= image->cluster_size)
-        return error_set(err, ERROR_CORRUPT,
-                         "the file ends at %" PRIu64 ", before the data up to %" PRIu64, host + got,
-                         host + len);
-    memset(buf + got, 0, len - got);
-    image->data_read += got;
+    for (; len > 0; host += n, buf += n, len -= n) {
+        if ((rc = extent_at(image, host, len, &n, &hole, err)) < 0)
+            return rc;
+        if (hole) {
+            memset(buf, 0, n);
+            continue;
+        }
+        if ((rc = io_read_some(image->data_fd, image->data_name, host, buf, n, &got, err)) < 0)
+            return rc;
+        image->data_read += got;
+        if (got == n)
+            continue;
+        if (len - got >= image->cluster_size)
+            return error_set(err, ERROR_CORRUPT,
+                             "the file ends at %" PRIu64 ", before the data up to %" PRIu64,
+                             host + got, host + len);
+        memset(buf + got, 0, len - got);
+        break;
+    }
     return 0;
+}
+
+int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
+                          uint32_t offset, size_t len, uint8_t *buf, struct error *err)
+{
+    int rc;
+
+    if ((rc = image_check_range(image, entry, err)) < 0 ||
+        (rc = read_data(image, entry->host + offset, len, buf, err)) < 0)
+        error_wrap(err, "%s", image->name);
+    return rc;
 }
 
 /* Reads the subclusters of ${e} that are allocated; the others become zeros. */

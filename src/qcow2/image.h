@@ -37,6 +37,8 @@ struct qcow2_entry {
      * neither mask reads from the backing file. Compressed: both 0. */
     uint32_t sub_alloc;
     uint32_t sub_zero;
+    bool copied; /* as stored: refcount 1, so that a writer may overwrite it; snapshots have stale
+                    ones. What is encoded does not depend on it */
 };
 
 struct qcow2_image;
@@ -117,6 +119,11 @@ int qcow2_view_entries(struct qcow2_view *view, uint64_t first, size_t n, struct
  */
 int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
                      struct qcow2_entry *entries, uint8_t *buf, struct error *err);
+
+/* Reads ${len} bytes at ${offset} of the data cluster of ${entry}, all of them allocated, into
+ * ${buf}. Errors as before, without the guest cluster. */
+int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
+                          uint32_t offset, size_t len, uint8_t *buf, struct error *err);
 
 /* Bytes of qcow2 metadata, and of data and compressed streams, read from the file so far. */
 uint64_t qcow2_image_metadata_read(const struct qcow2_image *image);

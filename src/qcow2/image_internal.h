@@ -36,6 +36,11 @@ struct qcow2_image {
     struct qcow2_codec *codec; /* made at the first compressed cluster */
     uint8_t *stream;
     size_t stream_size;
+    struct {           /* where the file with the data has some, as far as was asked last */
+        uint64_t from; /* nothing from here to begin */
+        uint64_t begin;
+        uint64_t end;
+    } extent;
     uint64_t metadata_read;
     uint64_t data_read;
 };

@@ -16,7 +16,7 @@ expect_says "$T/out" '[0-9]+\.[0-9]+'
 expect_exit 0 byre --help
 expect_says "$T/out" 'usage.*'
 expect_silent "$T/err"
-for command in init backup list show restore check key version; do
+for command in init backup list show diff restore check key version; do
     expect_exit 0 byre "$command" --help
     expect_says "$T/out" "usage: byre $command"
     expect_exit 0 byre help "$command"

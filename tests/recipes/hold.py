@@ -82,6 +82,9 @@ def info(path):
     d = json.loads(p.stdout)
     for k in ("actual-size", "filename", "full-backing-filename", "dirty-flag"):
         d.pop(k, None)
+    if plan["ignore"]:
+        data = d.get("format-specific", {}).get("data", {})
+        data["bitmaps"] = [b for b in data.get("bitmaps", []) if not b["name"].startswith(plan["ignore"])]
     if plan["rewritten"]:
         d.pop("backing-filename", None)
         d.pop("backing-filename-format", None)
@@ -115,7 +118,8 @@ def hold(source, restored):
     dropped = plan["dropped"]
     # The source itself may be beyond reading.
     a, b = image.Image(shown), image.Image(restored)
-    problems.extend(f"{source}: {m}" for m in image.differences(a, b, dropped))
+    ignore = plan["ignore"] and plan["ignore"].encode()
+    problems.extend(f"{source}: {m}" for m in image.differences(a, b, dropped, ignore))
     x, y = info(shown), info(restored)
     if x != y:
         for k in sorted(x.keys() | y.keys()):
@@ -153,7 +157,7 @@ def hold(source, restored):
     # Bitmaps through QEMU's own eyes.
     if not dropped and a.autoclear & 1:
         for bitmap in a.bitmaps():
-            if bitmap["flags"] & 1:
+            if bitmap["flags"] & 1 or (ignore and bitmap["name"].startswith(ignore)):
                 continue
             try:
                 da, db = (nbd.dump(",".join(options(i, key)), objects, bitmap["name"]) for i in (shown, restored))

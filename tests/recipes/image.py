@@ -283,8 +283,8 @@ def holes_or_zero(image, offset):
     return not any(image.at(offset, image.cs))
 
 
-def differences(a, b, bitmaps_dropped=False):
-    """What a restored layer b lacks of its source a, as messages."""
+def differences(a, b, bitmaps_dropped=False, ignore=None):
+    """What a restored layer b lacks of its source a, as messages. Bitmaps whose names begin with ${ignore} may differ."""
     out = []
 
     def same(what, x, y):
@@ -387,7 +387,7 @@ def differences(a, b, bitmaps_dropped=False):
         if b.extension(BITMAPS)[0] is not None:
             out.append("bitmaps came back")
     elif a.autoclear & 1:
-        ba, bb = a.bitmaps(), b.bitmaps()
+        ba, bb = ([x for x in y.bitmaps() if not ignore or not x["name"].startswith(ignore)] for y in (a, b))
         same("bitmaps", [(x["name"], x["flags"], x["type"], x["bits"]) for x in ba],
              [(x["name"], x["flags"], x["type"], x["bits"]) for x in bb])
         for x, y in zip(ba, bb):

@@ -136,31 +136,7 @@ make_one() {
     for path in "${!key[@]}"; do printf 'key\t%s\t%s\n' "$path" "${key[$path]}"; done >"$T/facts"
     for path in "${!like[@]}"; do printf 'like\t%s\t%s\n' "$path" "${like[$path]}"; done >>"$T/facts"
     for path in "${!raw[@]}"; do printf 'raw\t%s\n' "$path"; done >>"$T/facts"
-    python3 -c '
-import glob, json, sys
-place, flags = sys.argv[1], dict(zip(("rewritten", "huge", "dropped"), (a == "true" for a in sys.argv[2:])))
-show = json.load(open(place + "/show"))
-files = [json.loads(l) for l in open(place + "/out")][-1]["files"]
-plan = dict(flags, scratch=place + "/scratch", keys={}, like={}, raw=[], pairs=[], tops=[])
-raw = set()
-for line in open(place + "/facts"):
-    kind, *rest = line.rstrip("\n").split("\t")
-    if kind == "raw": raw.add(rest[0])
-    else: plan["keys" if kind == "key" else "like"][rest[0]] = rest[1]
-def real(path):
-    # JSON cannot say what is not UTF-8.
-    return glob.glob(path.replace("\ufffd", "?"))[0] if "\ufffd" in path else path
-path_of = {l["id"]: real(l["path"]) for l in show["layers"]}
-back = {}
-for f in files:
-    if f["layer"] in path_of and f["layer"] not in back:
-        back[f["layer"]] = real(f["path"])
-        plan["pairs"].append((path_of[f["layer"]], back[f["layer"]]))
-plan["raw"] = [real(l["path"]) for l in show["layers"] if l["format"] == "raw"]
-plan["tops"] = [(path_of[i["layers"][0]], back[i["layers"][0]]) for i in show["images"]]
-json.dump(plan, open(place + "/plan", "w"))
-assert set(path_of) == set(back), (path_of, back)
-print(json.dumps([t[1] for t in plan["tops"]]))' "$T" "$rewritten" "$huge" "$dropped" >"$T/tops" ||
+    python3 "$here/plan.py" "$T" "$rewritten" "$huge" "$dropped" >"$T/tops" ||
         fail "show and restore do not name the same layers: $(cat "$T/show" "$T/out")"
     python3 "$here/hold.py" "$T/plan" >"$T/held" 2>&1 || { cat "$T/held" >&2; fail "$name came back otherwise"; }
 

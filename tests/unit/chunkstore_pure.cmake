@@ -1,13 +1,18 @@
 # The parts of chunkstore that need no repository: one program a module.
-foreach(name IN ITEMS bytes chunker content fingerprint placement pool tree)
+foreach(name IN ITEMS bytes chunker content fingerprint placement pool rechunk rechunk_edges
+  tree)
   add_executable(test_cs_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_${name}.c)
   target_include_directories(test_cs_${name} PRIVATE ${PROJECT_SOURCE_DIR}/chunkstore)
   target_link_libraries(test_cs_${name} PRIVATE cmocka byre_options)
-  add_test(NAME unit-cs-${name} COMMAND test_cs_${name})
+  string(REPLACE _ - test ${name})
+  add_test(NAME unit-cs-${test} COMMAND test_cs_${name})
 endforeach()
 
-foreach(name IN ITEMS bytes chunker content fingerprint placement pool)
+foreach(name IN ITEMS bytes chunker content fingerprint placement pool rechunk rechunk_edges)
   target_link_libraries(test_cs_${name} PRIVATE chunkstore)
+endforeach()
+foreach(name IN ITEMS rechunk rechunk_edges)
+  target_sources(test_cs_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/rechunk_fixture.c)
 endforeach()
 # It holds the cuts against the other form of the same hash.
 target_link_libraries(test_cs_chunker PRIVATE PkgConfig::XXHASH)

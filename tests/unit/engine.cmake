@@ -1,9 +1,8 @@
-# The engine, on repositories that no backup makes: one program a module.
-add_executable(test_engine_check ${CMAKE_CURRENT_LIST_DIR}/test_engine_check.c)
-target_link_libraries(test_engine_check PRIVATE cs_fixture engine)
-add_test(NAME unit-engine-check COMMAND test_engine_check)
-
-# And its pure parts.
-add_executable(test_engine_policy ${CMAKE_CURRENT_LIST_DIR}/test_engine_policy.c)
-target_link_libraries(test_engine_policy PRIVATE cmocka engine)
-add_test(NAME unit-engine-policy COMMAND test_engine_policy)
+# The engine's modules that have no command of their own: one program each. They need qemu-img and
+# qemu-io, or repositories or records that no backup makes.
+foreach(name IN ITEMS check dirty_bits parent policy record)
+  add_executable(test_engine_${name} ${CMAKE_CURRENT_LIST_DIR}/test_engine_${name}.c)
+  target_link_libraries(test_engine_${name} PRIVATE engine cs_fixture qcow2_fixture)
+  string(REPLACE "_" "-" dashed ${name})
+  add_test(NAME unit-engine-${dashed} COMMAND test_engine_${name})
+endforeach()

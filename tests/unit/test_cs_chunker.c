@@ -61,8 +61,7 @@ static struct cs_chunker small(void)
 /* A region with buffers of exactly the sizes that chunker.h promises to be enough. */
 struct work {
     struct cs_chunker c;
-    uint8_t *data;
-    size_t data_len;
+    uint8_t *data; /* each byte at its offset */
     struct cs_run *runs;
     size_t run_count;
     struct cs_cut *cuts;
@@ -72,7 +71,7 @@ struct work {
 static struct work new_work(struct cs_chunker c)
 {
     struct work w = {.c = c};
-    w.data = malloc(c.region_size);
+    w.data = calloc(1, c.region_size);
     w.runs = malloc((c.region_size / 512 + 1) * sizeof *w.runs);
     w.cuts = malloc((c.region_size / c.min_size + 1) * sizeof *w.cuts);
     assert_true(w.data != NULL && w.runs != NULL && w.cuts != NULL);
@@ -94,10 +93,9 @@ static void add_zeros(struct work *w, uint32_t offset, uint32_t length)
 /* A data run of random bytes, none of them in a zero block. */
 static uint8_t *add_data(struct work *w, uint32_t offset, uint32_t length)
 {
-    uint8_t *p = w->data + w->data_len;
+    uint8_t *p = w->data + offset;
     w->runs[w->run_count++] = (struct cs_run){.offset = offset, .length = length};
     fill(p, length);
-    w->data_len += length;
     return p;
 }
 
@@ -106,12 +104,23 @@ static void chunk(struct work *w)
     cs_chunker_cut(&w->c, w->data, w->runs, &w->run_count, w->cuts, &w->cut_count);
 }
 
+/* Where byte ${n} of the data runs, end to end, lies in the region. */
+static uint32_t place_of(const struct work *w, uint32_t n)
+{
+    size_t i = 0;
+    for (; i < w->run_count && (w->runs[i].zero || w->runs[i].length <= n); i++)
+        if (!w->runs[i].zero)
+            n -= w->runs[i].length;
+    assert_true(i < w->run_count);
+    return w->runs[i].offset + n;
+}
+
 static void assert_cuts(const struct work *w, const uint32_t *lengths, size_t n)
 {
     uint32_t offset = 0;
     assert_int_equal(w->cut_count, n);
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(w->cuts[i].offset, offset);
+        assert_int_equal(w->cuts[i].offset, place_of(w, offset));
         assert_int_equal(w->cuts[i].length, lengths[i]);
         offset += lengths[i];
     }
@@ -262,18 +271,12 @@ static void test_three_zero_blocks_stay_and_four_go(void **state)
     uint8_t *p = add_data(&w, 0, 64 * KIB);
     memset(p + 2 * BLOCK, 0, 3 * BLOCK);
     memset(p + 8 * BLOCK, 0, 4 * BLOCK);
-    uint8_t *before = malloc(64 * KIB);
-    assert_non_null(before);
-    memcpy(before, p, 64 * KIB);
     chunk(&w);
     assert_int_equal(w.run_count, 3);
     assert_run(&w, 0, 0, 8 * BLOCK, false);
     assert_run(&w, 1, 8 * BLOCK, 4 * BLOCK, true);
     assert_run(&w, 2, 12 * BLOCK, 4 * BLOCK, false);
     ASSERT_CUTS(&w, 8 * BLOCK, 4 * BLOCK);
-    assert_memory_equal(w.data, before, 8 * BLOCK);
-    assert_memory_equal(w.data + 8 * BLOCK, before + 12 * BLOCK, 4 * BLOCK);
-    free(before);
     free_work(&w);
 }
 
@@ -459,7 +462,6 @@ static void lay_out(struct work *w, const struct picture *p, bool split)
 {
     uint32_t end;
     w->run_count = 0;
-    w->data_len = 0;
     for (uint32_t at = 0; at < p->size; at = end) {
         end = at + 1;
         while (end < p->size && p->kind[end] == p->kind[at] &&
@@ -501,7 +503,7 @@ static void turn_zeros(struct picture *p, const struct cs_chunker *c)
 static size_t cut_picture(const struct picture *p, const struct cs_chunker *c, struct cs_cut *cuts)
 {
     uint8_t *block = malloc(c->block_size);
-    uint32_t chunk_len = 0, offset = 0;
+    uint32_t chunk_len = 0, offset = 0; /* of its first byte */
     size_t n = 0;
 
     assert_non_null(block);
@@ -517,13 +519,13 @@ static size_t cut_picture(const struct picture *p, const struct cs_chunker *c, s
             XXH3_64bits_withSecret(block, len, c->secret, CS_CHUNKER_SECRET_SIZE) < c->threshold;
         if (chunk_len + len > c->max_size) {
             cuts[n++] = (struct cs_cut){offset, chunk_len};
-            offset += chunk_len;
             chunk_len = 0;
         }
+        if (chunk_len == 0)
+            offset = at;
         chunk_len += len;
         if (chunk_len >= c->min_size && (hash_cuts || run_ends)) {
             cuts[n++] = (struct cs_cut){offset, chunk_len};
-            offset += chunk_len;
             chunk_len = 0;
         }
     }
@@ -535,7 +537,6 @@ static size_t cut_picture(const struct picture *p, const struct cs_chunker *c, s
 
 static void assert_equal_work(const struct work *a, const struct work *b)
 {
-    uint32_t bytes = 0;
     assert_int_equal(a->run_count, b->run_count);
     for (size_t i = 0; i < a->run_count; i++)
         assert_run(a, i, b->runs[i].offset, b->runs[i].length, b->runs[i].zero);
@@ -543,10 +544,35 @@ static void assert_equal_work(const struct work *a, const struct work *b)
     for (size_t i = 0; i < a->cut_count; i++) {
         assert_int_equal(a->cuts[i].offset, b->cuts[i].offset);
         assert_int_equal(a->cuts[i].length, b->cuts[i].length);
-        bytes += a->cuts[i].length;
     }
-    if (bytes > 0)
-        assert_memory_equal(a->data, b->data, bytes);
+}
+
+/* A chunk's bytes are those of the data runs from its offset on, and no other's are moved. */
+static void assert_gathers(struct work *w)
+{
+    uint8_t *before = malloc(w->c.region_size);
+    uint8_t *stream = malloc(w->c.region_size + 1);
+    assert_true(before != NULL && stream != NULL);
+    memcpy(before, w->data, w->c.region_size);
+    uint32_t len = 0;
+    for (size_t i = 0; i < w->run_count; i++)
+        if (!w->runs[i].zero) {
+            memcpy(stream + len, w->data + w->runs[i].offset, w->runs[i].length);
+            len += w->runs[i].length;
+        }
+    struct cs_cursor at = cs_cursor_of(w->runs, w->run_count);
+    uint32_t offset = 0;
+    for (size_t i = 0; i < w->cut_count; i++) {
+        cs_chunker_gather(w->data, &at, w->cuts[i].length);
+        assert_memory_equal(w->data + w->cuts[i].offset, stream + offset, w->cuts[i].length);
+        offset += w->cuts[i].length;
+        uint32_t next = i + 1 < w->cut_count ? w->cuts[i + 1].offset : w->c.region_size;
+        assert_memory_equal(w->data + next, before + next, w->c.region_size - next);
+    }
+    assert_int_equal(offset, len);
+    assert_true(cs_cursor_done(&at));
+    free(before);
+    free(stream);
 }
 
 static void compare(struct cs_chunker c)
@@ -565,6 +591,7 @@ static void compare(struct cs_chunker c)
 
     assert_equal_work(&plain, &expected);
     assert_equal_work(&split, &expected);
+    assert_gathers(&plain);
     free_work(&split);
     free_work(&plain);
     free_work(&expected);
@@ -603,7 +630,7 @@ static void test_chunking_again_changes_nothing(void **state)
         for (size_t i = 0; i < once.run_count; i++)
             twice.runs[i] = once.runs[i];
         twice.run_count = once.run_count;
-        memcpy(twice.data, once.data, once.data_len);
+        memcpy(twice.data, once.data, c.region_size);
         chunk(&twice);
         assert_equal_work(&twice, &once);
         free_work(&once);

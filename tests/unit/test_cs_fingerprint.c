@@ -127,12 +127,38 @@ static void test_too_long_is_refused(void **state)
     cs_fingerprinter_free(fp);
 }
 
+static void test_parts_make_the_whole(void **state)
+{
+    enum { LEN = 100000 };
+    struct cs_fingerprinter *fp = counting();
+    uint8_t *data = malloc(LEN), whole[16], parts[16];
+    struct cs_error err;
+
+    (void)state;
+    assert_non_null(data);
+    for (size_t i = 0; i < LEN; i++)
+        data[i] = (uint8_t)(i * 7 + (i >> 8));
+    assert_int_equal(cs_fingerprint(fp, data, LEN, whole, &err), 0);
+    for (size_t step = 1; step < LEN; step = step * 3 + 1) {
+        cs_fingerprint_begin(fp); /* what was begun and not ended is forgotten */
+        cs_fingerprint_add(fp, data, 17);
+        cs_fingerprint_begin(fp);
+        for (size_t at = 0; at < LEN; at += step)
+            cs_fingerprint_add(fp, data + at, step < LEN - at ? step : LEN - at);
+        cs_fingerprint_add(fp, NULL, 0);
+        assert_int_equal(cs_fingerprint_end(fp, parts, &err), 0);
+        assert_memory_equal(parts, whole, sizeof whole);
+    }
+    free(data);
+    cs_fingerprinter_free(fp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_answer),    cmocka_unit_test(test_known_answers),
         cmocka_unit_test(test_every_bit_counts),    cmocka_unit_test(test_keys_tell_contexts_apart),
-        cmocka_unit_test(test_too_long_is_refused),
+        cmocka_unit_test(test_too_long_is_refused), cmocka_unit_test(test_parts_make_the_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

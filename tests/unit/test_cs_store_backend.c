@@ -3,8 +3,10 @@
  * may be made in. */
 #include "cs_fixture.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend.h"
@@ -215,6 +217,66 @@ static void test_no_repository(void **state)
     assert_fails(CS_NO_REPOSITORY, try_open(&store, repo, 0, err));
 }
 
+/* ${name} was last written to ${age} seconds ago. */
+static void leave(const struct repo *repo, const char *name, time_t age)
+{
+    char path[2 * FIXTURE_PATH];
+    struct timespec times[2];
+    file_write(repo, name, "half", 4);
+    snprintf(path, sizeof path, "%s/%s", repo->path, name);
+    times[0].tv_sec = times[1].tv_sec = time(NULL) - age;
+    times[0].tv_nsec = times[1].tv_nsec = 0;
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void test_what_was_left_long_ago_is_swept_by_the_next_writer(void **state)
+{
+    static const char old[] = "tmp/00112233445566778899aabbccddeeff";
+    static const char fresh[] = "tmp/10112233445566778899aabbccddeeff";
+    static const char future[] = "tmp/20112233445566778899aabbccddeeff";
+    static const char foreign[] = "tmp/something";
+    enum { DAY = 24 * 3600 };
+    struct repo *repo = *state;
+    struct cs_backend *b = make(repo);
+    leave(repo, old, DAY + 60);
+    leave(repo, fresh, DAY - 60);
+    leave(repo, future, -2 * DAY);
+    leave(repo, foreign, 2 * DAY);
+    leave(repo, "packs/00112233445566778899aabbccddeeff", 2 * DAY);
+    uint8_t data[4];
+    assert_ok(cs_backend_read_exact(b, old, 0, data, sizeof data, err));
+    assert_true(file_exists(repo, old)); /* reading deletes nothing */
+    assert_ok(cs_backend_put(b, "packs/a", "whole", 5, false, err));
+    assert_false(file_exists(repo, old));
+    assert_true(file_exists(repo, fresh));
+    assert_true(file_exists(repo, future));
+    assert_true(file_exists(repo, foreign));
+    assert_true(file_exists(repo, "packs/00112233445566778899aabbccddeeff"));
+    b->ops->close(b);
+}
+
+/* A machine that slept for two days goes on: its file is gone, and it says so. */
+static void test_a_writer_whose_file_was_swept_fails(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_backend *sleeper = make(repo), *other = NULL;
+    struct cs_put *put = NULL;
+    char name[FIXTURE_PATH], path[2 * FIXTURE_PATH];
+    struct timespec times[2] = {{.tv_sec = time(NULL) - 200000}, {.tv_sec = time(NULL) - 200000}};
+    assert_ok(sleeper->ops->create(sleeper, "packs/a", &put, err));
+    assert_ok(sleeper->ops->write(put, "half", 4, err));
+    files_in(repo, "tmp", name);
+    snprintf(path, sizeof path, "%s/%s", repo->path, name);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_ok(cs_backend_local(&other, repo->path, false, err));
+    assert_ok(cs_backend_put(other, "packs/b", "whole", 5, false, err));
+    assert_false(file_exists(repo, name));
+    assert_fails(CS_NOT_FOUND, sleeper->ops->finish(put, false, err));
+    assert_false(file_exists(repo, "packs/a"));
+    other->ops->close(other);
+    sleeper->ops->close(sleeper);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -237,6 +299,8 @@ int main(void)
         with_folder(test_init_in_an_empty_folder_only),
         with_folder(test_the_reserve),
         with_folder(test_no_repository),
+        with_folder(test_what_was_left_long_ago_is_swept_by_the_next_writer),
+        with_folder(test_a_writer_whose_file_was_swept_fails),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

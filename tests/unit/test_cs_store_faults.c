@@ -253,7 +253,7 @@ static void test_new_epoch_beside_workers(void **state)
         region->index = i;
         region->runs[0] = (struct cs_run){.offset = 0, .length = 1 << 20};
         region->run_count = 1;
-        assert_ok(cs_region_put(&builder, 1, region, err));
+        assert_ok(cs_region_put(&builder, 1, region, NULL, err));
     }
     assert_ok(cs_tree_finish(builder, &tree, err));
     assert_ok(cs_writer_publish(w, err));

@@ -264,6 +264,58 @@ static void test_exchanged_keyrings(void **state)
     cs_close(store);
 }
 
+/* Adding was cut short before the entry, again and again, and then it was not: the files that are
+ * left take the same secret, and must not be taken for the key. */
+static void test_what_a_cut_off_add_leaves_is_passed_over(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = NULL;
+    char last[FIXTURE_PATH];
+    struct cs_name slot;
+    for (unsigned i = 0; i < 6; i++) {
+        store = open_store(repo);
+        add_key(store, 1, CS_ROLE_BACKUP, NULL);
+        cs_close(store);
+        entry_name(last, log_length(repo) - 1);
+        file_remove(repo, last);
+    }
+    assert_fails(CS_AUTH, try_open(&store, repo, 1, err));
+    store = open_store(repo);
+    add_key(store, 1, CS_ROLE_BACKUP, &slot);
+    cs_close(store);
+    store = open_as(repo, 1);
+    assert_memory_equal(cs_own_slot(store), &slot, sizeof slot);
+    commit_one(store, "x", 1);
+    cs_close(store);
+}
+
+/* A removed key whose files came back, as after a power cut: it opens nothing, and that is no
+ * damage; another slot for the same secret does. */
+static void test_what_a_removal_leaves_is_passed_over(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_store(repo);
+    char name[64], ring[64];
+    struct cs_name slot, again;
+    add_key(store, 1, CS_ROLE_BACKUP, &slot);
+    cs_slot_file(name, &slot);
+    cs_keyring_file(ring, &slot, 0);
+    file_copy(repo, name, "tmp/slot");
+    file_copy(repo, ring, "tmp/ring");
+    assert_ok(cs_key_remove(store, &slot, true, err));
+    commit_one(store, "in the new epoch", 1);
+    cs_close(store);
+    file_copy(repo, "tmp/slot", name);
+    file_copy(repo, "tmp/ring", ring);
+    assert_fails(CS_AUTH, try_open(&store, repo, 1, err));
+    store = open_store(repo);
+    add_key(store, 1, CS_ROLE_BACKUP, &again);
+    cs_close(store);
+    store = open_as(repo, 1);
+    assert_memory_equal(cs_own_slot(store), &again, sizeof again);
+    cs_close(store);
+}
+
 #define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
 
 int main(void)
@@ -279,6 +331,8 @@ int main(void)
         with_repo(test_a_new_epoch),
         with_repo(test_an_open_store_goes_on_in_the_new_epoch),
         with_repo(test_exchanged_keyrings),
+        with_repo(test_what_a_cut_off_add_leaves_is_passed_over),
+        with_repo(test_what_a_removal_leaves_is_passed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -336,12 +336,12 @@ static void test_regions_give_the_same_tree_with_any_number_of_workers(void **st
             struct cs_region *region = NULL;
             assert_ok(cs_region_get(w, &region, err));
             size_t len = (1 + i % 4) << 18;
-            noise(region->data, len, i % 7);
-            memset(region->data + 65536, 0, 65536);
+            noise(region->data + 4096, len, i % 7);
+            memset(region->data + 4096 + 65536, 0, 65536);
             region->index = i * 5;
             region->runs[0] = (struct cs_run){.offset = 4096, .length = (uint32_t)len};
             region->run_count = 1;
-            assert_ok(cs_region_put(&builder, 1, region, err));
+            assert_ok(cs_region_put(&builder, 1, region, NULL, err));
         }
         assert_ok(cs_tree_finish(builder, &trees[t], err));
         assert_ok(cs_writer_publish(w, err));

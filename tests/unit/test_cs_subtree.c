@@ -294,7 +294,7 @@ static void put_region(struct cs_writer *w, struct cs_tree_builder *b, uint64_t 
     region->index = index;
     region->runs[0] = (struct cs_run){.length = BYTES};
     region->run_count = 1;
-    assert_ok(cs_region_put(&b, 1, region, err));
+    assert_ok(cs_region_put(&b, 1, region, NULL, err));
 }
 
 static struct cs_tree_builder *begin_content(struct cs_writer *w, uint64_t regions)

@@ -86,10 +86,8 @@ static void commit(struct cs_store *store, const char *name, bool extended, uint
         .bytes_allocated = content_bytes,
         .views = &view,
         .view_count = 1,
-        .path = path,
-        .real_path = path,
+        .file = {.path = path, .real_path = path, .placed_path = placed},
         .opened_as = path,
-        .placed_path = placed,
         .delta = text,
         .delta_reason = text,
     };

@@ -3,10 +3,10 @@ import re
 import struct
 
 from .store import ARCHIVE, CONTENT_LEAF, CONTENT_NODE, LAYER, PLACEMENT_LEAF, PLACEMENT_NODE
-from .wire import Cursor, canonical_json, dec, hex_id, integer, need, octets, or_null, signed_dec, take_apart, text
+from .wire import Cursor, boolean, canonical_json, dec, hex_id, integer, need, octets, or_null, signed_dec, take_apart, text
 
 LEVEL_MAX = 10
-CHUNK_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 27, 1 << 63
+CHUNK_MAX, PIECE_MAX, STREAM_MAX, HOST_END = 1 << 20, 1 << 17, 1 << 27, 1 << 63
 DATA_FILE, EXTENDED_L2 = 1 << 2, 1 << 4                              # of qcow2's incompatible features
 LUKS = 2                                                             # of its crypt_method
 SECTOR = 512
@@ -153,26 +153,26 @@ BLOB = {"bytes": dec, "chunks": [(hex_id, integer)]}
 ARCHIVE_RECORD = members(text, "name host time") | {
     "format": integer, "tags": [text], "nonce": nonce, "images": [{"layers": [integer], "name": text, "path": text}],
     "layers": [{"id": hex_id}], "with": [{"blob": BLOB, "mode": integer, "name": file_name}]}
-FILE = members(dec, "device inode host_bytes") | members(absolute, "path real_path") | members(
-    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {"placed_path": below}
+FILE = members(dec, "size device inode host_bytes") | members(absolute, "path real_path") | members(
+    integer, "mode uid gid") | members(signed_dec, "mtime_ns ctime_ns") | {
+    "placed_path": below, "filesystem": {"id": or_null(text), "type": hex_number}}
 SNAPSHOT = members(integer, "date_nsec date_sec") | members(dec, "disk_size vm_clock vm_state_size") | members(
     text, "id name") | {"raw": octets}
 BITMAP = members(integer, "flags granularity_bits type") | {
-    "data": BLOB, "extra": octets, "name": text, "table": [(integer, integer)]}
+    "data": BLOB, "extra": octets, "name": text, "own": boolean, "table": [(integer, integer)]}
 QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({"header": BLOB, "offset": dec}),
-         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null(FILE | {"name": text, "size": dec, "tail": BLOB})} | members(
+         "snapshots": [SNAPSHOT], "bitmaps": [BITMAP], "data_file": or_null({"file": FILE, "name": text, "tail": BLOB})} | members(
     integer, "version cluster_bits crypt_method l1_size refcount_order refcount_table_clusters nb_snapshots header_length "
              "compression_type") | members(
     dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
 VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
-LAYER_RECORD = FILE | members(dec, "virtual_size file_size bytes_allocated") | members(
+LAYER_RECORD = members(dec, "virtual_size bytes_allocated") | members(
     text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
-    "views": [VIEW], "qcow2": or_null(QCOW2),
-    "filesystem": {"type": hex_number, "uuid": or_null(text)}}
+    "file": FILE, "views": [VIEW], "qcow2": or_null(QCOW2)}
 
 
-def blob_chunks(blob, what):
-    need(all(0 < length <= CHUNK_MAX for _, length in blob["chunks"]), f"{what}: length of a chunk out of bounds")
+def blob_chunks(blob, what, longest=CHUNK_MAX):
+    need(all(0 < length <= longest for _, length in blob["chunks"]), f"{what}: length of a chunk out of bounds")
     need(sum(length for _, length in blob["chunks"]) == blob["bytes"], f"{what}: length is not that of its chunks")
     return blob["chunks"]
 
@@ -238,21 +238,22 @@ def check_snapshot(snapshot, l1_size, what):
     c.need(l1 == l1_size, "l1_size is not that of the view")
 
 
-def bitmap_chunks(bitmap, cluster_bits, what):
+def bitmap_blob(bitmap, cluster_bits, what):
     need(all(class_ <= 2 and count for class_, count in bitmap["table"]), f"{what}: table out of bounds")
     clusters = sum(count for class_, count in bitmap["table"] if class_ == 2)
     need(bitmap["data"]["bytes"] == clusters << cluster_bits, f"{what}: data is not the clusters that the table has")
-    return blob_chunks(bitmap["data"], what)
+    return blob_chunks(bitmap["data"], what, PIECE_MAX if bitmap["own"] else CHUNK_MAX)
 
 
 class LayerRecord:
-    """views: the active one, then the snapshots' (their ids are in snapshots); chunks: those of all blobs."""
+    """views: the active one, then the snapshots' (their ids are in snapshots); chunks: those of all blobs, pieces of own bitmaps."""
 
     def __init__(self, store, id_, config):
         self.what = what = f"layer {id_.hex()}"
         self.json = canonical_json(store.metadata(LAYER, id_), what)
         record = take_apart(self.json, LAYER_RECORD, what)
         qcow2, sizes, self.snapshots, self.chunks, self.encrypted = record["qcow2"], [record["virtual_size"]], [], [], False
+        self.pieces = []
         need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
         if qcow2:
             self.read_qcow2(qcow2)
@@ -279,7 +280,8 @@ class LayerRecord:
         self.chunks = blob_chunks(qcow2["header"], self.what) + (blob_chunks(crypto["header"], self.what) if crypto else [])
         self.chunks += blob_chunks(qcow2["data_file"]["tail"], self.what) if qcow2["data_file"] else []
         for number, bitmap in enumerate(qcow2["bitmaps"]):
-            self.chunks += bitmap_chunks(bitmap, bits, f"{self.what}: bitmap {number}")
+            kept = self.pieces if bitmap["own"] else self.chunks
+            kept += bitmap_blob(bitmap, bits, f"{self.what}: bitmap {number}")
 
 
 def verify_archives(store, config):
@@ -309,6 +311,8 @@ def verify_archives(store, config):
             layers.add(id_)
             layer = LayerRecord(store, id_, config)
             check_chunks(map(tuple, layer.chunks))
+            for piece in layer.pieces:
+                store.check_piece(*piece)
             for view in layer.views:
                 check_view(view)
             counted["views"] += len(layer.views)

@@ -270,6 +270,9 @@ class Store:
         need(self.find(DATA, {CHUNK}, id_)[4] == length, f"chunk {id_.hex()}: another length than where it is used")
         need(fingerprint_ in (None, self.fingerprints.get(id_, fingerprint_)), f"chunk {id_.hex()}: another fingerprint")
 
+    def check_piece(self, id_, length):
+        need(len(self.read(METADATA, {PIECE}, id_)[1]) == length, f"piece {id_.hex()}: another length than where it is used")
+
     def metadata(self, type_, id_):
         """A metadata object, put together if it is a large one."""
         found, data = self.read(METADATA, {type_, LIST + type_}, id_)

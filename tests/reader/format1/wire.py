@@ -234,6 +234,11 @@ def integer(value, what):
     return value
 
 
+def boolean(value, what):
+    need(type(value) is bool, f"{what}: not true or false")
+    return value
+
+
 def dec(value, what, low=0, high=(1 << 64) - 1):
     need(isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]{0,19}", value, re.ASCII), f"{what}: not a decimal string")
     need(low <= int(value) <= high, f"{what}: out of bounds")

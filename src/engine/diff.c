@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What two archives differ in: which of their images belong together, and
+ * which of their layers can be compared. The comparing is diff_walk.c's.
+ */
+#include "engine/diff.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/path.h"
+
+struct pair { /* NULL: the image is not in that archive */
+    const struct record_image *a;
+    const struct record_image *b;
+};
+
+struct diff {
+    struct cs_store *store;
+    const struct engine_diff_options *options;
+    struct engine_diff_result *result;
+    struct record_archive a, b;
+    struct pair *pairs; /* those of b in its order, then what a has beside them */
+    size_t count;
+};
+
+/* ---- images ---- */
+
+static bool is_taken(const struct diff *d, const struct record_image *a)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (d->pairs[i].a == a)
+            return true;
+    return false;
+}
+
+typedef bool belongs_fn(const struct diff *d, const struct record_image *a,
+                        const struct record_image *b);
+
+static bool same_path(const struct diff *d, const struct record_image *a,
+                      const struct record_image *b)
+{
+    (void)d;
+    return strcmp(a->path, b->path) == 0;
+}
+
+static bool same_name(const struct diff *d, const struct record_image *a,
+                      const struct record_image *b)
+{
+    (void)d;
+    return strcmp(a->name, b->name) == 0;
+}
+
+static bool is_below(const struct record_archive *archive, const struct record_image *image,
+                     const char *path)
+{
+    for (size_t i = 1; i < image->layer_count; i++)
+        if (strcmp(archive->layers[image->layers[i]].file.path, path) == 0)
+            return true;
+    return false;
+}
+
+/* An overlay was put on top of the one, or committed into the other. */
+static bool same_chain(const struct diff *d, const struct record_image *a,
+                       const struct record_image *b)
+{
+    return is_below(&d->b, b, a->path) || is_below(&d->a, a, b->path);
+}
+
+/* Pairs what is left over and belongs together, where no other that is left does with either. */
+static void match_by(struct diff *d, belongs_fn *belongs)
+{
+    for (size_t i = 0; i < d->b.image_count; i++) {
+        const struct record_image *b = d->pairs[i].b, *found = NULL;
+        size_t matches = 0;
+        if (d->pairs[i].a != NULL)
+            continue;
+        for (size_t k = 0; matches < 2 && k < d->a.image_count; k++)
+            if (belongs(d, &d->a.images[k], b) && !is_taken(d, &d->a.images[k])) {
+                found = &d->a.images[k];
+                matches++;
+            }
+        for (size_t k = 0; matches == 1 && k < d->b.image_count; k++)
+            if (k != i && d->pairs[k].a == NULL && belongs(d, found, d->pairs[k].b))
+                matches++;
+        if (matches == 1)
+            d->pairs[i].a = found;
+    }
+}
+
+static int match(struct diff *d, struct error *err)
+{
+    d->pairs = calloc(d->a.image_count + d->b.image_count + 1, sizeof *d->pairs);
+    if (d->pairs == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < d->b.image_count; i++)
+        d->pairs[d->count++].b = &d->b.images[i];
+    match_by(d, same_path);
+    match_by(d, same_name);
+    match_by(d, same_chain);
+    for (size_t i = 0; i < d->a.image_count; i++)
+        if (!is_taken(d, &d->a.images[i]))
+            d->pairs[d->count++].a = &d->a.images[i];
+    return 0;
+}
+
+/* Leaves only the pair that is asked for. */
+static int choose(struct diff *d, struct error *err)
+{
+    const char *wanted = d->options->image;
+    size_t matches = 0;
+    if (wanted == NULL)
+        return 0;
+    for (size_t i = 0; i < d->count; i++) {
+        const struct pair p = d->pairs[i];
+        if ((p.a != NULL && path_ends_with(p.a->path, wanted)) ||
+            (p.b != NULL && path_ends_with(p.b->path, wanted)))
+            d->pairs[matches++] = p;
+    }
+    d->count = matches;
+    if (matches == 0)
+        return error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s", wanted);
+    if (matches > 1)
+        return error_set(err, ERROR_USAGE, "%s is ambiguous: %zu images end with it", wanted,
+                         matches);
+    return 0;
+}
+
+/* ---- layers ---- */
+
+static int require_whole(const struct record_archive *archive, const struct record_image *image,
+                         struct error *err)
+{
+    const struct record_layer *base = &archive->layers[image->layers[image->layer_count - 1]];
+    char hex[CS_ID_HEX];
+    if (base->backing_file == NULL)
+        return 0;
+    return error_set(err, ERROR_UNSUPPORTED,
+                     "%s: cannot be compared, for its backing file %s is not part of archive %.16s",
+                     image->path, base->backing_file, cs_id_hex(&archive->id, hex));
+}
+
+static bool same_blob(const struct record_blob *a, const struct record_blob *b)
+{
+    return a->count == b->count && a->count > 0 &&
+           memcmp(a->ids, b->ids, a->count * sizeof *a->ids) == 0;
+}
+
+/* Whether two encrypted layers have the same key, as far as can be told: it is one file, or the
+ * LUKS header is the same. Equal bytes under other keys are not to be expected, only not trusted.
+ */
+static bool same_key(const struct record_layer *a, const struct record_layer *b)
+{
+    return a->qcow2.crypt_method == b->qcow2.crypt_method &&
+           (strcmp(a->file.path, b->file.path) == 0 ||
+            same_blob(&a->qcow2.crypto, &b->qcow2.crypto));
+}
+
+static bool set_domains(struct diff_side *a, struct diff_side *b)
+{
+    size_t na = flat_layer_count(a->flat), nb = flat_layer_count(b->flat);
+    bool encrypted = false;
+    for (size_t i = 0; i < na; i++)
+        if (layer_view_layer(flat_layer(a->flat, i))->qcow2.crypt_method != 0)
+            a->domains[i] = (unsigned)i + 1;
+    for (size_t k = 0; k < nb; k++) {
+        const struct record_layer *layer = layer_view_layer(flat_layer(b->flat, k));
+        if (layer->qcow2.crypt_method == 0)
+            continue;
+        b->domains[k] = (unsigned)(na + k) + 1;
+        for (size_t i = na; i-- > 0;)
+            if (a->domains[i] != 0 && same_key(layer_view_layer(flat_layer(a->flat, i)), layer))
+                b->domains[k] = a->domains[i];
+    }
+    for (size_t i = 0; i < na; i++)
+        encrypted |= a->domains[i] != 0;
+    for (size_t k = 0; k < nb; k++)
+        encrypted |= b->domains[k] != 0;
+    return encrypted;
+}
+
+static int open_side(struct diff_side *side, struct cs_store *store,
+                     const struct record_archive *archive, const struct record_image *image,
+                     struct error *err)
+{
+    side->domains = calloc(image->layer_count, sizeof *side->domains);
+    side->tokens = calloc(image->layer_count, sizeof *side->tokens);
+    if (side->domains == NULL || side->tokens == NULL)
+        return error_no_memory(err);
+    return flat_open(&side->flat, store, archive, image, 0, err);
+}
+
+static void close_side(struct diff_side *side)
+{
+    flat_close(side->flat);
+    free(side->domains);
+    free(side->tokens);
+    free(side->extents.at);
+}
+
+/* ---- all of it ---- */
+
+static uint64_t virtual_size(const struct record_archive *archive, const struct record_image *image)
+{
+    return archive->layers[image->layers[0]].virtual_size;
+}
+
+static int diff_pair(struct diff *d, const struct pair *p, struct error *err)
+{
+    const struct engine_diff_options *o = d->options;
+    struct diff_side a = {0}, b = {0};
+    struct engine_diff_image image = {
+        .name = p->b->name,
+        .path = p->b->path,
+        .in_a = true,
+        .in_b = true,
+        .virtual_size_a = virtual_size(&d->a, p->a),
+        .virtual_size_b = virtual_size(&d->b, p->b),
+    };
+    int rc = open_side(&a, d->store, &d->a, p->a, err);
+    if (rc == 0)
+        rc = open_side(&b, d->store, &d->b, p->b, err);
+    if (rc == 0)
+        image.encrypted = set_domains(&a, &b);
+    if (rc == 0 && o->begin != NULL)
+        o->begin(o->arg, &image);
+    if (rc == 0)
+        rc = diff_walk(cs_region_size(d->store), &a, &b, o, &image, err);
+    if (rc == 0 && o->end != NULL)
+        o->end(o->arg, &image);
+    close_side(&a);
+    close_side(&b);
+    d->result->images++;
+    d->result->ranges += image.ranges;
+    d->result->bytes_changed += image.bytes_changed;
+    d->result->bytes_zeroed += image.bytes_zeroed;
+    return rc;
+}
+
+static void tell_single(const struct diff *d, const struct record_archive *archive,
+                        const struct record_image *which)
+{
+    const struct engine_diff_options *o = d->options;
+    struct engine_diff_image image = {
+        .name = which->name,
+        .path = which->path,
+        .in_a = archive == &d->a,
+        .in_b = archive == &d->b,
+        .virtual_size_a = archive == &d->a ? virtual_size(archive, which) : 0,
+        .virtual_size_b = archive == &d->b ? virtual_size(archive, which) : 0,
+    };
+    if (o->begin != NULL)
+        o->begin(o->arg, &image);
+    if (o->end != NULL)
+        o->end(o->arg, &image);
+}
+
+int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
+                const struct engine_diff_options *options, struct engine_diff_result *result,
+                struct error *err)
+{
+    struct diff d = {.store = store, .options = options, .result = result};
+    *result = (struct engine_diff_result){0};
+    int rc = record_archive_read(&d.a, store, &a->id, err);
+    if (rc == 0)
+        rc = record_archive_read(&d.b, store, &b->id, err);
+    if (rc == 0)
+        rc = match(&d, err);
+    if (rc == 0)
+        rc = choose(&d, err);
+    /* before anything is said of the first */
+    for (size_t i = 0; rc == 0 && i < d.count; i++)
+        if (d.pairs[i].a != NULL && d.pairs[i].b != NULL) {
+            rc = require_whole(&d.a, d.pairs[i].a, err);
+            if (rc == 0)
+                rc = require_whole(&d.b, d.pairs[i].b, err);
+        }
+    for (size_t i = 0; rc == 0 && i < d.count; i++)
+        if (d.pairs[i].a != NULL && d.pairs[i].b != NULL)
+            rc = diff_pair(&d, &d.pairs[i], err);
+        else if (d.pairs[i].b != NULL)
+            tell_single(&d, &d.b, d.pairs[i].b);
+        else if (d.pairs[i].a != NULL)
+            tell_single(&d, &d.a, d.pairs[i].a);
+    free(d.pairs);
+    record_archive_clear(&d.a);
+    record_archive_clear(&d.b);
+    return rc;
+}

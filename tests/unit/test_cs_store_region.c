@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Regions that come with their earlier leaf: the tree is the one that reading everything gives. */
+#include "cs_fixture.h"
+
+enum { REGION = 4 << 20, REGIONS = 12, CLUSTER = 64 << 10 };
+
+static void assert_sound(struct cs_store *store)
+{
+    char message[CHECK_MESSAGE];
+    if (check_errors(store, message) != 0)
+        fail_msg("%s", message);
+}
+
+/* ---- disks: version 1 comes from version 0 by one write or two a region ---- */
+
+static const struct cs_run holes[] = {{.offset = 0, .length = 1 << 20},
+                                      {.offset = 1 << 20, .length = 1 << 20, .zero = true},
+                                      {.offset = 5 << 19, .length = 3 << 19}};
+
+static uint32_t changed_at(uint64_t number)
+{
+    return (uint32_t)(number < 5 ? 3 * number + 1 : 45 + number) * CLUSTER;
+}
+
+static void draw(uint8_t *data, uint64_t number, unsigned version)
+{
+    noise(data, REGION, number % 7);
+    memset(data + (3 << 20), 0, 5 * 4096 + 100); /* zeros to take out */
+    if (version == 0)
+        return;
+    noise(data + changed_at(number), 4096, 100 + number);
+    if (number % 3 == 0) /* beside the zeros that were */
+        memset(data + (3 << 20) + 5 * 4096, 0, 4096);
+}
+
+static bool cluster_changed(uint64_t number, uint32_t at)
+{
+    return at == changed_at(number) || (number % 3 == 0 && at == 3 << 20);
+}
+
+/* The runs of a region, those of version 1 cut at clusters that are ${same} as in version 0. */
+static void describe(struct cs_region *region, uint64_t number, bool same)
+{
+    region->run_count = 0;
+    for (size_t i = 0; i < sizeof holes / sizeof *holes; i++)
+        for (uint32_t at = holes[i].offset, n; at < holes[i].offset + holes[i].length; at += n) {
+            n = holes[i].zero ? holes[i].length : CLUSTER;
+            bool s = same && !holes[i].zero && !cluster_changed(number, at);
+            struct cs_run *last = &region->runs[region->run_count - 1];
+            if (region->run_count > 0 && last->zero == holes[i].zero && last->same == s &&
+                last->offset + last->length == at)
+                last->length += n;
+            else
+                region->runs[region->run_count++] =
+                    (struct cs_run){.offset = at, .length = n, .zero = holes[i].zero, .same = s};
+        }
+}
+
+/* ---- trees ---- */
+
+enum how { ALONE, HELD_AGAINST, MOSTLY_SAME, ALL_SAME };
+
+struct source {
+    const uint8_t *bytes;
+    uint8_t *data;
+    uint64_t read;
+    int rc;
+};
+
+static int read_source(void *arg, uint32_t offset, uint32_t length, struct cs_error *err)
+{
+    struct source *s = arg;
+    if (s->rc < 0)
+        return cs_fail(err, CS_CORRUPT, "the source cannot be read at %u", offset);
+    memcpy(s->data + offset, s->bytes + offset, length);
+    s->read += length;
+    return 0;
+}
+
+/* The content leaf of region ${number} in ${tree}. */
+static struct cs_content leaf_of(struct cs_store *store, const struct cs_tree *tree,
+                                 uint64_t number)
+{
+    struct cs_tree_reader *reader = NULL;
+    struct cs_content content;
+    const uint8_t *leaf = NULL;
+    uint64_t found_at = 0;
+    size_t len = 0;
+    bool found = false;
+    assert_ok(cs_tree_open(&reader, store, tree, err));
+    assert_ok(cs_tree_next(reader, number, &found_at, &leaf, &len, &found, err));
+    assert_true(found && found_at == number);
+    assert_ok(cs_content_decode(&content, leaf, len, REGION, err));
+    cs_tree_close(reader);
+    return content;
+}
+
+/* A tree of the disk in ${version}, by what its leaves in version 0 tell; returns the bytes that
+ * were read of what is the same. */
+static uint64_t build(struct cs_writer *w, unsigned version, enum how how,
+                      const struct cs_content *old, struct cs_tree *tree)
+{
+    struct cs_tree_builder *builder = NULL;
+    struct source s = {0};
+    uint8_t *bytes = malloc(REGION);
+    assert_non_null(bytes);
+    s.bytes = bytes;
+    assert_ok(cs_tree_begin(&builder, w, CS_TREE_CONTENT, REGIONS, err));
+    for (uint64_t i = 0; i < REGIONS; i++) {
+        struct cs_region *region = NULL;
+        struct cs_region_before before = {.read = read_source, .arg = &s};
+        assert_ok(cs_region_get(w, &region, err));
+        draw(bytes, i, version);
+        region->index = i;
+        describe(region, i, how == MOSTLY_SAME);
+        if (how == ALL_SAME)
+            for (size_t k = 0; k < region->run_count; k++)
+                region->runs[k].same = !region->runs[k].zero;
+        memset(region->data, 0x55, REGION);
+        for (size_t k = 0; k < region->run_count; k++)
+            if (!region->runs[k].same)
+                memcpy(region->data + region->runs[k].offset, bytes + region->runs[k].offset,
+                       region->runs[k].length);
+        s.data = region->data;
+        struct cs_content lent = {0}; /* for the call alone */
+        if (how != ALONE) {
+            lent = old[i];
+            lent.runs = malloc(lent.run_count * sizeof *lent.runs);
+            assert_non_null(lent.runs);
+            memcpy(lent.runs, old[i].runs, lent.run_count * sizeof *lent.runs);
+            lent.chunks = malloc(lent.chunk_count * sizeof *lent.chunks);
+            assert_non_null(lent.chunks);
+            memcpy(lent.chunks, old[i].chunks, lent.chunk_count * sizeof *lent.chunks);
+        }
+        before.content = &lent;
+        assert_ok(cs_region_put(&builder, 1, region, how != ALONE ? &before : NULL, err));
+        cs_content_clear(&lent);
+    }
+    assert_ok(cs_tree_finish(builder, tree, err));
+    free(bytes);
+    return s.read;
+}
+
+/* Publishes version 0, and reads its leaves. */
+static void publish_old(const struct repo *repo, struct cs_tree *tree,
+                        struct cs_content leaves[REGIONS])
+{
+    struct cs_store *store = open_store(repo);
+    struct cs_writer *w = begin(store);
+    build(w, 0, ALONE, NULL, tree);
+    assert_ok(cs_writer_publish(w, err));
+    cs_writer_end(w);
+    for (uint64_t i = 0; i < REGIONS; i++)
+        leaves[i] = leaf_of(store, tree, i);
+    cs_close(store);
+}
+
+static void clear_leaves(struct cs_content leaves[REGIONS])
+{
+    for (size_t i = 0; i < REGIONS; i++)
+        cs_content_clear(&leaves[i]);
+}
+
+/* What the tree has in the data runs of each region is the disk in ${version}. */
+static void assert_restores(struct cs_store *store, const struct cs_tree *tree, unsigned version)
+{
+    uint8_t *bytes = malloc(REGION), *chunk = malloc(REGION);
+    assert_true(bytes != NULL && chunk != NULL);
+    for (uint64_t i = 0; i < REGIONS; i++) {
+        struct cs_content content = leaf_of(store, tree, i);
+        size_t run = 0, from = 0;
+        draw(bytes, i, version);
+        for (size_t k = 0; k < content.chunk_count; k++) {
+            size_t len = content.chunks[k].length;
+            assert_ok(cs_read_chunk(store, &content.chunks[k].id, chunk, len, err));
+            for (size_t at = 0; at < len; at++, from++) {
+                while (content.runs[run].zero || from == content.runs[run].length) {
+                    run++;
+                    from = 0;
+                }
+                if (chunk[at] != bytes[content.runs[run].offset + from])
+                    fail_msg("region %u, chunk %zu: byte %zu", (unsigned)i, k, at);
+            }
+        }
+        cs_content_clear(&content);
+    }
+    free(bytes);
+    free(chunk);
+}
+
+static void test_the_tree_is_the_same_by_any_way(void **state)
+{
+    static const unsigned threads[] = {1, 2, 7};
+    struct repo *repo = *state;
+    struct cs_content leaves[REGIONS];
+    struct cs_tree old, expected;
+    struct cs_counters plain;
+    publish_old(repo, &old, leaves);
+    struct cs_store *store = open_store(repo);
+    struct cs_writer *w = begin(store);
+    build(w, 1, ALONE, NULL, &expected);
+    cs_writer_counters(w, &plain);
+    cs_writer_end(w); /* nothing of it was published: the next ones store the same again */
+    cs_close(store);
+    assert_memory_not_equal(&old.root, &expected.root, sizeof old.root);
+    assert_in_range(plain.chunks_new, REGIONS, 6 * REGIONS);
+    for (size_t i = 0; i < 2 * sizeof threads / sizeof *threads; i++) {
+        struct cs_open_options options = {.secret = key_file(0), .threads = threads[i / 2]};
+        struct cs_tree tree;
+        struct cs_counters counters;
+        store = open_with(repo, &options);
+        w = begin(store);
+        uint64_t read = build(w, 1, i % 2 ? MOSTLY_SAME : HELD_AGAINST, leaves, &tree);
+        cs_writer_counters(w, &counters);
+        assert_memory_equal(&tree.root, &expected.root, sizeof tree.root);
+        assert_int_equal(counters.chunks_total, plain.chunks_total);
+        assert_int_equal(counters.chunks_new, plain.chunks_new);
+        assert_int_equal(counters.bytes_new, plain.bytes_new);
+        assert_in_range(read, i % 2, i % 2 ? REGIONS * 800000 : 0);
+        if (i + 1 == 2 * sizeof threads / sizeof *threads)
+            assert_ok(cs_writer_publish(w, err));
+        cs_writer_end(w);
+        cs_close(store);
+    }
+    store = open_store(repo);
+    assert_sound(store);
+    assert_restores(store, &expected, 1);
+    cs_close(store);
+    clear_leaves(leaves);
+}
+
+/* Not even where the repository lacks the chunks: who says that they are known has seen to that. */
+static void test_what_is_known_is_neither_read_nor_stored(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_content leaves[REGIONS];
+    struct cs_tree old, tree;
+    struct cs_counters counters;
+    repo_save(repo);
+    publish_old(repo, &old, leaves);
+    repo_restore(repo);
+    for (enum how how = HELD_AGAINST; how <= ALL_SAME; how += ALL_SAME - HELD_AGAINST) {
+        struct cs_store *store = open_store(repo);
+        struct cs_writer *w = begin(store);
+        assert_int_equal(build(w, 0, how, leaves, &tree), 0);
+        cs_writer_counters(w, &counters);
+        assert_memory_equal(&tree.root, &old.root, sizeof tree.root);
+        assert_true(counters.chunks_total > REGIONS * 30);
+        assert_int_equal(counters.chunks_new, 0);
+        cs_writer_end(w);
+        cs_close(store);
+    }
+    clear_leaves(leaves);
+}
+
+/* ---- what cannot be ---- */
+
+static void test_what_a_region_may_not_say(void **state)
+{
+    static const struct cs_run wrong[][2] = {
+        {{.offset = 0, .length = 4096}, {.offset = 512, .length = 4096}}, /* overlap */
+        {{.offset = 4096, .length = 512}, {.offset = 0, .length = 512}},
+        {{.offset = 0, .length = 100}, {.offset = 512, .length = 512}}, /* split sectors */
+        {{.offset = 0, .length = 512}, {.offset = 700, .length = 324}},
+        {{.offset = 0, .length = 512}, {.offset = 4096, .length = 0}},
+        {{.offset = 0, .length = 512}, {.offset = REGION - 512, .length = 1024}},
+        /* before had nothing there */
+        {{.offset = 0, .length = 512}, {.offset = 2 << 20, .length = 512, .same = true}},
+        {{.offset = 0, .length = 512}, {.offset = REGION - 512, .length = 512, .same = true}},
+    };
+    struct repo *repo = *state;
+    struct cs_content leaves[REGIONS];
+    struct cs_tree old, tree;
+    publish_old(repo, &old, leaves);
+    struct cs_store *store = open_store(repo);
+    struct cs_writer *w = begin(store);
+    struct cs_tree_builder *builder = NULL;
+    struct cs_content content = leaves[0];
+    struct source s = {0};
+    struct cs_region_before before = {.content = &content, .read = read_source, .arg = &s};
+    struct cs_region *region = NULL;
+    assert_ok(cs_tree_begin(&builder, w, CS_TREE_CONTENT, REGIONS, err));
+    for (unsigned i = 0; i < 40; i++) { /* more than there are buffers: each is given back */
+        assert_ok(cs_region_get(w, &region, err));
+        memset(region->data, 1, REGION);
+        content.run_count = 2; /* up to 2 MiB */
+        memcpy(region->runs, wrong[i % 8], 2 * sizeof *region->runs);
+        region->run_count = 2;
+        assert_fails(CS_USAGE, cs_region_put(&builder, 1, region, &before, err));
+    }
+    assert_ok(cs_region_get(w, &region, err));
+    region->runs[0] = (struct cs_run){.offset = 0, .length = 512, .same = true};
+    region->run_count = 1;
+    assert_fails(CS_USAGE, cs_region_put(&builder, 1, region, NULL, err));
+    assert_ok(cs_tree_finish(builder, &tree, err));
+    assert_true(tree.empty);
+    cs_writer_end(w);
+    cs_close(store);
+    clear_leaves(leaves);
+}
+
+static void test_a_source_that_fails_fails_the_put(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_content leaves[REGIONS];
+    struct cs_tree old, tree;
+    publish_old(repo, &old, leaves);
+    struct cs_store *store = open_store(repo);
+    struct cs_writer *w = begin(store);
+    struct cs_tree_builder *builder = NULL;
+    struct cs_content content = leaves[0];
+    struct source s = {.rc = -1};
+    struct cs_region_before before = {.content = &content, .read = read_source, .arg = &s};
+    assert_ok(cs_tree_begin(&builder, w, CS_TREE_CONTENT, REGIONS, err));
+    for (unsigned i = 0; i < 20; i++) {
+        struct cs_region *region = NULL;
+        assert_ok(cs_region_get(w, &region, err));
+        memset(region->data, 1, REGION);
+        describe(region, 0, true);
+        assert_fails(CS_CORRUPT, cs_region_put(&builder, 1, region, &before, err));
+    }
+    assert_ok(cs_tree_finish(builder, &tree, err));
+    assert_true(tree.empty);
+    cs_writer_end(w);
+    cs_close(store);
+    clear_leaves(leaves);
+}
+
+#define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_repo(test_the_tree_is_the_same_by_any_way),
+        with_repo(test_what_is_known_is_neither_read_nor_stored),
+        with_repo(test_what_a_region_may_not_say),
+        with_repo(test_a_source_that_fails_fails_the_put),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -390,6 +390,12 @@ struct cs_region {
                             in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
+    /* NULL, or: told when the region is stored what its leaf has become, in the owner's thread, by
+     * some later call. Not for a region without a leaf, nor where anything failed. */
+    void (*stored)(void *arg, const struct cs_region *region, const struct cs_id *leaf,
+                   uint64_t bytes);
+    void *arg;
+    struct cs_id tag; /* for that: the caller's own */
 };
 
 /*

@@ -61,6 +61,7 @@ struct command {
 extern const struct command cmd_backup;
 extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
+extern const struct command cmd_copy;
 extern const struct command cmd_diff;
 extern const struct command cmd_help;
 extern const struct command cmd_init;

@@ -69,6 +69,7 @@ extern const struct command cmd_key;
 extern const struct command cmd_list;
 extern const struct command cmd_restore;
 extern const struct command cmd_show;
+extern const struct command cmd_stats;
 extern const struct command cmd_version;
 
 extern const struct option_spec command_globals[];

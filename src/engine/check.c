@@ -11,6 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/record.h"
+#include "engine/walk.h"
 #include "qcow2/header.h"
 
 enum { SEEN_WORDS = 3, CLUSTER_MIN = 512 };
@@ -160,9 +161,14 @@ static int visit_placement(void *arg, const struct cs_subtree *at, const uint8_t
     return visit(arg, check_placement, at, data, len, err);
 }
 
-static int check_tree(struct archive_check *c, const struct cs_tree *tree, struct error *err)
+static int check_tree(void *arg, const struct cs_tree *tree, const struct record_layer *layer,
+                      const char *where, struct error *err)
 {
+    struct archive_check *c = arg;
     struct cs_error ce;
+    c->where = where;
+    c->cluster_bits = layer->qcow2.cluster_bits;
+    c->extended = layer->qcow2.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
     struct cs_subtree root = {
         .level = tree->level, .end = tree->regions, .id = tree->root, .bytes = tree->bytes};
     uint64_t before = c->errors;
@@ -181,9 +187,12 @@ static int check_tree(struct archive_check *c, const struct cs_tree *tree, struc
     return rc < 0 ? engine_store_error(err, &ce) : 0;
 }
 
-static int check_blob(struct archive_check *c, const struct record_blob *blob, struct error *err)
+static int check_blob(void *arg, const struct record_blob *blob, const char *where,
+                      struct error *err)
 {
+    struct archive_check *c = arg;
     struct cs_error ce;
+    c->where = where;
     for (size_t i = 0; i < blob->count; i++) {
         bool found = false;
         if (cs_has_object(c->store, &blob->ids[i], &found, &ce) < 0)
@@ -208,31 +217,14 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
         report(c, err->message);
         return 0;
     }
-    for (size_t i = 0; rc == 0 && i < record.layer_count; i++) {
-        const struct record_layer *layer = &record.layers[i];
-        c->where = layer->file.path;
-        c->cluster_bits = layer->qcow2.cluster_bits;
-        c->extended = layer->qcow2.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
-        for (size_t v = 0; rc == 0 && v < layer->view_count; v++) {
-            rc = check_tree(c, &layer->views[v].content, err);
-            if (rc == 0 && layer->is_qcow2)
-                rc = check_tree(c, &layer->views[v].placement, err);
-        }
-        if (rc == 0)
-            rc = check_blob(c, &layer->qcow2.header, err);
-        if (rc == 0)
-            rc = check_blob(c, &layer->qcow2.crypto, err);
-        if (rc == 0 && layer->qcow2.data_file != NULL)
-            rc = check_blob(c, &layer->qcow2.data_file->tail, err);
-        for (size_t k = 0; rc == 0 && k < layer->qcow2.bitmap_count; k++)
-            rc = check_blob(c, &layer->qcow2.bitmaps[k].data, err);
-        if (rc == 0 && c->options->listener.cancel != NULL && *c->options->listener.cancel)
-            rc = error_set(err, ERROR_INTERRUPTED, "stopped");
-    }
-    for (size_t i = 0; rc == 0 && i < record.with_count; i++) {
-        c->where = record.with[i].name;
-        rc = check_blob(c, &record.with[i].blob, err);
-    }
+    struct walk_visitor visitor = {
+        .tree = check_tree,
+        .blob = check_blob,
+        .arg = c,
+        .cancel = c->options->listener.cancel,
+    };
+    if (rc == 0)
+        rc = walk_record(&record, &visitor, err);
     c->where = "";
     record_archive_clear(&record);
     return rc;

@@ -266,4 +266,24 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);
 
+/* ---- stats ------------------------------------------------------------------- */
+
+struct engine_stats_options {
+    const struct cs_archive *archive; /* NULL: the whole repository */
+    struct engine_listener listener;
+};
+
+struct engine_stats_result {
+    uint64_t archives; /* as the next three: that were asked about, one or all */
+    uint64_t images;
+    uint64_t bytes_virtual;   /* of the images */
+    uint64_t bytes_allocated; /* guest bytes that their layers hold */
+    struct cs_stats store;    /* what they take */
+};
+
+/* Walks all archives and reads all trailers of packs, but no data. ERROR_CORRUPT where something
+ * that an archive needs is missing. */
+int engine_stats(struct cs_store *store, const struct engine_stats_options *options,
+                 struct engine_stats_result *result, struct error *err);
+
 #endif

@@ -18,16 +18,18 @@ static const uint64_t batch_bytes = 1ULL << 30;
 static int take_packs(struct cs_prune *p, struct cs_error *err)
 {
     const struct cs_state *state = &p->store->state;
+    for (size_t i = 0; i < state->pack_count; i++)
+        if (cs_names_add(&p->pack_names, &state->packs[i].id, (uint32_t)i) < 0)
+            return cs_fail_memory(err);
     p->packs = calloc(state->pack_count + 1, sizeof *p->packs);
     if (p->packs == NULL)
         return cs_fail_memory(err);
-    for (size_t i = 0; i < state->pack_count; i++) {
-        struct cs_pack_use *use = &p->packs[p->pack_count];
+    p->pack_count = state->pack_count;
+    for (size_t i = 0; i < p->pack_count; i++) {
+        struct cs_pack_use *use = &p->packs[i];
         use->pack = state->packs[i];
         const struct cs_listed *file = cs_prune_listed(p, CS_FILE_PACK, &use->pack.id);
         use->present = file != NULL && file->size == use->pack.size;
-        if (cs_names_add(&p->pack_names, &use->pack.id, (uint32_t)p->pack_count++) < 0)
-            return cs_fail_memory(err);
     }
     return 0;
 }

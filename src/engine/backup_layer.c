@@ -34,7 +34,7 @@ static int take_over(struct layer_job *job, struct error *err)
             return rc;
     }
     if (record->views == NULL) { /* raw */
-        record->views = calloc(before->view_count, sizeof *record->views);
+        record->views = calloc(before->view_count + 1, sizeof *record->views);
         if (record->views == NULL)
             return error_no_memory(err);
         record->view_count = before->view_count;

@@ -102,7 +102,7 @@ int engine_forget(struct cs_store *store, const struct engine_forget_options *o,
     else
         decide_named(o, result);
     for (size_t i = 0; rc == 0 && i < result->count; i++)
-        if (!result->decisions[i].keep)
+        if (!result->decisions[i].keep && result->decisions[i].archive != NULL)
             result->forgotten[result->forgotten_count++] = result->decisions[i].archive->id;
     if (rc == 0 && !o->dry_run &&
         cs_forget(store, result->forgotten, result->forgotten_count, &ce) < 0)

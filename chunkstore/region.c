@@ -209,6 +209,8 @@ static void complete(struct cs_writer *w, struct region_job *r)
         else if (r->region.run_count > 0) /* a failure here is marked by the builder itself */
             cs_tree_add_id(r->builders[i], r->region.index, &id, bytes, NULL);
     }
+    if (wanted && rc == 0 && r->region.run_count > 0 && r->region.stored != NULL)
+        r->region.stored(r->region.arg, &r->region, &id, bytes);
     release(w->regions, r);
 }
 
@@ -231,6 +233,7 @@ int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_erro
     struct region_job *r = all->free;
     all->free = r->next_free;
     r->region.run_count = 0;
+    r->region.stored = NULL;
     r->chunk_count = 0;
     r->cut = false;
     r->before.run_count = 0;

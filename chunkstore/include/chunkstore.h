@@ -412,6 +412,12 @@ struct cs_region {
                             in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
+    /* NULL, or: told when the region is stored what its leaf has become, in the owner's thread, by
+     * some later call. Not for a region without a leaf, nor where anything failed. */
+    void (*stored)(void *arg, const struct cs_region *region, const struct cs_id *leaf,
+                   uint64_t bytes);
+    void *arg;
+    struct cs_id tag; /* for that: the caller's own */
 };
 
 /*
@@ -570,5 +576,48 @@ struct cs_check_result {
  */
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err);
+
+/* ---- stats --------------------------------------------------------------- */
+
+struct cs_needs; /* what archives need, while it is gathered */
+
+/* Says that an archive needs the object ${id}. Of a metadata object that was read ${data} is all of
+ * its ${len} bytes, from which its pieces are known where it is a large one; of others it is NULL.
+ * ${*fresh}: nobody had said so yet. CS_CORRUPT where it is nowhere. */
+int cs_need(struct cs_needs *needs, const struct cs_id *id, const void *data, size_t len,
+            bool *fresh, struct cs_error *err);
+
+struct cs_stats_options {
+    const struct cs_archive *archive; /* the one that is asked about; NULL: all of them */
+    /* Says all that ${archive} needs; called for every one. What is not fresh has been gone into
+     * already. */
+    int (*mark)(void *arg, const struct cs_archive *archive, struct cs_needs *needs,
+                struct cs_error *err);
+    void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of packs; may be NULL */
+    void *arg;
+};
+
+struct cs_usage { /* by some objects */
+    uint64_t objects;
+    uint64_t bytes;  /* before compression */
+    uint64_t stored; /* their part of the packs: those of all objects are the packs */
+};
+
+enum { CS_USAGE_DATA, CS_USAGE_META, CS_USAGE_CLASSES };
+
+struct cs_stats {
+    uint64_t packs;
+    uint64_t bytes_segments;
+    struct cs_usage all[CS_USAGE_CLASSES];    /* each copy of an object */
+    struct cs_usage needed[CS_USAGE_CLASSES]; /* by the archive, or by any; each object once */
+    struct cs_usage alone[CS_USAGE_CLASSES];  /* of those, by no other archive */
+};
+
+/*
+ * Measures what archives need. Takes one or two bits for each object in the index, and a pack's
+ * trailer. CS_CORRUPT where something that an archive needs is missing.
+ */
+int cs_stats(struct cs_store *store, const struct cs_stats_options *options, struct cs_stats *stats,
+             struct cs_error *err);
 
 #endif

@@ -78,6 +78,23 @@ int blob_write(struct cs_writer *writer, const void *data, size_t len, struct re
     return rc;
 }
 
+int blob_copy(struct cs_writer *writer, struct cs_store *store, const struct record_blob *from,
+              struct record_blob *blob, struct error *err)
+{
+    uint8_t *piece = malloc(CS_DATA_OBJECT_MAX);
+    if (piece == NULL)
+        return error_no_memory(err);
+    int rc = 0;
+    blob->metadata = from->metadata;
+    for (size_t i = 0; rc == 0 && i < from->count; i++) {
+        rc = read_object(store, from, i, piece, err);
+        if (rc == 0)
+            rc = append(writer, piece, from->lengths[i], blob, err);
+    }
+    free(piece);
+    return rc;
+}
+
 int blob_write_file(struct cs_writer *writer, int fd, const char *name, uint64_t offset,
                     struct record_blob *blob, struct error *err)
 {

@@ -10,6 +10,10 @@
 int blob_write(struct cs_writer *writer, const void *data, size_t len, struct record_blob *blob,
                struct error *err);
 
+/* All of ${from}, in the repository ${store}, into the empty ${blob}, cut and kept alike. */
+int blob_copy(struct cs_writer *writer, struct cs_store *store, const struct record_blob *from,
+              struct record_blob *blob, struct error *err);
+
 /* The file behind ${fd}, from ${offset} (bytes) to its end. */
 int blob_write_file(struct cs_writer *writer, int fd, const char *name, uint64_t offset,
                     struct record_blob *blob, struct error *err);

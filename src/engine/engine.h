@@ -270,6 +270,47 @@ struct engine_prune_options {
 int engine_prune(struct cs_store *store, const struct engine_prune_options *options,
                  struct cs_prune_result *result, struct error *err);
 
+/* ---- copy -------------------------------------------------------------------- */
+
+struct engine_copy_options {
+    const struct cs_archive *const *archives; /* of the repository to copy from */
+    size_t archive_count;
+    bool dry_run;
+    int compression_level;
+    void (*report)(void *arg, const char *message); /* damage, once an archive; listener.arg */
+    struct engine_listener listener;
+};
+
+enum engine_copy_state {
+    ENGINE_COPY_DAMAGED, /* not copied */
+    ENGINE_COPY_PRESENT, /* was copied before */
+    ENGINE_COPY_DONE,
+};
+
+struct engine_copied {
+    const struct cs_archive *source; /* lent by the repository that it comes from */
+    struct cs_id archive;            /* its id in the other one; zero where it is not there */
+    enum engine_copy_state state;
+};
+
+struct engine_copy_result {
+    struct engine_copied *archives; /* in the order of the log that they come from, each once */
+    size_t count;
+    size_t damaged;
+    struct cs_counters stored; /* by all of it */
+};
+
+/*
+ * Copies archives of the repository ${from}, which a full key has opened, into ${to}: each is a
+ * commit of its own. One that cannot be read whole is left out, and reported; the others are
+ * copied. Returns 0 then, too. ERROR_USAGE where the two are one repository; ERROR_UNSUPPORTED
+ * where they divide disks otherwise. The result is to be cleared, also on failure.
+ */
+int engine_copy(struct cs_store *from, struct cs_store *to,
+                const struct engine_copy_options *options, struct engine_copy_result *result,
+                struct error *err);
+void engine_copy_result_clear(struct engine_copy_result *result);
+
 /* ---- check ------------------------------------------------------------------- */
 
 struct engine_check_options {
@@ -291,5 +332,25 @@ struct engine_check_result {
 int engine_check(struct cs_store *store, const struct engine_check_options *options,
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);
+
+/* ---- stats ------------------------------------------------------------------- */
+
+struct engine_stats_options {
+    const struct cs_archive *archive; /* NULL: the whole repository */
+    struct engine_listener listener;
+};
+
+struct engine_stats_result {
+    uint64_t archives; /* as the next three: that were asked about, one or all */
+    uint64_t images;
+    uint64_t bytes_virtual;   /* of the images */
+    uint64_t bytes_allocated; /* guest bytes that their layers hold */
+    struct cs_stats store;    /* what they take */
+};
+
+/* Walks all archives and reads all trailers of packs, but no data. ERROR_CORRUPT where something
+ * that an archive needs is missing. */
+int engine_stats(struct cs_store *store, const struct engine_stats_options *options,
+                 struct engine_stats_result *result, struct error *err);
 
 #endif

@@ -160,16 +160,22 @@ int layer_view_subtree(struct layer_view *v, unsigned level, uint64_t region, st
 
 int layer_view_data(struct layer_view *v, uint8_t *buf, struct error *err)
 {
+    memset(buf, 0, v->region_size);
+    return layer_view_chunks(v->store, &v->runs, v->chunk, buf, err);
+}
+
+int layer_view_chunks(struct cs_store *store, const struct cs_content *content, uint8_t *room,
+                      uint8_t *buf, struct error *err)
+{
     struct cs_error ce;
     size_t run = 0;
     uint32_t used = 0; /* bytes of the run that are filled */
-    memset(buf, 0, v->region_size);
-    for (size_t i = 0; i < v->runs.chunk_count; i++) {
-        const struct cs_chunk *chunk = &v->runs.chunks[i];
-        if (cs_read_chunk(v->store, &chunk->id, v->chunk, chunk->length, &ce) < 0)
+    for (size_t i = 0; i < content->chunk_count; i++) {
+        const struct cs_chunk *chunk = &content->chunks[i];
+        if (cs_read_chunk(store, &chunk->id, room, chunk->length, &ce) < 0)
             return engine_store_error(err, &ce);
         for (uint32_t at = 0; at < chunk->length;) { /* a chunk may span runs */
-            const struct cs_run *r = &v->runs.runs[run];
+            const struct cs_run *r = &content->runs[run];
             if (r->zero || used == r->length) {
                 run++;
                 used = 0;
@@ -178,7 +184,7 @@ int layer_view_data(struct layer_view *v, uint8_t *buf, struct error *err)
             uint32_t n = r->length - used;
             if (n > chunk->length - at)
                 n = chunk->length - at;
-            memcpy(buf + r->offset + used, v->chunk + at, n);
+            memcpy(buf + r->offset + used, room + at, n);
             used += n;
             at += n;
         }

@@ -46,7 +46,7 @@ struct record_view { /* the active state, or a snapshot */
     struct cs_tree content;
     struct cs_tree placement; /* qcow2 only */
     uint32_t l1_size;         /* entries */
-    struct cs_id l1_hash;
+    struct cs_id l1_hash;     /* all zero where it is not known */
 };
 
 struct record_snapshot { /* view i + 1 is that of snapshot i */
@@ -63,7 +63,7 @@ struct record_snapshot { /* view i + 1 is that of snapshot i */
 
 struct record_bitmap {
     char *name;
-    bool own; /* byre's, of this repository; data is metadata then */
+    bool own; /* byre's, of the repository of its backup; data is metadata then */
     uint32_t flags;
     uint32_t type;
     uint32_t granularity_bits;

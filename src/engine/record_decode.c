@@ -44,7 +44,9 @@ static void get_views(struct json_reader *r, const json_t *o, struct record_laye
         if (!l->is_qcow2)
             continue;
         get_tree(r, one, "placement", CS_TREE_PLACEMENT, &v->placement);
-        json_get_id(r, one, "l1_hash", &v->l1_hash);
+        const json_t *l1_hash = json_member(r, one, "l1_hash");
+        if (!json_is_null(l1_hash))
+            json_to_id(r, l1_hash, "l1_hash", &v->l1_hash);
     }
 }
 

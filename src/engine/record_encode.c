@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Records as canonical JSON. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/record_parts.h"
 
@@ -20,12 +21,17 @@ static json_t *blob_json(const struct record_blob *blob)
     return json_pack("{s:o, s:o}", "bytes", json_from_u64(blob->bytes), "chunks", chunks);
 }
 
+static json_t *l1_hash_json(const struct cs_id *hash)
+{
+    static const struct cs_id unknown;
+    return memcmp(hash, &unknown, sizeof unknown) != 0 ? json_from_id(hash) : json_null();
+}
+
 static json_t *view_json(const struct record_view *view, bool is_qcow2)
 {
     return json_pack("{s:o, s:o, s:o, s:o}", "content", tree_json(&view->content), "placement",
                      is_qcow2 ? tree_json(&view->placement) : json_null(), "l1_size",
-                     json_integer(view->l1_size), "l1_hash",
-                     is_qcow2 ? json_from_id(&view->l1_hash) : json_null());
+                     json_integer(view->l1_size), "l1_hash", l1_hash_json(&view->l1_hash));
 }
 
 static json_t *views_json(const struct record_layer *l)

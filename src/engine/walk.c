@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What an archive's record names. Whatever comes into a record that lies elsewhere comes in here.
- */
+/* What an archive's record names. Whatever comes into a record that lies elsewhere comes in here,
+ * and into copy_layer.c. */
 #include "engine/walk.h"
 
 static int walk_layer(const struct record_layer *layer, const struct walk_visitor *v,

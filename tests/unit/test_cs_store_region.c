@@ -253,6 +253,79 @@ static void test_what_is_known_is_neither_read_nor_stored(void **state)
     clear_leaves(leaves);
 }
 
+/* ---- what a region became ---- */
+
+struct told {
+    struct cs_id leaves[REGIONS];
+    uint64_t bytes[REGIONS];
+    unsigned calls;
+};
+
+static void take_leaf(void *arg, const struct cs_region *region, const struct cs_id *leaf,
+                      uint64_t bytes)
+{
+    struct told *told = arg;
+    assert_int_equal(region->tag.bytes[0], region->index);
+    told->leaves[region->index] = *leaf;
+    told->bytes[region->index] = bytes;
+    told->calls++;
+}
+
+/* A region of zeros, one without runs, and one that nobody wants to hear of, among those with data;
+ * a tree that is given up says nothing any more. */
+static void test_a_region_tells_what_it_became(void **state)
+{
+    static const struct cs_run all = {.offset = 0, .length = REGION};
+    struct repo *repo = *state;
+    struct told told = {0};
+    struct cs_tree tree;
+    struct cs_store *store = open_store(repo);
+    struct cs_writer *w = begin(store);
+    for (int rounds = 0; rounds < 2; rounds++) {
+        struct cs_tree_builder *builder = NULL;
+        assert_ok(cs_tree_begin(&builder, w, CS_TREE_CONTENT, REGIONS, err));
+        for (uint64_t i = 0; i < REGIONS; i++) {
+            struct cs_region *region = NULL;
+            assert_ok(cs_region_get(w, &region, err));
+            draw(region->data, i, 0);
+            region->index = i;
+            region->runs[0] = all;
+            region->runs[0].zero = i == 3;
+            region->run_count = i != 4;
+            region->tag.bytes[0] = (uint8_t)i;
+            if (i != 5) {
+                region->stored = take_leaf;
+                region->arg = &told;
+            }
+            assert_ok(cs_region_put(&builder, 1, region, NULL, err));
+        }
+        if (rounds == 0) {
+            assert_ok(cs_tree_finish(builder, &tree, err));
+            assert_int_equal(told.calls, REGIONS - 2);
+        } else {
+            unsigned before = told.calls;
+            cs_tree_abort(builder);
+            assert_ok(cs_writer_publish(w, err));
+            assert_int_equal(told.calls, before);
+        }
+    }
+    struct cs_tree_reader *reader = NULL;
+    assert_ok(cs_tree_open(&reader, store, &tree, err));
+    for (uint64_t i = 0; i < REGIONS; i++) {
+        struct cs_subtree leaf;
+        bool found = false;
+        assert_ok(cs_tree_find(reader, 0, i, &leaf, &found, err));
+        assert_int_equal(found, i != 4);
+        if (!found || i == 5)
+            continue;
+        assert_memory_equal(&leaf.id, &told.leaves[i], sizeof leaf.id);
+        assert_int_equal(leaf.bytes, told.bytes[i]);
+    }
+    cs_tree_close(reader);
+    cs_writer_end(w);
+    cs_close(store);
+}
+
 /* ---- what cannot be ---- */
 
 static void test_what_a_region_may_not_say(void **state)
@@ -333,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_repo(test_the_tree_is_the_same_by_any_way),
         with_repo(test_what_is_known_is_neither_read_nor_stored),
+        with_repo(test_a_region_tells_what_it_became),
         with_repo(test_what_a_region_may_not_say),
         with_repo(test_a_source_that_fails_fails_the_put),
     };

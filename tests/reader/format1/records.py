@@ -201,8 +201,8 @@ class View:
 
     def __init__(self, record, size, qcow2, region, what):
         self.what, self.size, self.region, self.span, self.cluster_bits, self.extended = what, size, region, size, None, None
-        for name in ("l1_hash", "placement"):
-            need((record[name] is None) == (qcow2 is None), f"{what}: raw with {name}, or qcow2 without")
+        need((record["placement"] is None) == (qcow2 is None), f"{what}: raw with placement, or qcow2 without")
+        need(qcow2 or record["l1_hash"] is None, f"{what}: raw with l1_hash")
         if qcow2:
             self.cluster_bits, self.extended = qcow2["cluster_bits"], bool(qcow2["incompatible"] & EXTENDED_L2)
             self.span = record["l1_size"] << 2 * self.cluster_bits - 3 - self.extended

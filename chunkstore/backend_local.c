@@ -225,7 +225,7 @@ static int sweep_one(void *arg, const char *name, struct cs_error *err)
     (void)err;
     if (!cs_name_parse(&random, name))
         return 0; /* none of ours */
-    snprintf(path, sizeof path, "tmp/%s", name);
+    snprintf(path, sizeof path, "tmp/%.32s", name);
     if (fstatat(sweep->local->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
         st.st_mtime < sweep->now && sweep->now - st.st_mtime > LEFT_BEHIND)
         unlinkat(sweep->local->root, path, 0);

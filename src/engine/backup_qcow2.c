@@ -463,10 +463,11 @@ int backup_qcow2_views(struct layer_job *job, struct error *err)
     if (rc < 0 || !distrust)
         return rc;
     layer_job_warn(job,
-                   "%s: clusters that a snapshot shares are marked as nobody else's, so that the "
-                   "snapshot may have been written to; `qemu-img check -r all` mends the marks",
+                   "%s: clusters that a snapshot shares are marked as nobody else's, or its tables "
+                   "were rewritten, so that all is read; `qemu-img check` tells whether there is "
+                   "something to mend",
                    job->layer->path);
     unchanged_distrust(job->unchanged,
-                       "clusters that a snapshot shares are marked as nobody else's");
+                       "a snapshot is not as it was, or what it shares is marked as nobody else's");
     return store_views(job, &distrust, err);
 }

@@ -118,6 +118,12 @@ static int load_today(struct base_view *b, uint64_t region, struct error *err)
     return qcow2_view_entries(b->now, first, n, b->now_entries, err);
 }
 
+static bool same_place(const struct qcow2_entry *a, const struct qcow2_entry *b)
+{
+    return a->class == b->class && a->host == b->host && a->sub_alloc == b->sub_alloc &&
+           a->sub_zero == b->sub_zero;
+}
+
 int base_view_load(struct base_view *b, uint64_t region, struct error *err)
 {
     if (b->kind == BASE_COMPARED || b->region == region)
@@ -127,15 +133,13 @@ int base_view_load(struct base_view *b, uint64_t region, struct error *err)
     int rc = load_entries(b, region, err);
     if (rc == 0 && b->now != NULL)
         rc = load_today(b, region, err);
-    if (rc == 0)
-        b->region = region;
-    return rc;
-}
-
-static bool same_place(const struct qcow2_entry *a, const struct qcow2_entry *b)
-{
-    return a->class == b->class && a->host == b->host && a->sub_alloc == b->sub_alloc &&
-           a->sub_zero == b->sub_zero;
+    if (rc < 0)
+        return rc;
+    /* a repair, or a change of version, rewrites the tables of snapshots in place */
+    for (size_t i = 0; b->now != NULL && i < per_region(b); i++)
+        b->contradicted |= !same_place(&b->entries[i], &b->now_entries[i]);
+    b->region = region;
+    return 0;
 }
 
 bool base_view_same_entry(const struct base_view *b, const struct qcow2_entry *entry, size_t i)

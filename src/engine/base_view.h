@@ -31,8 +31,8 @@ struct base_view {
     uint64_t region;                 /* whose entries are loaded; UINT64_MAX: none */
     struct qcow2_entry *entries;     /* as the parent has them, in the region */
     struct qcow2_entry *now_entries; /* of a snapshot: as they are today */
-    bool contradicted; /* the active state claims for itself what the snapshot has: nothing is proof
-                        */
+    bool contradicted; /* the snapshot is not as it was, or the active state claims what it has for
+                          itself: nothing is proof */
     bool has_leaf;
     uint64_t leaf_region;
     struct cs_content leaf; /* no runs: there is none */

@@ -161,6 +161,19 @@ plain_copied_flag_of_a_cluster_lies() {
     io top.qcow2 'write -P 5 512k 64k' 'write -P 2 0 64k'
     saved
 }
+# A repair has emptied an entry of the snapshot's table, whose place the L1 still has.
+plain_table_of_a_snapshot_changed() {
+    mk top.qcow2 4M
+    io top.qcow2 'write -P 1 0 1M'
+    snap -c a
+    io top.qcow2 'write -P 5 512k 64k'
+    saved
+    poke top.qcow2 's = i.snapshots()[0]; a = i.l2_address(0, s["l1"]); i.put(a, "Q", 0)'
+    qemu-img check -q -r all top.qcow2 || true
+    io top.qcow2 'write -P 2 0 64k'
+    saved
+}
+
 # The table is the active state's alone, it is said: then a write changes it below the snapshot, too.
 plain_copied_flag_of_a_table_lies() {
     mk top.qcow2 4M

@@ -62,6 +62,12 @@ static int read_record(struct cs_store *store, const struct cs_archive *archive,
     return rc < 0 ? error_wrap(err, "archive %.16s", cs_id_hex(&archive->id, hex)) : 0;
 }
 
+/* As far as the log can tell. */
+static bool is_alike(const struct cs_archive *a, const struct cs_archive *b)
+{
+    return a->time == b->time && strcmp(a->name, b->name) == 0 && strcmp(a->host, b->host) == 0;
+}
+
 /* Finds the copy of ${source}, whose nonce is ${nonce}. */
 static int find_copy(struct copy *c, const struct cs_archive *source, const char *nonce,
                      struct cs_id *id, bool *found, struct error *err)
@@ -71,13 +77,62 @@ static int find_copy(struct copy *c, const struct cs_archive *source, const char
     for (size_t i = 0; rc == 0 && !*found && i < cs_archive_count(c->run.to); i++) {
         const struct cs_archive *a = cs_archive_at(c->run.to, i);
         struct record_archive record = {0};
-        if (a->time != source->time || strcmp(a->name, source->name) != 0 ||
-            strcmp(a->host, source->host) != 0)
+        if (!is_alike(a, source))
             continue;
         rc = read_record(c->run.to, a, &record, err);
         *found = rc == 0 && strcmp(record.nonce, nonce) == 0;
         *id = a->id;
         record_archive_clear(&record);
+    }
+    return rc;
+}
+
+/* ---- what is known from earlier runs ---- */
+
+/* Whether the log of ${store} has an archive that may be a copy of ${source}. */
+static bool may_have(const struct cs_store *store, const struct cs_archive *source)
+{
+    for (size_t i = 0; i < cs_archive_count(store); i++)
+        if (is_alike(cs_archive_at(store, i), source))
+            return true;
+    return false;
+}
+
+/* Learns from ${earlier} and its copy, if it has one: tells in ${*learnt}. */
+static int learn_from(struct copy *c, const struct cs_archive *earlier, bool *learnt,
+                      struct error *err)
+{
+    struct record_archive record = {0}, copy = {0};
+    struct cs_id id;
+    int rc = record_archive_read(&record, c->run.from, &earlier->id, err);
+    if (rc == 0)
+        rc = find_copy(c, earlier, record.nonce, &id, learnt, err);
+    if (rc == 0 && *learnt)
+        rc = record_archive_read(&copy, c->run.to, &id, err);
+    for (size_t i = 0; rc == 0 && i < record.layer_count && i < copy.layer_count; i++)
+        rc = copy_learn(&c->run, &record.layers[i], &copy.layers[i], err);
+    record_archive_clear(&record);
+    record_archive_clear(&copy);
+    return rc;
+}
+
+/* The newest archive of the same name and host before ${source} that was copied has most of what is
+ * in it. One that is damaged is of no use for that, but no hindrance. */
+static int learn(struct copy *c, const struct cs_archive *source, struct error *err)
+{
+    bool learnt = false;
+    int rc = 0;
+    for (size_t i = cs_archive_count(c->run.from); rc == 0 && !learnt && i-- > 0;) {
+        const struct cs_archive *a = cs_archive_at(c->run.from, i);
+        if (a->entry >= source->entry || strcmp(a->name, source->name) != 0 ||
+            strcmp(a->host, source->host) != 0 || !may_have(c->run.to, a))
+            continue;
+        struct error why = {0};
+        rc = learn_from(c, a, &learnt, &why);
+        if (rc == ERROR_CORRUPT)
+            rc = 0;
+        else if (rc < 0)
+            *err = why;
     }
     return rc;
 }
@@ -287,6 +342,8 @@ static int copy_archive(struct copy *c, struct engine_copied *copied, struct err
 {
     struct stored stored = {0};
     int rc = begin_writer(c, err);
+    if (rc == 0)
+        rc = learn(c, copied->source, err);
     if (rc < 0)
         return rc;
     rc = store(c, copied->source, &stored, err);

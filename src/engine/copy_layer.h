@@ -26,4 +26,9 @@ int copy_layer(struct copy_run *run, struct record_layer *layer, struct error *e
 /* The same for one blob of it, or of a side file. */
 int copy_blob(struct copy_run *run, struct record_blob *blob, struct error *err);
 
+/* Tells the memo what ${layer} has become in an earlier run, by its copy ${there}. Reads nodes
+ * only, and nothing of what the memo has. */
+int copy_learn(struct copy_run *run, const struct record_layer *layer,
+               const struct record_layer *there, struct error *err);
+
 #endif

@@ -35,6 +35,9 @@ struct cs_backend_ops {
                 int (*visit)(void *arg, const char *name, struct cs_error *err), void *arg,
                 struct cs_error *err);
     int (*remove)(struct cs_backend *backend, const char *name, struct cs_error *err);
+    /* When the file was last written, Unix seconds by the clock of the storage. */
+    int (*modified)(struct cs_backend *backend, const char *name, int64_t *seconds,
+                    struct cs_error *err);
     void (*close)(struct cs_backend *backend);
 };
 

@@ -129,6 +129,17 @@ static int local_size(struct cs_backend *backend, const char *name, uint64_t *si
     return 0;
 }
 
+static int local_modified(struct cs_backend *backend, const char *name, int64_t *seconds,
+                          struct cs_error *err)
+{
+    struct local *local = local_of(backend);
+    struct stat st;
+    if (fstatat(local->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return cs_fail_sys(err, errno, "%s/%s", local->path, name);
+    *seconds = st.st_mtim.tv_sec;
+    return 0;
+}
+
 static int sync_folder(struct local *local, const char *folder, struct cs_error *err)
 {
     int fd = openat(local->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -363,6 +374,7 @@ static const struct cs_backend_ops local_ops = {
     .sync = local_sync,
     .list = local_list,
     .remove = local_remove,
+    .modified = local_modified,
     .close = local_close,
 };
 

@@ -111,7 +111,14 @@ static int check_keys(struct check *c, struct cs_error *err)
 
 /* ---- segments and packs ---- */
 
-static int load_segments(struct check *c, struct cs_error *err)
+/* Whether a prune has made an end of it since the log was read, so that it is rightly missing. */
+static bool is_condemned(struct check *c, enum cs_file_kind kind, const struct cs_name *name)
+{
+    return cs_log_catch_up(c->store, NULL) == 0 && cs_state_condemned(&c->store->state, kind, name);
+}
+
+/* ${*overtaken}: a prune has put other segments in the place of these. */
+static int load_segments(struct check *c, bool *overtaken, struct cs_error *err)
 {
     size_t n = c->state.segment_count;
     c->segments = calloc(n + 1, sizeof *c->segments);
@@ -122,6 +129,9 @@ static int load_segments(struct check *c, struct cs_error *err)
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct cs_segment *s = &c->segments[c->segment_count];
         rc = cs_segment_fetch(s, c->store, &c->state.segments[i], err);
+        *overtaken = rc < 0 && is_condemned(c, CS_FILE_SEGMENT, &c->state.segments[i].id);
+        if (*overtaken)
+            return 0;
         if (rc < 0) {
             rc = tolerate(c, rc, err);
             continue;
@@ -242,6 +252,10 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
         rc = cs_fail_memory(err);
     for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
         rc = check_frame(c, pack, n, sealed, plain, err);
+        if (rc < 0 && is_condemned(c, CS_FILE_PACK, &pack->name)) {
+            rc = 0;
+            break;
+        }
         if (rc < 0)
             rc = tolerate(c, rc, err);
         c->result->bytes_checked += pack->trailer.frames[n].stored;
@@ -269,6 +283,8 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
     char name[64];
     cs_pack_file(name, &which->id);
     int rc = cs_pack_load(&pack, c->store, &which->id, err);
+    if (rc < 0 && is_condemned(c, CS_FILE_PACK, &which->id))
+        return 0;
     if (rc < 0)
         return tolerate(c, rc, err);
     if (pack.size != which->size || pack.header.class != which->class) {
@@ -304,6 +320,45 @@ static int check_packs(struct check *c, struct cs_error *err)
     return rc;
 }
 
+static void clear(struct check *c)
+{
+    for (size_t i = 0; i < c->segment_count; i++) {
+        cs_segment_clear(&c->segments[i]);
+        free(c->expected[i]);
+    }
+    free(c->segments);
+    free(c->expected);
+    cs_state_clear(&c->state);
+    c->segments = NULL;
+    c->expected = NULL;
+    c->segment_count = 0;
+}
+
+static void no_report(void *arg, const char *message)
+{
+    (void)arg;
+    (void)message;
+}
+
+/* The log, and the segments that it names. While a prune goes on, that may take several looks. */
+static int load(struct check *c, struct cs_error *err)
+{
+    int rc;
+    bool overtaken;
+    void (*tell)(void *arg, const char *message) = report;
+    do {
+        clear(c);
+        overtaken = false;
+        rc = cs_log_verify(c->store, &c->state, tell, c, err);
+        if (rc < 0)
+            rc = tolerate(c, rc, err);
+        if (rc == 0)
+            rc = load_segments(c, &overtaken, err);
+        tell = no_report; /* what is wrong with the log was said */
+    } while (rc == 0 && overtaken);
+    return rc;
+}
+
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err)
 {
@@ -311,25 +366,14 @@ int cs_check(struct cs_store *store, const struct cs_check_options *options,
     struct cs_error e = {0};
     *result = (struct cs_check_result){0};
     int rc = check_config(&c, &e);
-    if (rc == 0) {
-        rc = cs_log_verify(store, &c.state, report, &c, &e);
-        if (rc < 0)
-            rc = tolerate(&c, rc, &e);
-    }
+    if (rc == 0)
+        rc = load(&c, &e);
     if (rc == 0 && store->rollback != NULL)
         report(&c, store->rollback);
     if (rc == 0)
         rc = check_keys(&c, &e);
     if (rc == 0)
-        rc = load_segments(&c, &e);
-    if (rc == 0)
         rc = check_packs(&c, &e);
-    for (size_t i = 0; i < c.segment_count; i++) {
-        cs_segment_clear(&c.segments[i]);
-        free(c.expected[i]);
-    }
-    free(c.segments);
-    free(c.expected);
-    cs_state_clear(&c.state);
+    clear(&c);
     return rc < 0 ? cs_fail(err, rc, "%s", e.message) : 0;
 }

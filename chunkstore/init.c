@@ -13,8 +13,9 @@
 #include "keys.h"
 #include "log.h"
 #include "recovery.h"
+#include "reserve.h"
 
-enum { RESERVE = 128 << 20, RESERVE_PART = 16, RESERVE_STEP = 1 << 20 };
+enum { RESERVE = 128 << 20, RESERVE_PART = 16 };
 
 static void founding_entry(struct cs_buf *payload, const struct cs_store *store,
                            enum cs_slot_kind kind, const char *label,
@@ -54,27 +55,7 @@ static int write_reserve(struct cs_store *store, int64_t wanted, struct cs_error
             return rc;
         size = free_bytes / RESERVE_PART < RESERVE ? free_bytes / RESERVE_PART : RESERVE;
     }
-    if (size == 0)
-        return 0;
-    struct cs_put *put = NULL;
-    uint8_t *step = malloc(RESERVE_STEP);
-    if (step == NULL)
-        return cs_fail_memory(err);
-    int rc = store->backend->ops->create(store->backend, "reserve", &put, err);
-    while (rc == 0 && size > 0) {
-        size_t n = size < RESERVE_STEP ? (size_t)size : RESERVE_STEP;
-        cs_random(step, n); /* so that no file system compresses it away */
-        rc = store->backend->ops->write(put, step, n, err);
-        size -= n;
-    }
-    if (rc == 0) {
-        rc = store->backend->ops->finish(put, false, err);
-        put = NULL;
-    }
-    if (put != NULL)
-        store->backend->ops->abandon(put);
-    free(step);
-    return rc;
+    return cs_reserve_write(store, size, size, err);
 }
 
 /* A slot for another secret, beside the founder's. */

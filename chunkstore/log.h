@@ -36,6 +36,18 @@ int cs_log_catch_up(struct cs_store *store, struct cs_error *err);
 int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t *size,
                   struct cs_error *err);
 
+/*
+ * The same, for an entry that rests on something: before each try, when all that came before has
+ * been applied, ${holds} is asked whether it still does, and its failure is ours.
+ */
+int cs_log_append_if(struct cs_store *store, const struct cs_buf *payload,
+                     int (*holds)(void *arg, struct cs_error *err), void *arg, uint64_t *size,
+                     struct cs_error *err);
+
+/* Whether the own key may append entries of ${type} now: CS_AUTH; CS_CORRUPT after a rollback;
+ * CS_UNSUPPORTED where only a newer program may. */
+int cs_log_may_append(const struct cs_store *store, uint16_t type, struct cs_error *err);
+
 /* Bytes that an entry with a payload of ${len} bytes takes. */
 uint64_t cs_entry_size(size_t len);
 

@@ -55,16 +55,21 @@ static int is_mine(struct cs_store *store, const char *name, const struct cs_buf
     return rc;
 }
 
-static int may_append(const struct cs_store *store, uint16_t type, struct cs_error *err)
+int cs_log_may_append(const struct cs_store *store, uint16_t type, struct cs_error *err)
 {
     const struct cs_state_key *key = cs_state_key(&store->state, &store->identity.slot);
     if (store->rollback != NULL)
         return cs_fail(err, CS_CORRUPT, "%s; nothing is written to it", store->rollback);
+    if (store->config.write_features != 0)
+        return cs_fail(err, CS_UNSUPPORTED,
+                       "config: writing needs features %#" PRIx64 " that this program lacks",
+                       store->config.write_features);
     if (key == NULL || key->removed)
         return cs_fail(err, CS_AUTH, "the key in use has been removed from the repository");
     if (!cs_state_may(key->role, type))
-        return cs_fail(err, CS_AUTH, "a key of role %s may not do this; role full is needed",
-                       cs_role_name(key->role));
+        return cs_fail(err, CS_AUTH, "a key of role %s may not do this; role %s is needed",
+                       cs_role_name(key->role),
+                       cs_state_may(CS_ROLE_BACKUP, type) ? "backup or full" : "full");
     if (store->state.unknown_entry != 0)
         return cs_fail(err, CS_UNSUPPORTED,
                        "log entry %" PRIu64
@@ -125,6 +130,13 @@ static int apply_own(struct cs_store *store, const struct cs_buf *entry,
 int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t *size,
                   struct cs_error *err)
 {
+    return cs_log_append_if(store, payload, NULL, NULL, size, err);
+}
+
+int cs_log_append_if(struct cs_store *store, const struct cs_buf *payload,
+                     int (*holds)(void *arg, struct cs_error *err), void *arg, uint64_t *size,
+                     struct cs_error *err)
+{
     struct cs_buf entry = {0};
     int rc;
     if (payload->failed)
@@ -134,11 +146,13 @@ int cs_log_append(struct cs_store *store, const struct cs_buf *payload, uint64_t
     const uint64_t key_entries = store->state.key_entries;
     do {
         uint16_t type = cs_from_le16(payload->data);
-        rc = may_append(store, type, err);
+        rc = cs_log_may_append(store, type, err);
         if (rc == 0 && type == CS_ENTRY_KEY && store->state.key_entries != key_entries) {
             rc = cs_fail(err, CS_USAGE, "somebody else has changed the keys meanwhile; try again");
             break;
         }
+        if (rc == 0 && holds != NULL)
+            rc = holds(arg, err);
         if (rc == 0) /* what nobody could read must not become durable */
             rc =
                 cs_state_try(&store->state, store->position.next, payload->data, payload->len, err);
@@ -176,7 +190,7 @@ int cs_log_checkpoint(struct cs_store *store, uint64_t *size, struct cs_error *e
              cs_entry_size(payload.len) <= CS_ENTRY_MAX) {
         /* a checkpoint tells the state before itself: nobody may come between */
         struct cs_buf entry = {0};
-        rc = may_append(store, CS_ENTRY_CHECKPOINT, err);
+        rc = cs_log_may_append(store, CS_ENTRY_CHECKPOINT, err);
         if (rc == 0)
             rc = entry_build(store, &payload, &entry, err);
         if (rc == 0)

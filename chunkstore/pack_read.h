@@ -29,6 +29,17 @@ int cs_pack_read_frame(struct cs_store *store, const struct cs_pack *pack, uint3
 int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
                        const uint8_t *sealed, uint8_t *plain, struct cs_error *err);
 
+/* ---- objects, by way of the store's caches (read.c) ---- */
+
+/* What the trailer says of the object at ${where}, without reading it. CS_NOT_FOUND: it is not
+ * ${id}. */
+int cs_read_place(struct cs_store *store, const struct cs_location *where, const struct cs_id *id,
+                  enum cs_class *class, uint8_t *type, struct cs_error *err);
+
+/* The ids of the pieces of the large object ${id}, for the caller to free. */
+int cs_read_list(struct cs_store *store, const struct cs_id *id, struct cs_id **pieces,
+                 size_t *count, struct cs_error *err);
+
 struct cs_pack_cache;
 void cs_pack_cache_free(struct cs_pack_cache *cache);
 

@@ -15,8 +15,8 @@ struct cs_pack_writer {
     uint8_t key[CS_KEY_SIZE]; /* of its frames */
     uint8_t trailer_key[CS_KEY_SIZE];
     uint64_t size;
-    struct cs_origin origin;
-    struct cs_trailer trailer;
+    struct cs_trailer trailer; /* its first origin is the pack */
+    size_t origin_room;
     size_t frame_room;
     size_t object_room;
 };
@@ -46,6 +46,33 @@ static int put_bytes(struct cs_pack_writer *w, const uint8_t *data, size_t len,
     return w->put != NULL ? w->store->backend->ops->write(w->put, data, len, err) : 0;
 }
 
+/* Doubles an array so that ${need} elements fit. */
+static int make_room(void **array, size_t *room, size_t need, size_t size, struct cs_error *err)
+{
+    if (need <= *room)
+        return 0;
+    size_t bigger = *room > 0 ? *room : 64;
+    while (bigger < need)
+        bigger *= 2;
+    void *p = reallocarray(*array, bigger, size);
+    if (p == NULL)
+        return cs_fail_memory(err);
+    *array = p;
+    *room = bigger;
+    return 0;
+}
+
+static int add_origin(struct cs_pack_writer *w, const struct cs_origin *origin,
+                      struct cs_error *err)
+{
+    struct cs_trailer *t = &w->trailer;
+    int rc = make_room((void **)&t->origins, &w->origin_room, t->origin_count + 1,
+                       sizeof *t->origins, err);
+    if (rc == 0)
+        t->origins[t->origin_count++] = *origin;
+    return rc;
+}
+
 int cs_pack_writer_open(struct cs_pack_writer **out, struct cs_store *store, enum cs_class class,
                         bool dry_run, struct cs_error *err)
 {
@@ -70,13 +97,14 @@ int cs_pack_writer_open(struct cs_pack_writer **out, struct cs_store *store, enu
         cs_pack_header_encode(head, &w->header);
         rc = put_bytes(w, head, sizeof head, err);
     }
+    struct cs_origin own = {.pack = w->header.id, .epoch = w->header.epoch};
+    memcpy(own.ephemeral, w->header.ephemeral, CS_KEY_SIZE);
+    if (rc == 0)
+        rc = add_origin(w, &own, err);
     if (rc < 0) {
         cs_pack_writer_abandon(w);
         return rc;
     }
-    w->origin.pack = w->header.id;
-    w->origin.epoch = w->header.epoch;
-    memcpy(w->origin.ephemeral, w->header.ephemeral, CS_KEY_SIZE);
     *out = w;
     return 0;
 }
@@ -85,7 +113,7 @@ void cs_pack_writer_seal(const struct cs_pack_writer *w, uint8_t key[CS_KEY_SIZE
                          struct cs_origin *origin)
 {
     memcpy(key, w->key, CS_KEY_SIZE);
-    *origin = w->origin;
+    *origin = w->trailer.origins[0];
 }
 
 const struct cs_name *cs_pack_writer_name(const struct cs_pack_writer *w)
@@ -98,24 +126,8 @@ uint64_t cs_pack_writer_size(const struct cs_pack_writer *w)
     return w->size;
 }
 
-/* Doubles an array so that ${need} elements fit. */
-static int make_room(void **array, size_t *room, size_t need, size_t size, struct cs_error *err)
-{
-    if (need <= *room)
-        return 0;
-    size_t bigger = *room > 0 ? *room : 64;
-    while (bigger < need)
-        bigger *= 2;
-    void *p = reallocarray(*array, bigger, size);
-    if (p == NULL)
-        return cs_fail_memory(err);
-    *array = p;
-    *room = bigger;
-    return 0;
-}
-
-int cs_pack_writer_add(struct cs_pack_writer *w, const struct cs_frame *frame,
-                       const uint8_t *sealed, const struct cs_object *objects, struct cs_error *err)
+static int append(struct cs_pack_writer *w, const struct cs_frame *frame, uint16_t origin,
+                  const uint8_t *sealed, const struct cs_object *objects, struct cs_error *err)
 {
     struct cs_trailer *t = &w->trailer;
     int rc =
@@ -123,19 +135,47 @@ int cs_pack_writer_add(struct cs_pack_writer *w, const struct cs_frame *frame,
     if (rc == 0)
         rc = make_room((void **)&t->objects, &w->object_room, t->object_count + frame->objects,
                        sizeof *t->objects, err);
-    if (rc == 0 && frame->number != t->frame_count)
-        rc = cs_fail(err, CS_USAGE, "frame %u of a pack comes as number %zu", frame->number,
-                     t->frame_count);
     if (rc == 0)
         rc = put_bytes(w, sealed, frame->stored, err);
     if (rc < 0)
         return rc;
     t->frames[t->frame_count] = *frame;
     t->frames[t->frame_count].offset = w->size - frame->stored;
-    t->frames[t->frame_count++].origin = 0;
+    t->frames[t->frame_count++].origin = origin;
     memcpy(t->objects + t->object_count, objects, frame->objects * sizeof *objects);
     t->object_count += frame->objects;
     return 0;
+}
+
+int cs_pack_writer_add(struct cs_pack_writer *w, const struct cs_frame *frame,
+                       const uint8_t *sealed, const struct cs_object *objects, struct cs_error *err)
+{
+    if (frame->number != w->trailer.frame_count)
+        return cs_fail(err, CS_USAGE, "frame %u of a pack comes as number %zu", frame->number,
+                       w->trailer.frame_count);
+    return append(w, frame, 0, sealed, objects, err);
+}
+
+int cs_pack_writer_move(struct cs_pack_writer *w, const struct cs_frame *frame,
+                        const struct cs_origin *origin, const uint8_t *sealed,
+                        const struct cs_object *objects, struct cs_error *err)
+{
+    struct cs_trailer *t = &w->trailer;
+    size_t i = t->origin_count; /* frames of one origin come one after the other, mostly */
+    while (i > 1 && memcmp(&t->origins[i - 1].pack, &origin->pack, sizeof origin->pack) != 0)
+        i--;
+    if (i > 1)
+        return append(w, frame, (uint16_t)(i - 1), sealed, objects, err);
+    int rc = add_origin(w, origin, err);
+    return rc < 0 ? rc : append(w, frame, (uint16_t)(t->origin_count - 1), sealed, objects, err);
+}
+
+bool cs_pack_writer_full(const struct cs_pack_writer *w, uint32_t stored, uint16_t objects)
+{
+    const struct cs_trailer *t = &w->trailer;
+    return t->frame_count > 0 &&
+           (w->size + stored > CS_PACK_TARGET || t->frame_count == CS_PACK_MAX_FRAMES ||
+            t->origin_count == UINT16_MAX || t->object_count + objects > CS_PACK_MAX_OBJECTS);
 }
 
 /* Trailer and footer, as the end of the file. */
@@ -144,10 +184,7 @@ static int write_end(struct cs_pack_writer *w, struct cs_error *err)
     struct cs_buf plain = {0}, all = {0};
     uint8_t ad[CS_TRAILER_AD_SIZE], foot[CS_PACK_FOOTER_SIZE];
     int rc = 0;
-    w->trailer.origins = &w->origin;
-    w->trailer.origin_count = 1;
     cs_trailer_encode(&plain, &w->trailer);
-    w->trailer.origins = NULL;
     struct cs_footer footer = {
         .trailer_at = w->size,
         .trailer_len = (uint32_t)(plain.len + CS_SEAL_OVERHEAD),

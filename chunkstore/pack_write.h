@@ -27,6 +27,14 @@ int cs_pack_writer_add(struct cs_pack_writer *writer, const struct cs_frame *fra
                        const uint8_t *sealed, const struct cs_object *objects,
                        struct cs_error *err);
 
+/* Appends a frame as it is in another pack of this class; ${frame} has its number in ${origin}. */
+int cs_pack_writer_move(struct cs_pack_writer *writer, const struct cs_frame *frame,
+                        const struct cs_origin *origin, const uint8_t *sealed,
+                        const struct cs_object *objects, struct cs_error *err);
+
+/* Whether a frame of ${stored} bytes and ${objects} objects would make it larger than packs are. */
+bool cs_pack_writer_full(const struct cs_pack_writer *writer, uint32_t stored, uint16_t objects);
+
 /* Ends the pack, durable but for its folder, and describes it. Frees ${writer}, also on failure. */
 int cs_pack_writer_close(struct cs_pack_writer *writer, struct cs_state_pack *pack,
                          struct cs_error *err);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "pack_read.h"
 
 enum {
@@ -51,6 +52,10 @@ void cs_pack_cache_free(struct cs_pack_cache *cache)
 static int cached_pack(struct cs_store *store, const struct cs_name *name,
                        const struct cs_pack **pack, struct cs_error *err)
 {
+    if (store->packs == NULL)
+        store->packs = calloc(1, sizeof *store->packs);
+    if (store->packs == NULL)
+        return cs_fail_memory(err);
     struct cs_pack_cache *cache = store->packs;
     struct cached_pack *oldest = &cache->packs[0];
     for (size_t i = 0; i < CACHED_PACKS; i++) {
@@ -137,6 +142,26 @@ static int cached_frame(struct cs_store *store, const struct cs_pack *pack, uint
     return 0;
 }
 
+/* Its pack, lent by the cache, and what the trailer says of it. CS_NOT_FOUND: another is there. */
+static int place_of(struct cs_store *store, const struct cs_id *id, const struct cs_location *where,
+                    const struct cs_pack **pack, const struct cs_object **object,
+                    struct cs_error *err)
+{
+    char name[64];
+    cs_pack_file(name, &where->pack);
+    int rc = cached_pack(store, &where->pack, pack, err);
+    if (rc < 0) /* what is missing as a whole is damage, too */
+        return rc == CS_NOT_FOUND ? cs_fail(err, CS_CORRUPT, "%s: is missing", name) : rc;
+    const struct cs_trailer *t = &(*pack)->trailer;
+    if (where->frame >= t->frame_count || where->slot >= t->frames[where->frame].objects)
+        return cs_fail(err, CS_CORRUPT, "%s: has no object %u in frame %u, as the index says", name,
+                       where->slot, where->frame);
+    *object = &t->objects[t->frames[where->frame].first + where->slot];
+    if (memcmp(&(*object)->id, id, sizeof *id) != 0)
+        return cs_fail(err, CS_NOT_FOUND, "%s: holds another object of this prefix", name);
+    return 0;
+}
+
 /* The object at ${where}: its bytes, lent until the next call, and its type. CS_NOT_FOUND: another
  * is there. */
 static int object_at(struct cs_store *store, enum cs_class class, const struct cs_id *id,
@@ -144,26 +169,22 @@ static int object_at(struct cs_store *store, enum cs_class class, const struct c
                      uint8_t *type, struct cs_error *err)
 {
     const struct cs_pack *pack = NULL;
+    const struct cs_object *object = NULL;
     const uint8_t *plain = NULL;
     char name[64], hex[CS_ID_HEX];
     cs_pack_file(name, &where->pack);
-    int rc = cached_pack(store, &where->pack, &pack, err);
+    int rc = place_of(store, id, where, &pack, &object, err);
     if (rc < 0)
         return rc;
-    const struct cs_trailer *t = &pack->trailer;
-    if (where->frame >= t->frame_count || where->slot >= t->frames[where->frame].objects)
-        return cs_fail(err, CS_CORRUPT, "%s: has no object %u in frame %u, as the index says", name,
-                       where->slot, where->frame);
-    const struct cs_frame *frame = &t->frames[where->frame];
-    const struct cs_object *object = &t->objects[frame->first + where->slot];
-    if (memcmp(&object->id, id, sizeof *id) != 0 || pack->header.class != class)
+    if (pack->header.class != class)
         return cs_fail(err, CS_NOT_FOUND, "%s: holds another object of this prefix", name);
     rc = cached_frame(store, pack, where->frame, &plain, err);
     if (rc < 0)
         return rc;
+    const struct cs_object *first = object - where->slot;
     size_t at = 0;
     for (uint32_t i = 0; i < where->slot; i++)
-        at += t->objects[frame->first + i].length;
+        at += first[i].length;
     struct cs_id actual;
     cs_object_id(store, class, object->type, plain + at, object->length, &actual);
     if (memcmp(&actual, id, sizeof actual) != 0)
@@ -176,16 +197,40 @@ static int object_at(struct cs_store *store, enum cs_class class, const struct c
     return 0;
 }
 
-static int find_object(struct cs_store *store, enum cs_class class, const struct cs_id *id,
-                       const uint8_t **data, size_t *len, uint8_t *type, struct cs_error *err)
+int cs_read_place(struct cs_store *store, const struct cs_location *where, const struct cs_id *id,
+                  enum cs_class *class, uint8_t *type, struct cs_error *err)
+{
+    const struct cs_pack *pack = NULL;
+    const struct cs_object *object = NULL;
+    int rc = place_of(store, id, where, &pack, &object, err);
+    if (rc < 0)
+        return rc;
+    *class = pack->header.class;
+    *type = object->type;
+    return 0;
+}
+
+/* From now on nothing new relies on what is in ${pack}. */
+static int note_unreadable(struct cs_store *store, const struct cs_name *pack, struct cs_error *err)
+{
+    size_t n = store->unreadable_count;
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&store->unreadable[i], pack, sizeof *pack) == 0)
+            return 0;
+    struct cs_name *more = reallocarray(store->unreadable, n + 1, sizeof *more);
+    if (more == NULL)
+        return cs_fail_memory(err);
+    more[n] = *pack;
+    store->unreadable = more;
+    store->unreadable_count++;
+    return 0;
+}
+
+static int find_once(struct cs_store *store, enum cs_class class, const struct cs_id *id,
+                     const uint8_t **data, size_t *len, uint8_t *type, struct cs_error *err)
 {
     char hex[CS_ID_HEX];
     struct cs_error first = {0};
-    if (store->packs == NULL) {
-        store->packs = calloc(1, sizeof *store->packs);
-        if (store->packs == NULL)
-            return cs_fail_memory(err);
-    }
     for (unsigned nth = 0;; nth++) { /* a damaged copy may have a sound one elsewhere */
         struct cs_location where;
         struct cs_error e = {0};
@@ -200,13 +245,38 @@ static int find_object(struct cs_store *store, enum cs_class class, const struct
             return 0;
         if (rc == CS_AUTH || rc == CS_NO_MEMORY)
             return cs_fail(err, rc, "%s", e.message);
-        if (first.code == 0 && rc != CS_NOT_FOUND)
+        if (rc == CS_NOT_FOUND)
+            continue;
+        if (first.code == 0)
             first = e;
+        rc = note_unreadable(store, &where.pack, err);
+        if (rc < 0)
+            return rc;
     }
     if (first.code != 0)
         return cs_fail(err, first.code, "%s", first.message);
     return cs_fail(err, CS_CORRUPT, "object %s is missing: the index does not have it",
                    cs_id_hex(id, hex));
+}
+
+/* A pack that is missing may have been condemned since the log was last read, and what it had
+ * moved: only what is nowhere then is damage. */
+static int find_object(struct cs_store *store, enum cs_class class, const struct cs_id *id,
+                       const uint8_t **data, size_t *len, uint8_t *type, struct cs_error *err)
+{
+    for (;;) {
+        struct cs_error e = {0};
+        uint64_t known = store->position.next;
+        int rc = find_once(store, class, id, data, len, type, &e);
+        if (rc == CS_CORRUPT && cs_log_catch_up(store, NULL) == 0 &&
+            store->position.next != known) {
+            rc = cs_index_refresh(store, err);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        return rc < 0 ? cs_fail(err, rc, "%s", e.message) : 0;
+    }
 }
 
 int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found, struct cs_error *err)
@@ -222,41 +292,64 @@ static int wrong_type(const struct cs_id *id, uint8_t type, struct cs_error *err
                    cs_id_hex(id, hex), type);
 }
 
+/* Decodes a list of pieces into fresh memory. */
+static int decode_list(const struct cs_id *id, const uint8_t *list, size_t len,
+                       struct cs_id **pieces, size_t *count, uint64_t *total, struct cs_error *err)
+{
+    char hex[CS_ID_HEX];
+    struct cs_reader r = cs_reader_of(list, len);
+    *total = cs_get_u64(&r);
+    uint64_t n = (*total + CS_META_OBJECT_MAX - 1) / CS_META_OBJECT_MAX;
+    if (r.bad || *total <= CS_META_OBJECT_MAX || *total > CS_LARGE_OBJECT_MAX ||
+        cs_reader_left(&r) != n * CS_ID_SIZE)
+        return cs_fail(err, CS_CORRUPT, "object %s: is a malformed list of pieces",
+                       cs_id_hex(id, hex));
+    *pieces = calloc((size_t)n, sizeof **pieces);
+    if (*pieces == NULL)
+        return cs_fail_memory(err);
+    *count = (size_t)n;
+    for (size_t i = 0; i < n; i++)
+        cs_get_copy(&r, (*pieces)[i].bytes, CS_ID_SIZE);
+    return 0;
+}
+
+int cs_read_list(struct cs_store *store, const struct cs_id *id, struct cs_id **pieces,
+                 size_t *count, struct cs_error *err)
+{
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    uint64_t total;
+    uint8_t type = 0;
+    int rc = find_object(store, CS_META, id, &bytes, &len, &type, err);
+    if (rc == 0 && !(type & CS_LIST))
+        rc = wrong_type(id, type, err);
+    return rc < 0 ? rc : decode_list(id, bytes, len, pieces, count, &total, err);
+}
+
 /* A large object: the pieces of its list, end to end. */
 static int read_pieces(struct cs_store *store, const struct cs_id *id, const uint8_t *list,
                        size_t list_len, void **data, size_t *len, struct cs_error *err)
 {
-    char hex[CS_ID_HEX];
-    struct cs_buf ids = {0};
-    cs_put_bytes(&ids, list, list_len); /* the list is lent only until the next read */
-    if (ids.failed)
-        return cs_fail_memory(err);
-    struct cs_reader r = cs_reader_of(ids.data, ids.len);
-    uint64_t total = cs_get_u64(&r);
+    struct cs_id *pieces = NULL;
+    size_t count = 0;
+    uint64_t total = 0;
     uint8_t *out = NULL;
-    int rc = 0;
-    uint64_t pieces = (total + CS_META_OBJECT_MAX - 1) / CS_META_OBJECT_MAX;
-    if (r.bad || total <= CS_META_OBJECT_MAX || total > CS_LARGE_OBJECT_MAX ||
-        cs_reader_left(&r) != pieces * CS_ID_SIZE) {
-        rc = cs_fail(err, CS_CORRUPT, "object %s: is a malformed list of pieces",
-                     cs_id_hex(id, hex));
-        goto out;
-    }
+    int rc = decode_list(id, list, list_len, &pieces, &count, &total, err);
+    if (rc < 0)
+        return rc;
     out = malloc((size_t)total);
     if (out == NULL) {
         rc = cs_fail_memory(err);
         goto out;
     }
-    for (size_t at = 0; rc == 0 && at < total;) {
-        struct cs_id piece;
+    for (size_t i = 0, at = 0; rc == 0 && i < count; i++) {
         const uint8_t *bytes = NULL;
         size_t n = 0,
                want = total - at < CS_META_OBJECT_MAX ? (size_t)(total - at) : CS_META_OBJECT_MAX;
         uint8_t type = 0;
-        cs_get_copy(&r, piece.bytes, CS_ID_SIZE);
-        rc = find_object(store, CS_META, &piece, &bytes, &n, &type, err);
+        rc = find_object(store, CS_META, &pieces[i], &bytes, &n, &type, err);
         if (rc == 0 && (type != CS_PIECE || n != want))
-            rc = wrong_type(&piece, type, err);
+            rc = wrong_type(&pieces[i], type, err);
         if (rc == 0)
             memcpy(out + at, bytes, n);
         at += want;
@@ -268,7 +361,7 @@ static int read_pieces(struct cs_store *store, const struct cs_id *id, const uin
     }
 out:
     free(out);
-    cs_buf_clear(&ids);
+    free(pieces);
     return rc;
 }
 

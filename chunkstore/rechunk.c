@@ -77,7 +77,7 @@ static void fill_zeros(const struct walk *w, uint32_t begin, uint32_t end)
     for (uint32_t i = first; i < behind; i++)
         w->sectors[i] = SAME | ZERO;
     if (first < behind)
-        memset(w->data + first * SECTOR, 0, least(behind * SECTOR, end) - first * SECTOR);
+        memset(w->data + (size_t)first * SECTOR, 0, least(behind * SECTOR, end) - first * SECTOR);
 }
 
 /* Marks the sectors of ${run}, which is as before; ${*old} is the first old run to look at. */
@@ -89,7 +89,7 @@ static int mark_run(const struct walk *w, const struct cs_run *run, size_t *old,
     /* A sector that is missing is taken for one with something in it: no block of zeros. */
     for (uint32_t i = run->offset / SECTOR; i * SECTOR < end; i++) {
         w->sectors[i] = SAME | MISSING;
-        w->data[i * SECTOR] = 1;
+        w->data[(size_t)i * SECTOR] = 1;
     }
     for (uint32_t at = run->offset; at < end; at = stop) {
         const struct cs_run *o = &content->runs[*old];

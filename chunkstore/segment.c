@@ -169,9 +169,23 @@ static int put_plain(struct block_writer *w, const uint8_t *data, size_t len, st
     return 0;
 }
 
+static void next_of_array(void *arg, struct cs_entry *entry)
+{
+    const struct cs_entry **next = arg;
+    *entry = *(*next)++;
+}
+
 int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uint64_t n,
                      const struct cs_name *packs, uint32_t pack_count, struct cs_state_segment *out,
                      struct cs_error *err)
+{
+    return cs_segment_write_from(store, next_of_array, (void *)&entries, n, packs, pack_count, out,
+                                 err);
+}
+
+int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct cs_entry *entry),
+                          void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
+                          struct cs_state_segment *out, struct cs_error *err)
 {
     struct header h = {.epoch = cs_store_current_epoch(store), .packs = pack_count, .entries = n};
     uint8_t header[CS_SEGMENT_HEADER];
@@ -198,10 +212,12 @@ int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uin
         rc = put_plain(&w, packs[i].bytes, CS_NAME_SIZE, err);
     for (uint64_t i = 0; rc == 0 && i < n; i++) {
         uint8_t entry[CS_SEGMENT_ENTRY];
-        memcpy(entry, entries[i].prefix, 16);
-        cs_le32(entry + 16, entries[i].pack);
-        cs_le16(entry + 20, entries[i].frame);
-        cs_le16(entry + 22, entries[i].slot);
+        struct cs_entry e;
+        next(arg, &e);
+        memcpy(entry, e.prefix, 16);
+        cs_le32(entry + 16, e.pack);
+        cs_le16(entry + 20, e.frame);
+        cs_le16(entry + 22, e.slot);
         rc = put_plain(&w, entry, sizeof entry, err);
     }
     if (rc == 0)
@@ -355,6 +371,7 @@ void cs_segment_clear(struct cs_segment *s)
     else
         free(s->memory);
     free(s->live);
+    free(s->marks);
     *s = (struct cs_segment){0};
 }
 

@@ -30,6 +30,11 @@ int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uin
                      const struct cs_name *packs, uint32_t pack_count, struct cs_state_segment *out,
                      struct cs_error *err);
 
+/* The same with entries that come one by one, ascending: exactly ${n}. */
+int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct cs_entry *entry),
+                          void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
+                          struct cs_state_segment *out, struct cs_error *err);
+
 struct cs_segment { /* one that is loaded */
     struct cs_name id;
     uint64_t entry_count;
@@ -40,7 +45,8 @@ struct cs_segment { /* one that is loaded */
     unsigned fan_bits;
     const uint8_t *filter;
     uint64_t filter_blocks;
-    bool *live; /* of each pack */
+    bool *live;     /* of each pack */
+    uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */
     void *memory;
     size_t memory_len;
     bool mapped;

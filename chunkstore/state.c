@@ -1,40 +1,49 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The state of a repository as the fold over its log. Payloads are parsed whole
- * before anything is changed.
+ * before anything is changed. What each kind of entry means is in state_keys.c,
+ * state_files.c and state_archives.c.
  */
 #include "state_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static void key_clear(struct cs_state_key *key)
+static void archive_free(struct cs_archive *archive)
 {
-    free(key->label);
-}
-
-static void archive_clear(struct cs_archive *archive)
-{
+    if (archive == NULL)
+        return;
     free(archive->name);
     free(archive->host);
     for (size_t i = 0; i < archive->tag_count; i++)
         free(archive->tags[i]);
     free(archive->tags);
     free(archive->summary);
+    free(archive);
 }
 
 void cs_state_clear(struct cs_state *state)
 {
     for (size_t i = 0; i < state->key_count; i++)
-        key_clear(&state->keys[i]);
+        free(state->keys[i].label);
     for (size_t i = 0; i < state->archive_count; i++)
-        archive_clear(&state->archives[i]);
+        archive_free(state->archives[i]);
+    for (size_t i = 0; i < state->forgotten_count; i++)
+        archive_free(state->forgotten[i]);
+    for (unsigned kind = 0; kind < CS_FILE_KINDS; kind++) {
+        cs_names_clear(&state->live[kind]);
+        cs_names_clear(&state->dead[kind]);
+        cs_names_clear(&state->gone[kind]);
+    }
     free(state->keys);
     free(state->epochs);
     free(state->packs);
-    free(state->sorted_packs);
     free(state->segments);
     free(state->archives);
+    free(state->forgotten);
+    free(state->condemned);
+    free(state->lost);
+    free(state->sorted_lost);
     *state = (struct cs_state){0};
 }
 
@@ -46,27 +55,59 @@ const struct cs_state_key *cs_state_key(const struct cs_state *state, const stru
     return NULL;
 }
 
-static int compare_names(const void *a, const void *b)
+const struct cs_state_pack *cs_state_pack(const struct cs_state *state, const struct cs_name *pack)
 {
-    return memcmp(a, b, sizeof(struct cs_name));
+    uint32_t position;
+    return cs_names_find(&state->live[CS_FILE_PACK], pack, &position) ? &state->packs[position]
+                                                                      : NULL;
 }
 
-int cs_state_pack_live(struct cs_state *state, const struct cs_name *pack, bool *live,
-                       struct cs_error *err)
+const struct cs_state_segment *cs_state_segment(const struct cs_state *state,
+                                                const struct cs_name *segment)
 {
-    if (state->sorted_count != state->pack_count) {
-        struct cs_name *sorted =
-            reallocarray(state->sorted_packs, state->pack_count, sizeof *sorted);
+    uint32_t position;
+    return cs_names_find(&state->live[CS_FILE_SEGMENT], segment, &position)
+               ? &state->segments[position]
+               : NULL;
+}
+
+size_t cs_state_archive(const struct cs_state *state, const struct cs_id *id)
+{
+    size_t i = 0;
+    while (i < state->archive_count && memcmp(&state->archives[i]->id, id, sizeof *id) != 0)
+        i++;
+    return i;
+}
+
+bool cs_state_condemned(const struct cs_state *state, enum cs_file_kind kind,
+                        const struct cs_name *name)
+{
+    return cs_names_find(&state->dead[kind], name, NULL) ||
+           cs_names_find(&state->gone[kind], name, NULL);
+}
+
+static int compare_lost(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct cs_lost));
+}
+
+int cs_state_lost(struct cs_state *state, const struct cs_name *pack, const struct cs_id *id,
+                  bool *lost, struct cs_error *err)
+{
+    struct cs_lost wanted = {.pack = *pack, .id = *id};
+    *lost = false;
+    if (state->lost_count == 0)
+        return 0;
+    if (state->sorted_lost == NULL) {
+        struct cs_lost *sorted = calloc(state->lost_count, sizeof *sorted);
         if (sorted == NULL)
             return cs_fail_memory(err);
-        for (size_t i = 0; i < state->pack_count; i++)
-            sorted[i] = state->packs[i].id;
-        qsort(sorted, state->pack_count, sizeof *sorted, compare_names);
-        state->sorted_packs = sorted;
-        state->sorted_count = state->pack_count;
+        memcpy(sorted, state->lost, state->lost_count * sizeof *sorted);
+        qsort(sorted, state->lost_count, sizeof *sorted, compare_lost);
+        state->sorted_lost = sorted;
     }
-    *live = state->pack_count > 0 && bsearch(pack, state->sorted_packs, state->sorted_count,
-                                             sizeof *pack, compare_names) != NULL;
+    *lost = bsearch(&wanted, state->sorted_lost, state->lost_count, sizeof wanted, compare_lost) !=
+            NULL;
     return 0;
 }
 
@@ -83,11 +124,11 @@ bool cs_state_may(enum cs_role role, uint16_t type)
     case CS_ENTRY_REPLACE:
     case CS_ENTRY_CHECKPOINT:
         return true;
-    case 6: /* forget, condemn, tag, hold, lost: reserved, but the rights stand already */
-    case 7:
-    case 8:
-    case 9:
-    case 10:
+    case CS_ENTRY_FORGET:
+    case CS_ENTRY_CONDEMN:
+    case CS_ENTRY_TAG:
+    case 9: /* hold: reserved, but the right stands already */
+    case CS_ENTRY_LOST:
         return role == CS_ROLE_FULL || role == CS_ROLE_BACKUP;
     default:
         return role == CS_ROLE_FULL;
@@ -108,236 +149,10 @@ void *cs_state_grow(void **array, size_t *count, size_t size)
     return memset((uint8_t *)*array + n * size, 0, size);
 }
 
-static void get_pack(struct cs_reader *r, struct cs_state_pack *pack)
-{
-    cs_get_copy(r, &pack->id, sizeof pack->id);
-    pack->size = cs_get_u64(r);
-    pack->class = cs_get_u8(r);
-    if (pack->class != CS_DATA && pack->class != CS_META)
-        r->bad = true;
-}
-
-static void get_segment(struct cs_reader *r, struct cs_state_segment *segment)
-{
-    cs_get_copy(r, &segment->id, sizeof segment->id);
-    segment->size = cs_get_u64(r);
-    segment->entries = cs_get_u64(r);
-}
-
-enum { PACK_BYTES = 25, SEGMENT_BYTES = 32 };
-
-/* Lists of packs and segments, appended to ${state}. */
-int cs_state_get_packs(struct cs_reader *r, struct cs_state *state)
-{
-    uint32_t n = cs_get_count32(r, PACK_BYTES);
-    for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_state_pack *pack = CS_STATE_GROW(state->packs, state->pack_count);
-        if (pack == NULL)
-            return CS_NO_MEMORY;
-        get_pack(r, pack);
-    }
-    return 0;
-}
-
-int cs_state_get_segments(struct cs_reader *r, struct cs_state *state)
-{
-    uint32_t n = cs_get_count32(r, SEGMENT_BYTES);
-    for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_state_segment *segment = CS_STATE_GROW(state->segments, state->segment_count);
-        if (segment == NULL)
-            return CS_NO_MEMORY;
-        get_segment(r, segment);
-    }
-    return 0;
-}
-
-/* What an archive entry and a checkpoint have in common. */
-int cs_state_get_archive_text(struct cs_reader *r, struct cs_archive *archive)
-{
-    archive->name = cs_get_str16(r);
-    archive->host = cs_get_str16(r);
-    uint16_t tags = cs_get_count16(r, 2);
-    if (tags > 0) {
-        archive->tags = calloc(tags, sizeof *archive->tags);
-        if (archive->tags == NULL)
-            return CS_NO_MEMORY;
-    }
-    for (uint16_t i = 0; i < tags && !r->bad; i++) {
-        archive->tags[i] = cs_get_str16(r);
-        archive->tag_count = i + 1U;
-    }
-    archive->summary_len = cs_get_u32(r);
-    const uint8_t *summary = cs_get_bytes(r, archive->summary_len);
-    if (summary == NULL) {
-        archive->summary_len = 0;
-        return 0;
-    }
-    archive->summary = malloc(archive->summary_len + 1);
-    if (archive->summary == NULL)
-        return CS_NO_MEMORY;
-    memcpy(archive->summary, summary, archive->summary_len);
-    archive->summary[archive->summary_len] = 0;
-    return 0;
-}
-
-/* Moves the packs, segments and archives of ${from} behind those of ${to}. */
-static int append(struct cs_state *to, struct cs_state *from)
-{
-    for (size_t i = 0; i < from->pack_count; i++) {
-        struct cs_state_pack *pack = CS_STATE_GROW(to->packs, to->pack_count);
-        if (pack == NULL)
-            return CS_NO_MEMORY;
-        *pack = from->packs[i];
-    }
-    for (size_t i = 0; i < from->segment_count; i++) {
-        struct cs_state_segment *segment = CS_STATE_GROW(to->segments, to->segment_count);
-        if (segment == NULL)
-            return CS_NO_MEMORY;
-        *segment = from->segments[i];
-    }
-    for (size_t i = 0; i < from->archive_count; i++) {
-        struct cs_archive *archive = CS_STATE_GROW(to->archives, to->archive_count);
-        if (archive == NULL)
-            return CS_NO_MEMORY;
-        *archive = from->archives[i];
-        from->archives[i] = (struct cs_archive){0};
-    }
-    return 0;
-}
-
 int cs_state_corrupt(struct cs_error *err, uint64_t number, const struct cs_reader *r)
 {
     return cs_fail(err, CS_CORRUPT, "log entry %llu: its payload is malformed near %zu",
                    (unsigned long long)number, r->pos);
-}
-
-struct additions { /* the body of a publish, archive or replace entry */
-    struct cs_state fresh;
-    const uint8_t *removed; /* names of segments, end to end */
-    uint32_t removed_count;
-};
-
-static int parse_additions(struct additions *a, uint64_t number, struct cs_reader *r, uint16_t type,
-                           int64_t time, struct cs_error *err)
-{
-    if (type == CS_ENTRY_REPLACE) {
-        a->removed_count = cs_get_count32(r, CS_NAME_SIZE);
-        a->removed = cs_get_bytes(r, (size_t)a->removed_count * CS_NAME_SIZE);
-    }
-    int rc = cs_state_get_packs(r, &a->fresh);
-    if (rc == 0)
-        rc = cs_state_get_segments(r, &a->fresh);
-    if (rc == 0 && type == CS_ENTRY_ARCHIVE) {
-        struct cs_archive *archive = CS_STATE_GROW(a->fresh.archives, a->fresh.archive_count);
-        if (archive == NULL)
-            return cs_fail_memory(err);
-        archive->entry = number;
-        archive->time = time;
-        cs_get_copy(r, &archive->id, sizeof archive->id);
-        archive->bytes_stored = cs_get_u64(r);
-        rc = cs_state_get_archive_text(r, archive);
-    }
-    if (rc < 0)
-        return cs_fail_memory(err);
-    return cs_reader_done(r) ? 0 : cs_state_corrupt(err, number, r);
-}
-
-static void remove_segment(struct cs_state *state, const uint8_t *name)
-{
-    for (size_t k = 0; k < state->segment_count; k++) {
-        if (memcmp(&state->segments[k].id, name, CS_NAME_SIZE) != 0)
-            continue;
-        state->segment_count--;
-        memmove(&state->segments[k], &state->segments[k + 1],
-                (state->segment_count - k) * sizeof *state->segments);
-        return;
-    }
-}
-
-/* With ${change} false, only parses. */
-static int apply_added(struct cs_state *state, uint64_t number, struct cs_reader r, uint16_t type,
-                       int64_t time, bool change, struct cs_error *err)
-{
-    struct additions a = {0};
-    int rc = parse_additions(&a, number, &r, type, time, err);
-    for (uint32_t i = 0; rc == 0 && change && i < a.removed_count; i++)
-        remove_segment(state, a.removed + (size_t)i * CS_NAME_SIZE);
-    if (rc == 0 && change && append(state, &a.fresh) < 0)
-        rc = cs_fail_memory(err);
-    cs_state_clear(&a.fresh);
-    return rc;
-}
-
-void cs_state_get_key(struct cs_reader *r, struct cs_state_key *key)
-{
-    cs_get_copy(r, &key->slot, sizeof key->slot);
-    key->role = cs_get_u8(r);
-    key->kind = cs_get_u8(r);
-}
-
-void cs_state_get_key_rest(struct cs_reader *r, struct cs_state_key *key)
-{
-    cs_get_copy(r, key->dh_public, CS_KEY_SIZE);
-    cs_get_copy(r, key->sign_public, CS_KEY_SIZE);
-    key->label = cs_get_str16(r);
-    if (key->role < CS_ROLE_FULL || key->role > CS_ROLE_APPEND || key->kind < CS_SLOT_PASSPHRASE ||
-        key->kind > CS_SLOT_RECOVERY)
-        r->bad = true;
-}
-
-/* Keys are few, and their entries rare: the changes are made one by one, after a pass that only
- * parses them. */
-static int apply_keys(struct cs_state *state, uint64_t number, struct cs_reader r, int64_t time,
-                      bool change, struct cs_error *err)
-{
-    uint16_t n = cs_get_count16(&r, 1);
-    size_t epochs = state->epoch_count;
-    state->key_entries += change;
-    for (uint16_t i = 0; i < n && !r.bad; i++) {
-        struct cs_state_key key = {.added = time};
-        uint8_t data_public[CS_KEY_SIZE];
-        switch (cs_get_u8(&r)) {
-        case CS_KEY_ADD:
-            cs_state_get_key(&r, &key);
-            cs_state_get_key_rest(&r, &key);
-            r.bad |= !change && cs_state_key(state, &key.slot) != NULL; /* a slot is added once */
-            if (change && !r.bad) {
-                struct cs_state_key *added = CS_STATE_GROW(state->keys, state->key_count);
-                if (added == NULL) {
-                    key_clear(&key);
-                    return cs_fail_memory(err);
-                }
-                *added = key;
-                key.label = NULL;
-            }
-            key_clear(&key);
-            break;
-        case CS_KEY_REMOVE:
-            cs_get_copy(&r, &key.slot, sizeof key.slot);
-            r.bad |= cs_state_key(state, &key.slot) == NULL;
-            for (size_t k = 0; change && k < state->key_count; k++)
-                if (memcmp(&state->keys[k].slot, &key.slot, sizeof key.slot) == 0 &&
-                    !state->keys[k].removed) {
-                    state->keys[k].removed = true;
-                    state->keys[k].last_epoch =
-                        state->epoch_count > 0 ? (uint16_t)(state->epoch_count - 1) : 0;
-                }
-            break;
-        case CS_KEY_EPOCH:
-            r.bad |= cs_get_u16(&r) != epochs++;
-            cs_get_copy(&r, data_public, sizeof data_public);
-            if (change && !r.bad) {
-                uint8_t(*epoch)[CS_KEY_SIZE] = CS_STATE_GROW(state->epochs, state->epoch_count);
-                if (epoch == NULL)
-                    return cs_fail_memory(err);
-                memcpy(epoch, data_public, CS_KEY_SIZE);
-            }
-            break;
-        default:
-            r.bad = true;
-        }
-    }
-    return cs_reader_done(&r) ? 0 : cs_state_corrupt(err, number, &r);
 }
 
 static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
@@ -351,11 +166,18 @@ static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload
         return cs_state_corrupt(err, number, &r);
     switch (type) {
     case CS_ENTRY_KEY:
-        return apply_keys(state, number, r, time, change, err);
+        return cs_state_apply_keys(state, number, r, time, change, err);
     case CS_ENTRY_PUBLISH:
     case CS_ENTRY_ARCHIVE:
     case CS_ENTRY_REPLACE:
-        return apply_added(state, number, r, type, time, change, err);
+    case CS_ENTRY_CONDEMN:
+        return cs_state_apply_files(state, number, r, type, time, change, err);
+    case CS_ENTRY_FORGET:
+        return cs_state_apply_forget(state, number, r, change, err);
+    case CS_ENTRY_TAG:
+        return cs_state_apply_tag(state, number, r, change, err);
+    case CS_ENTRY_LOST:
+        return cs_state_apply_lost(state, number, r, change, err);
     case CS_ENTRY_CHECKPOINT:
         return 0;
     default:
@@ -388,30 +210,4 @@ void cs_entry_begin(struct cs_buf *out, enum cs_entry_type type, int64_t time)
     cs_put_u16(out, (uint16_t)type);
     cs_put_u16(out, 0);
     cs_put_u64(out, (uint64_t)time);
-}
-
-void cs_state_put_packs(struct cs_buf *out, const struct cs_state_pack *packs, size_t n)
-{
-    cs_put_u32(out, (uint32_t)n);
-    for (size_t i = 0; i < n; i++) {
-        cs_put_bytes(out, &packs[i].id, sizeof packs[i].id);
-        cs_put_u64(out, packs[i].size);
-        cs_put_u8(out, (uint8_t)packs[i].class);
-    }
-}
-
-void cs_state_put_segments(struct cs_buf *out, const struct cs_state_segment *segments, size_t n)
-{
-    cs_put_u32(out, (uint32_t)n);
-    for (size_t i = 0; i < n; i++) {
-        cs_put_bytes(out, &segments[i].id, sizeof segments[i].id);
-        cs_put_u64(out, segments[i].size);
-        cs_put_u64(out, segments[i].entries);
-    }
-}
-
-void cs_entry_put_added(struct cs_buf *out, const struct cs_added *added)
-{
-    cs_state_put_packs(out, added->packs, added->pack_count);
-    cs_state_put_segments(out, added->segments, added->segment_count);
 }

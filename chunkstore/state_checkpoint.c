@@ -10,7 +10,10 @@ enum cs_section {
     SECTION_EPOCHS,
     SECTION_PACKS,
     SECTION_SEGMENTS,
-    SECTION_ARCHIVES
+    SECTION_ARCHIVES,
+    SECTION_CONDEMNED,
+    SECTION_LOST,
+    SECTIONS = SECTION_LOST
 };
 
 static void put_section(struct cs_buf *out, enum cs_section type, struct cs_buf *body)
@@ -26,7 +29,7 @@ static void put_archives(struct cs_buf *out, const struct cs_state *state)
 {
     cs_put_u32(out, (uint32_t)state->archive_count);
     for (size_t i = 0; i < state->archive_count; i++) {
-        const struct cs_archive *a = &state->archives[i];
+        const struct cs_archive *a = state->archives[i];
         cs_put_bytes(out, &a->id, sizeof a->id);
         cs_put_u64(out, a->entry);
         cs_put_u64(out, (uint64_t)a->time);
@@ -41,10 +44,22 @@ static void put_archives(struct cs_buf *out, const struct cs_state *state)
     }
 }
 
+static void put_packs(struct cs_buf *out, const struct cs_state *state)
+{
+    cs_put_u32(out, (uint32_t)state->pack_count);
+    for (size_t i = 0; i < state->pack_count; i++) {
+        const struct cs_state_pack *p = &state->packs[i];
+        cs_put_bytes(out, &p->id, sizeof p->id);
+        cs_put_u64(out, p->size);
+        cs_put_u8(out, (uint8_t)p->class);
+        cs_put_u64(out, (uint64_t)p->published);
+    }
+}
+
 void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state)
 {
     struct cs_buf body = {0};
-    cs_put_u32(out, SECTION_ARCHIVES);
+    cs_put_u32(out, SECTIONS);
     cs_put_u16(&body, (uint16_t)state->key_count);
     for (size_t i = 0; i < state->key_count; i++) {
         const struct cs_state_key *k = &state->keys[i];
@@ -62,12 +77,24 @@ void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state)
     cs_put_u16(&body, (uint16_t)state->epoch_count);
     cs_put_bytes(&body, state->epochs, state->epoch_count * CS_KEY_SIZE);
     put_section(out, SECTION_EPOCHS, &body);
-    cs_state_put_packs(&body, state->packs, state->pack_count);
+    put_packs(&body, state);
     put_section(out, SECTION_PACKS, &body);
     cs_state_put_segments(&body, state->segments, state->segment_count);
     put_section(out, SECTION_SEGMENTS, &body);
     put_archives(&body, state);
     put_section(out, SECTION_ARCHIVES, &body);
+    cs_put_u32(&body, (uint32_t)state->condemned_count);
+    for (size_t i = 0; i < state->condemned_count; i++) {
+        cs_put_u8(&body, (uint8_t)state->condemned[i].kind);
+        cs_put_bytes(&body, &state->condemned[i].name, CS_NAME_SIZE);
+    }
+    put_section(out, SECTION_CONDEMNED, &body);
+    cs_put_u32(&body, (uint32_t)state->lost_count);
+    for (size_t i = 0; i < state->lost_count; i++) {
+        cs_put_bytes(&body, &state->lost[i].pack, CS_NAME_SIZE);
+        cs_put_bytes(&body, &state->lost[i].id, CS_ID_SIZE);
+    }
+    put_section(out, SECTION_LOST, &body);
 }
 
 static int get_checkpoint_keys(struct cs_reader *r, struct cs_state *state)
@@ -100,11 +127,39 @@ static int get_checkpoint_epochs(struct cs_reader *r, struct cs_state *state)
     return 0;
 }
 
+static int get_checkpoint_packs(struct cs_reader *r, struct cs_state *state)
+{
+    uint32_t n = cs_get_count32(r, 16 + 8 + 1 + 8);
+    for (uint32_t i = 0; i < n && !r->bad; i++) {
+        struct cs_state_pack *pack = CS_STATE_GROW(state->packs, state->pack_count);
+        if (pack == NULL)
+            return CS_NO_MEMORY;
+        cs_state_get_pack(r, pack);
+        pack->published = (int64_t)cs_get_u64(r);
+    }
+    return 0;
+}
+
+static int get_checkpoint_condemned(struct cs_reader *r, struct cs_state *state)
+{
+    uint32_t n = cs_get_count32(r, 1 + CS_NAME_SIZE);
+    for (uint32_t i = 0; i < n && !r->bad; i++) {
+        struct cs_condemned *d = CS_STATE_GROW(state->condemned, state->condemned_count);
+        if (d == NULL)
+            return CS_NO_MEMORY;
+        uint8_t kind = cs_get_u8(r);
+        r->bad |= kind >= CS_FILE_KINDS;
+        d->kind = kind < CS_FILE_KINDS ? (enum cs_file_kind)kind : CS_FILE_PACK;
+        cs_get_copy(r, &d->name, sizeof d->name);
+    }
+    return 0;
+}
+
 static int get_checkpoint_archives(struct cs_reader *r, struct cs_state *state)
 {
     uint32_t n = cs_get_count32(r, 32 + 24 + 6 + 4);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
-        struct cs_archive *archive = CS_STATE_GROW(state->archives, state->archive_count);
+        struct cs_archive *archive = cs_state_new_archive(state);
         if (archive == NULL)
             return CS_NO_MEMORY;
         cs_get_copy(r, &archive->id, sizeof archive->id);
@@ -122,16 +177,17 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
                              size_t len, struct cs_error *err)
 {
     static int (*const sections[])(struct cs_reader *, struct cs_state *) = {
-        get_checkpoint_keys,   get_checkpoint_epochs,   cs_state_get_packs,
-        cs_state_get_segments, get_checkpoint_archives,
+        get_checkpoint_keys,   get_checkpoint_epochs,   get_checkpoint_packs,
+        cs_state_get_segments, get_checkpoint_archives, get_checkpoint_condemned,
+        cs_state_get_lost,
     };
     struct cs_state fresh = {0};
     struct cs_reader r = cs_reader_of(payload, len);
     int rc = 0;
     bool right = cs_get_u16(&r) == CS_ENTRY_CHECKPOINT;
     cs_get_bytes(&r, 10); /* flags and time */
-    right = right && cs_get_u32(&r) == SECTION_ARCHIVES;
-    for (unsigned i = 0; right && rc == 0 && i < SECTION_ARCHIVES; i++) {
+    right = right && cs_get_u32(&r) == SECTIONS;
+    for (unsigned i = 0; right && rc == 0 && i < SECTIONS; i++) {
         right = cs_get_u16(&r) == i + 1;
         uint32_t size = cs_get_u32(&r);
         const uint8_t *body = cs_get_bytes(&r, size);
@@ -142,9 +198,16 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
         right = cs_reader_done(&section);
     }
     if (rc == 0 && (!right || !cs_reader_done(&r) || fresh.epoch_count == 0))
-        rc = cs_state_corrupt(err, number, &r);
+        rc = CS_CORRUPT;
+    if (rc == 0)
+        rc = cs_state_make_names(&fresh);
+    for (size_t i = 0; rc == 0 && i < fresh.lost_count; i++)
+        if (cs_state_pack(&fresh, &fresh.lost[i].pack) == NULL)
+            rc = CS_CORRUPT;
+    if (rc == CS_CORRUPT)
+        cs_state_corrupt(err, number, &r);
     else if (rc < 0)
-        rc = cs_fail_memory(err);
+        cs_fail_memory(err);
     if (rc < 0) {
         cs_state_clear(&fresh);
         return rc;

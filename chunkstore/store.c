@@ -88,7 +88,7 @@ size_t cs_archive_count(const struct cs_store *store)
 
 const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i)
 {
-    return &store->state.archives[i];
+    return store->state.archives[i];
 }
 
 int cs_store_cancelled(const struct cs_store *store, struct cs_error *err)
@@ -476,6 +476,7 @@ void cs_close(struct cs_store *store)
         return;
     cs_index_free(store->index);
     cs_pack_cache_free(store->packs);
+    free(store->unreadable);
     forget_slot(store);
     cs_wipe(&store->chunker, sizeof store->chunker);
     if (store->backend != NULL)

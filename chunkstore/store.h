@@ -54,6 +54,10 @@ struct cs_store {
     struct cs_chunker chunker;
     struct cs_index *index;      /* made when first asked for */
     struct cs_pack_cache *packs; /* the same */
+    unsigned writers;            /* runs that are open */
+    uint64_t reserve_wanted;     /* bytes; the reserve was given up and is to be put back */
+    struct cs_name *unreadable;  /* packs of which something was asked for and could not be read */
+    size_t unreadable_count;
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A run that writes: what is stored already is found, what is not goes into
- * packs, and an entry of the log makes it true. Order of durability: packs,
- * segment, entry.
+ * packs. How it becomes true is writer_publish.c's.
  */
 #include "writer.h"
 
@@ -11,19 +10,11 @@
 #include <time.h>
 
 #include "index.h"
-#include "log.h"
 #include "tree.h"
 
-enum {
-    DEFAULT_LEVEL = 3,
-    PUBLISH_SECONDS = 300,
-    MERGE_SEGMENTS = 8,   /* so many small segments are merged into one */
-    SMALL_SEGMENT = 4096, /* entries; what is small however little the run stored */
-};
+enum { DEFAULT_LEVEL = 3 };
 
-static const uint64_t publish_bytes = 1ULL << 30;
-
-static int64_t monotonic_seconds(void)
+int64_t cs_writer_seconds(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -63,9 +54,10 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     if (w == NULL)
         return cs_fail_memory(err);
     w->store = store;
+    store->writers++;
     memcpy(w->id_key, cs_store_keys(store)->id_key, CS_KEY_SIZE);
     w->dry_run = options->dry_run;
-    w->published_at = monotonic_seconds();
+    w->published_at = cs_writer_seconds();
     int level = options->compression_level != 0 ? options->compression_level : DEFAULT_LEVEL;
     int rc = cs_pool_new(&w->pool, store->threads, err);
     if (rc == 0)
@@ -78,6 +70,9 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
         rc = cs_regions_new(w, err);
     if (rc == 0)
         rc = cs_index_refresh(store, err);
+    w->condemn_entries = store->state.condemn_entries;
+    if (store->writers == 1)
+        cs_index_clear_marks(store->index);
     if (rc < 0) {
         cs_writer_end(w);
         return rc;
@@ -102,6 +97,8 @@ void cs_writer_end(struct cs_writer *w)
         cs_pool_free(w->pool);
     cs_pending_clear(&w->pending);
     free(w->packs);
+    free(w->used);
+    w->store->writers--;
     cs_wipe(w->id_key, sizeof w->id_key);
     free(w);
 }
@@ -125,14 +122,13 @@ static int name_pack(struct cs_writer *w, const struct cs_name *pack, uint32_t *
     return 0;
 }
 
-/* A run that has failed to store something publishes and commits nothing more: packs that lack a
- * frame must not come into the log. */
-static int run_failure(const struct cs_writer *w, struct cs_error *err)
+int cs_writer_failure(const struct cs_writer *w, struct cs_error *err)
 {
     return w->failed.code == 0 ? 0 : cs_fail(err, w->failed.code, "%s", w->failed.message);
 }
 
-static int keep_failure(struct cs_writer *w, int rc, const struct cs_error *e, struct cs_error *err)
+int cs_writer_keep_failure(struct cs_writer *w, int rc, const struct cs_error *e,
+                           struct cs_error *err)
 {
     if (rc == 0)
         return 0;
@@ -148,7 +144,9 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
     struct cs_place_in_pack place;
     bool found = cs_pending_has(&w->pending, id);
     if (!found) {
-        int rc = cs_index_find(w->store, id, 0, &where, &found, err);
+        int rc = cs_index_has(w->store, id, &where, &found, err);
+        if (rc == 0 && found) /* whether it is still there is asked again at the end */
+            rc = cs_index_mark(w->store->index, &where, err);
         if (rc < 0)
             return rc;
     }
@@ -166,14 +164,28 @@ static int store_object(struct cs_writer *w, enum cs_class class, uint8_t type,
     return rc;
 }
 
+int cs_writer_uses_archive(struct cs_writer *w, const struct cs_id *archive, struct cs_error *err)
+{
+    for (size_t i = 0; i < w->used_count; i++)
+        if (memcmp(&w->used[i], archive, sizeof *archive) == 0)
+            return 0;
+    struct cs_id *used = reallocarray(w->used, w->used_count + 1, sizeof *used);
+    if (used == NULL)
+        return cs_fail_memory(err);
+    w->used = used;
+    used[w->used_count++] = *archive;
+    return 0;
+}
+
 int cs_writer_store(struct cs_writer *w, enum cs_class class, uint8_t type, const struct cs_id *id,
                     const void *data, size_t len, bool *fresh, struct cs_error *err)
 {
     struct cs_error e = {0};
-    int rc = run_failure(w, err);
+    int rc = cs_writer_failure(w, err);
     if (rc < 0)
         return rc;
-    return keep_failure(w, store_object(w, class, type, id, data, len, fresh, &e), &e, err);
+    return cs_writer_keep_failure(w, store_object(w, class, type, id, data, len, fresh, &e), &e,
+                                  err);
 }
 
 int cs_writer_store_chunk(struct cs_writer *w, const struct cs_id *id, const void *data, size_t len,
@@ -228,257 +240,5 @@ int cs_write_object(struct cs_writer *w, enum cs_type type, const void *data, si
     if (rc == 0)
         rc = write_small(w, (uint8_t)(type | CS_LIST), list.data, list.len, id, err);
     cs_buf_clear(&list);
-    return rc;
-}
-
-/* ---- publishing ---- */
-
-struct segment_draft { /* entries of a segment to come */
-    struct cs_entry *entries;
-    size_t count;
-    struct cs_name *packs;
-    uint32_t pack_count;
-};
-
-static int draft_reserve(struct segment_draft *d, size_t entries, uint32_t packs,
-                         struct cs_error *err)
-{
-    struct cs_entry *e = reallocarray(d->entries, d->count + entries, sizeof *e);
-    if (e != NULL)
-        d->entries = e;
-    struct cs_name *p = reallocarray(d->packs, (size_t)d->pack_count + packs, sizeof *p);
-    if (p != NULL)
-        d->packs = p;
-    return e != NULL && p != NULL ? 0 : cs_fail_memory(err);
-}
-
-/* Takes over all entries of ${s}. Those of packs that are not live stay: a pack may become live
- * with the next entry of the log, and which are dead for good is for prune to tell. */
-static int draft_merge(struct segment_draft *d, const struct cs_segment *s, struct cs_error *err)
-{
-    int rc = draft_reserve(d, (size_t)s->entry_count, s->pack_count, err);
-    if (rc < 0)
-        return rc;
-    for (uint64_t i = 0; i < s->entry_count; i++) {
-        struct cs_entry e;
-        cs_segment_entry(s, i, &e);
-        e.pack += d->pack_count;
-        d->entries[d->count++] = e;
-    }
-    memcpy(d->packs + d->pack_count, s->packs, (size_t)s->pack_count * CS_NAME_SIZE);
-    d->pack_count += s->pack_count;
-    return 0;
-}
-
-/*
- * Chooses the small segments that are merged into the one to come, where they are many. Their
- * names go to ${removed}.
- */
-static int merge_small(struct cs_writer *w, struct segment_draft *d, struct cs_buf *removed,
-                       struct cs_error *err)
-{
-    size_t count = 0, small = 0;
-    const struct cs_segment *segments = cs_index_segments(w->store->index, &count);
-    uint64_t limit = d->count > SMALL_SEGMENT ? d->count : SMALL_SEGMENT;
-    for (size_t i = 0; i < count; i++)
-        small += segments[i].entry_count <= limit;
-    if (small < MERGE_SEGMENTS)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        if (segments[i].entry_count > limit)
-            continue;
-        int rc = draft_merge(d, &segments[i], err);
-        if (rc < 0)
-            return rc;
-        cs_put_bytes(removed, &segments[i].id, sizeof segments[i].id);
-    }
-    return removed->failed ? cs_fail_memory(err) : 0;
-}
-
-/* An entry that replaces segments comes before the one that makes our packs live: until then the
- * entries of ours in it are ignored. */
-static int append_replace(struct cs_writer *w, const struct cs_buf *removed,
-                          const struct cs_state_segment *merged, struct cs_error *err)
-{
-    struct cs_buf payload = {0};
-    cs_entry_begin(&payload, CS_ENTRY_REPLACE, (int64_t)time(NULL));
-    cs_put_u32(&payload, (uint32_t)(removed->len / CS_NAME_SIZE));
-    cs_put_bytes(&payload, removed->data, removed->len);
-    cs_entry_put_added(&payload, &(struct cs_added){.segments = merged, .segment_count = 1});
-    int rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
-    cs_buf_clear(&payload);
-    return rc;
-}
-
-struct durable { /* what an entry is about to make true */
-    struct cs_state_pack *packs;
-    size_t pack_count;
-    struct cs_state_segment segment;
-    size_t segment_count;
-};
-
-/* Finishes the packs and writes their segment: all of it durable. ${merge}: small segments of
- * before may go into it. */
-static int write_all(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
-{
-    const struct cs_backend_ops *ops = w->store->backend->ops;
-    struct segment_draft draft = {0};
-    struct cs_buf removed = {0};
-    size_t n[2];
-    int rc = cs_region_drain(w, err);
-    if (rc == 0)
-        rc = cs_stream_finish(w->data, err);
-    if (rc == 0)
-        rc = cs_stream_finish(w->meta, err);
-    if (rc < 0 || w->pending.count == 0)
-        return rc;
-    const struct cs_state_pack *data = cs_stream_packs(w->data, &n[0]);
-    const struct cs_state_pack *meta = cs_stream_packs(w->meta, &n[1]);
-    out->packs = calloc(n[0] + n[1], sizeof *out->packs);
-    if (out->packs == NULL) {
-        rc = cs_fail_memory(err);
-        goto out;
-    }
-    if (n[0] > 0)
-        memcpy(out->packs, data, n[0] * sizeof *data);
-    if (n[1] > 0)
-        memcpy(out->packs + n[0], meta, n[1] * sizeof *meta);
-    out->pack_count = n[0] + n[1];
-    for (size_t i = 0; i < out->pack_count; i++)
-        w->counters.bytes_stored += out->packs[i].size;
-    if (w->dry_run)
-        goto out;
-    rc = ops->sync(w->store->backend, "packs", err);
-    if (rc == 0)
-        rc = draft_reserve(&draft, w->pending.count, w->pack_count, err);
-    if (rc < 0 || draft.entries == NULL || draft.packs == NULL)
-        goto out;
-    memcpy(draft.entries, w->pending.entries, w->pending.count * sizeof *draft.entries);
-    memcpy(draft.packs, w->packs, w->pack_count * sizeof *draft.packs);
-    draft.count = w->pending.count;
-    draft.pack_count = w->pack_count;
-    if (merge)
-        rc = merge_small(w, &draft, &removed, err);
-    if (rc < 0)
-        goto out;
-    qsort(draft.entries, draft.count, sizeof *draft.entries, cs_entry_compare);
-    rc = cs_segment_write(w->store, draft.entries, draft.count, draft.packs, draft.pack_count,
-                          &out->segment, err);
-    if (rc == 0)
-        rc = ops->sync(w->store->backend, "segments", err);
-    if (rc < 0)
-        goto out;
-    w->counters.bytes_stored += out->segment.size;
-    out->segment_count = 1;
-    if (removed.len > 0) {
-        rc = append_replace(w, &removed, &out->segment, err);
-        out->segment_count = 0;
-    }
-out:
-    free(draft.entries);
-    free(draft.packs);
-    cs_buf_clear(&removed);
-    return rc;
-}
-
-static int make_durable(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
-{
-    struct cs_error e = {0};
-    int rc = run_failure(w, err);
-    return rc < 0 ? rc : keep_failure(w, write_all(w, merge, out, &e), &e, err);
-}
-
-/* What was made durable is in the log now; the run begins with an empty table again. */
-static int start_over(struct cs_writer *w, struct cs_error *err)
-{
-    cs_stream_forget_packs(w->data);
-    cs_stream_forget_packs(w->meta);
-    cs_pending_clear(&w->pending);
-    w->pack_count = 0;
-    w->unpublished = 0;
-    w->published_at = monotonic_seconds();
-    return cs_index_refresh(w->store, err);
-}
-
-int cs_writer_publish(struct cs_writer *w, struct cs_error *err)
-{
-    struct durable d = {0};
-    if (w->dry_run)
-        return 0;
-    int rc = make_durable(w, false, &d, err);
-    if (rc == 0 && d.pack_count > 0) {
-        struct cs_buf payload = {0};
-        cs_entry_begin(&payload, CS_ENTRY_PUBLISH, (int64_t)time(NULL));
-        cs_entry_put_added(&payload, &(struct cs_added){.packs = d.packs,
-                                                        .pack_count = d.pack_count,
-                                                        .segments = &d.segment,
-                                                        .segment_count = d.segment_count});
-        rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
-        cs_buf_clear(&payload);
-        if (rc == 0)
-            rc = start_over(w, err);
-    }
-    free(d.packs);
-    return rc;
-}
-
-int cs_writer_publish_if_due(struct cs_writer *w, struct cs_error *err)
-{
-    if (w->unpublished == 0 || w->dry_run)
-        return 0;
-    if (w->unpublished < publish_bytes && monotonic_seconds() - w->published_at < PUBLISH_SECONDS)
-        return 0;
-    return cs_writer_publish(w, err);
-}
-
-static void put_archive(struct cs_buf *payload, const struct cs_commit *commit,
-                        const struct durable *d, uint64_t bytes_stored)
-{
-    payload->len = 0;
-    cs_entry_begin(payload, CS_ENTRY_ARCHIVE, commit->time);
-    cs_entry_put_added(payload, &(struct cs_added){.packs = d->packs,
-                                                   .pack_count = d->pack_count,
-                                                   .segments = &d->segment,
-                                                   .segment_count = d->segment_count});
-    cs_put_bytes(payload, commit->archive.bytes, CS_ID_SIZE);
-    cs_put_u64(payload, bytes_stored);
-    cs_put_str16(payload, commit->name);
-    cs_put_str16(payload, commit->host);
-    cs_put_u16(payload, (uint16_t)commit->tag_count);
-    for (size_t i = 0; i < commit->tag_count; i++)
-        cs_put_str16(payload, commit->tags[i]);
-    cs_put_u32(payload, (uint32_t)commit->summary_len);
-    cs_put_bytes(payload, commit->summary, commit->summary_len);
-}
-
-int cs_writer_commit(struct cs_writer *w, const struct cs_commit *commit,
-                     struct cs_counters *counters, struct cs_error *err)
-{
-    struct durable d = {0};
-    struct cs_buf payload = {0};
-    int rc;
-    if (w->dry_run)
-        return cs_fail(err, CS_USAGE, "a dry run commits nothing");
-    if (commit->tag_count > UINT16_MAX)
-        return cs_fail(err, CS_USAGE, "%zu tags are too many", commit->tag_count);
-    rc = make_durable(w, true, &d, err);
-    if (rc == 0)
-        rc = cs_log_checkpoint(w->store, &w->counters.bytes_stored, err);
-    if (rc == 0)
-        rc = cs_store_cancelled(w->store, err);
-    if (rc < 0)
-        goto out;
-    /* the field has a fixed width, so that the entry can tell its own size too */
-    put_archive(&payload, commit, &d, 0);
-    put_archive(&payload, commit, &d, w->counters.bytes_stored + cs_entry_size(payload.len));
-    rc = cs_log_append(w->store, &payload, &w->counters.bytes_stored, err);
-    if (rc == 0 && counters != NULL)
-        *counters = w->counters;
-    if (rc == 0)
-        start_over(w,
-                   NULL); /* the archive exists; a stale index is found anew at the next opening */
-out:
-    cs_buf_clear(&payload);
-    free(d.packs);
     return rc;
 }

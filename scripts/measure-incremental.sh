@@ -15,7 +15,8 @@
 #   byte count has to hold.
 # - A disk of 1 TiB with 64 GiB allocated costs nothing but its tables: 64 GiB of clusters are preallocated,
 #   holes in the host file that the image calls data, and the disk is grown then. Around the places that
-#   change there are 10 times 8 MiB of random bytes, so that there are chunks to be kept.
+#   change there are 10 times 8 MiB whose 4 KiB blocks all differ, so that there are chunks to be kept; but each
+#   repeats 32 bytes, for of a chunk that changed the rest is stored again, too, and is not to count.
 set -euo pipefail
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
@@ -103,7 +104,6 @@ while time.time() < youngest + 2.1: time.sleep(0.05)' "$@"
 }
 io() { qemu-io -f qcow2 "$@" >"$T/qemu-io" 2>&1 || { cat "$T/qemu-io" >&2; exit 1; }; }
 rule() { "$byre" show --json "$(json 'd["archive"]')" | python3 -c 'import json, sys; print(", ".join(l["delta"] for l in json.load(sys.stdin)["layers"]))'; }
-knows_bitmaps() { "$byre" backup --help | grep -q -- --bitmap; }
 
 # -- nothing changed ------------------------------------------------------------------------------
 part_idle() {
@@ -132,7 +132,10 @@ large() {
     qemu-img create -q -f qcow2 -o preallocation=metadata "$1" 64G
     qemu-img resize -q "$1" 1T
     for n in {0..9}; do
-        python3 -c 'import random, sys; sys.stdout.buffer.write(random.Random(int(sys.argv[1])).randbytes(8 << 20))' "$n" >"data-$n"
+        python3 -c '
+import hashlib, sys
+for block in range(2048):
+    sys.stdout.buffer.write(hashlib.sha256(f"{sys.argv[1]} {block}".encode()).digest() * 128)' "$n" >"data-$n"
         args+=(-c "write -q -s data-$n $((n * 6 * 1024))M 8M")
     done
     io "${args[@]}" "$1"
@@ -144,7 +147,7 @@ change() {
     for n in {0..9}; do args+=(-c "write -q -P $(($2 * 16 + n)) $((n * 6 * 1048576 + 1024 + $2 * 1280))k 64k"); done
     io "${args[@]}" "$1"
 }
-# ten_changes [OPTION...]: three rounds; ${image} is what is backed up, changed by ${round_begins} before.
+# ten_changes [OPTION...]: three rounds; ${image} is what is backed up, after round_begins, the change, and round_ends.
 ten_changes() {
     local round times=()
     settle ./*.qcow2
@@ -153,6 +156,7 @@ ten_changes() {
     for round in 1 2 3; do
         round_begins "$round"
         change "$image" "$round"
+        round_ends "$round"
         settle ./*.qcow2
         times+=("$(backup "$@" "$image")")
         held bytes_read "$(json 'd["bytes_read"]')" $((4 << 20)) B
@@ -165,18 +169,20 @@ ten_changes() {
 }
 part_bitmap() {
     echo "1 TiB disk, 64 GiB allocated, 10 clusters changed, by bitmap:"
-    knows_bitmaps || { missing "this byre does not know --bitmap"; return; }
     image=bitmap.qcow2
     large $image
     round_begins() { :; }
+    round_ends() { :; }
     ten_changes --bitmap
 }
 part_snapshot() {
     echo "the same, by internal snapshot:"
     image=snapshot.qcow2
     large $image
-    qemu-img snapshot -c before $image
+    qemu-img snapshot -c 0 $image
     round_begins() { :; }
+    # One before each backup: what has changed since the last one is then what is not in its snapshot.
+    round_ends() { qemu-img snapshot -c "$1" $image; }
     ten_changes
 }
 part_overlay() {
@@ -187,6 +193,7 @@ part_overlay() {
         qemu-img create -q -f qcow2 -b "$image" -F qcow2 "overlay-$1.qcow2"
         image=overlay-$1.qcow2
     }
+    round_ends() { :; }
     ten_changes
 }
 
@@ -261,7 +268,6 @@ part_postgres() {
     for tool in qemu-storage-daemon qemu-nbd losetup mkfs.ext4 setpriv; do
         command -v $tool >/dev/null || { missing "$tool is not installed"; return; }
     done
-    knows_bitmaps || { missing "this byre does not know --bitmap"; return; }
     # The server's user has to get there.
     chmod 711 "$T"
     qemu-img create -q -f qcow2 pg.qcow2 8G

@@ -29,6 +29,7 @@ enum cs_code {
     CS_EXISTS = -9,
     CS_NO_REPOSITORY = -10,
     CS_CANCELLED = -11, /* the caller's cancel flag was seen */
+    CS_CONFLICT = -12,  /* others have changed the repository meanwhile; begin anew */
 };
 
 struct cs_error {
@@ -168,9 +169,30 @@ struct cs_archive {
     size_t summary_len;
 };
 
-/* Live archives in the order of the log; lent until the store changes. */
+/* Live archives in the order of the log. Each is lent until the store is closed or its keys are
+ * changed, also where it is forgotten meanwhile; its tags until they are changed. */
 size_t cs_archive_count(const struct cs_store *store);
 const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i);
+
+struct cs_author { /* of a log entry */
+    struct cs_name slot;
+    enum cs_role role;
+    bool removed; /* the slot has been taken away since */
+    bool own;
+};
+
+/* Who has made ${archive}: reads its log entry again, and holds the signature against it. */
+int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
+                      struct cs_author *author, struct cs_error *err);
+
+/* Makes an end of ${n} archives, all at once; the space that nothing else needs is freed by
+ * cs_prune. CS_NOT_FOUND where one of them is not there. Role backup or full needed. */
+int cs_forget(struct cs_store *store, const struct cs_id *ids, size_t n, struct cs_error *err);
+
+/* Takes the tags ${remove} from an archive, then gives it those of ${add} that it has not. Role
+ * backup or full needed. */
+int cs_tag(struct cs_store *store, const struct cs_id *id, const char *const *remove,
+           size_t remove_count, const char *const *add, size_t add_count, struct cs_error *err);
 
 /* ---- objects ------------------------------------------------------------- */
 
@@ -441,11 +463,18 @@ struct cs_commit {
     size_t summary_len;
 };
 
+/* Says that the run takes over subtrees, or ids of objects, from what this live archive has,
+ * without having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned
+ * meanwhile. */
+int cs_writer_uses_archive(struct cs_writer *writer, const struct cs_id *archive,
+                           struct cs_error *err);
+
 /*
  * Makes everything durable, then appends the archive entry. When it returns 0 the archive exists;
  * on failure it does not, but for CS_IO where the entry got its name and that could not be flushed:
- * then the next opening tells. ${counters} (may be NULL) are those of the run. The writer is free
- * afterwards only by cs_writer_end.
+ * then the next opening tells. CS_CONFLICT where a prune has freed something meanwhile that the run
+ * rests on: a new run will store it again. ${counters} (may be NULL) are those of the run. The
+ * writer is free afterwards only by cs_writer_end.
  */
 int cs_writer_commit(struct cs_writer *writer, const struct cs_commit *commit,
                      struct cs_counters *counters, struct cs_error *err);
@@ -457,6 +486,44 @@ void cs_writer_counters(const struct cs_writer *writer, struct cs_counters *coun
 
 /* Ends the run; what was neither published nor committed is gone. */
 void cs_writer_end(struct cs_writer *writer);
+
+/* ---- prune --------------------------------------------------------------- */
+
+struct cs_marker; /* what live archives need, while it is gathered */
+
+/* Marks the object as needed; of a large one its pieces too. ${*fresh}: it was not before; where it
+ * was, whatever it names has been marked as well, if the caller always goes on from there.
+ * CS_CORRUPT where it is nowhere. */
+int cs_mark(struct cs_marker *marker, const struct cs_id *id, bool *fresh, struct cs_error *err);
+
+struct cs_prune_options {
+    double max_unused; /* of the bytes of the packs that stay, so much may stay unused: 0 to 1 */
+    bool dry_run;
+    bool no_grace; /* also free what was stored within the last day by a run that may go on yet */
+    /* Marks all that the archive needs. */
+    int (*mark)(void *arg, const struct cs_archive *archive, struct cs_marker *marker,
+                struct cs_error *err);
+    void (*warning)(void *arg, const char *message);            /* may be NULL */
+    void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes to move; may be NULL */
+    void *arg;
+};
+
+struct cs_prune_result {   /* on a dry run: what would be */
+    uint64_t bytes_before; /* of all packs and segments */
+    uint64_t bytes_after;
+    uint64_t packs_deleted;   /* without a need to move something */
+    uint64_t packs_rewritten; /* what was needed of them has moved */
+    uint64_t bytes_unused;    /* that stay: too little in too large packs */
+    uint64_t bytes_spared;    /* that stay because of the grace */
+};
+
+/*
+ * Frees what no live archive needs. Others may write meanwhile: their runs notice. May be stopped
+ * at any time. CS_CORRUPT where something that an archive needs is missing: then nothing is freed.
+ * CS_CONFLICT where another prune is at work. Role backup or full needed.
+ */
+int cs_prune(struct cs_store *store, const struct cs_prune_options *options,
+             struct cs_prune_result *result, struct cs_error *err);
 
 /* ---- keys ---------------------------------------------------------------- */
 
@@ -548,7 +615,8 @@ struct cs_stats {
 
 /*
  * Measures what archives need. Takes one or two bits for each object in the index, and a pack's
- * trailer. CS_CORRUPT where something that an archive needs is missing.
+ * trailer. CS_CORRUPT where something that an archive needs is missing; CS_CONFLICT where somebody has
+ * freed something meanwhile.
  */
 int cs_stats(struct cs_store *store, const struct cs_stats_options *options, struct cs_stats *stats,
              struct cs_error *err);

@@ -20,6 +20,7 @@ enum error_code {
     ERROR_EXISTS = -10,      /* it must not exist and does */
     ERROR_INTERRUPTED = -11, /* stopped by a signal */
     ERROR_CHANGED = -12,     /* it changed while it was read */
+    ERROR_CONFLICT = -13, /* others have changed the repository meanwhile; beginning anew helps */
 };
 
 struct error {

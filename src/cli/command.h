@@ -63,13 +63,16 @@ extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
 extern const struct command cmd_copy;
 extern const struct command cmd_diff;
+extern const struct command cmd_forget;
 extern const struct command cmd_help;
 extern const struct command cmd_init;
 extern const struct command cmd_key;
 extern const struct command cmd_list;
+extern const struct command cmd_prune;
 extern const struct command cmd_restore;
 extern const struct command cmd_show;
 extern const struct command cmd_stats;
+extern const struct command cmd_tag;
 extern const struct command cmd_version;
 
 extern const struct option_spec command_globals[];

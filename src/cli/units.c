@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,20 +109,36 @@ bad:
                      "%s: not a size: \"%s\" (a number, or one with K, M, G or T)", what, text);
 }
 
-int units_parse_percent(const char *what, const char *text, double *fraction, struct error *err)
+/* A number and perhaps a percent sign. The span keeps out what else strtod reads: nan, infinity,
+ * hexadecimal. */
+static bool parse_percent(const char *text, double *value)
 {
     char *end = NULL;
-    double value;
 
     errno = 0;
-    value = strtod(text, &end);
+    *value = strtod(text, &end);
     if (end != text && *end == '%')
         end++;
-    /* The span keeps out what else strtod reads: nan, infinity, hexadecimal. */
-    if (errno || end == text || *end || text[strspn(text, "0123456789.%")] ||
-        !(value > 0 && value <= 100))
+    return !errno && end != text && !*end && !text[strspn(text, "0123456789.%")] && *value <= 100;
+}
+
+int units_parse_percent(const char *what, const char *text, double *fraction, struct error *err)
+{
+    double value;
+
+    if (!parse_percent(text, &value) || !(value > 0))
         return error_set(err, ERROR_USAGE, "%s: not a percentage above 0 and up to 100: \"%s\"",
                          what, text);
+    *fraction = value / 100;
+    return 0;
+}
+
+int units_parse_share(const char *what, const char *text, double *fraction, struct error *err)
+{
+    double value;
+
+    if (!parse_percent(text, &value))
+        return error_set(err, ERROR_USAGE, "%s: not a percentage up to 100: \"%s\"", what, text);
     *fraction = value / 100;
     return 0;
 }

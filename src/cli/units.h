@@ -33,4 +33,7 @@ int units_parse_size(const char *what, const char *text, int64_t *bytes, struct 
  * ${*fraction}, up to 1. */
 int units_parse_percent(const char *what, const char *text, double *fraction, struct error *err);
 
+/* The same, but 0 is fine too. */
+int units_parse_share(const char *what, const char *text, double *fraction, struct error *err);
+
 #endif

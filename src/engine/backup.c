@@ -20,6 +20,9 @@
 #include "engine/parent.h"
 #include "engine/path.h"
 #include "engine/placing.h"
+#include "engine/unchanged.h"
+
+enum { TRIES = 3 }; /* where a prune frees what the run rests on */
 
 struct backup {
     struct cs_store *store;
@@ -195,22 +198,36 @@ static bool lacks_base(const struct layer *layer)
            qcow2_image_header(layer->image)->backing_file[0] != 0;
 }
 
-/* Whether the layers below ${layer}, stored already, read as those below it did in ${parent}. */
-static bool below_as_then(const struct backup *b, const struct layer *layer,
-                          const struct parent *parent)
+/* Whether nothing was written to the layers below ${layer}, stored already, since ${parent}. That
+ * they hold what they held is not enough: what is copied up from them leaves no trace, and they may
+ * have held something else in between. */
+static bool below_frozen(const struct backup *b, const struct layer *layer,
+                         const struct parent *parent)
 {
     size_t then = parent->position;
     if (parent->archive == NULL)
         return false;
     for (; layer->backing != NULL; layer = layer->backing)
         if (!parent_below(parent, &then) ||
-            !record_same_content(&b->archive.layers[position_of(b, layer->backing)],
-                                 &parent->archive->layers[then]))
+            !unchanged_is_frozen(&b->archive.layers[position_of(b, layer->backing)],
+                                 &parent->archive->layers[then], parent->started_ns,
+                                 b->options->trust_mtime))
             return false;
     return !lacks_base(layer) && !parent_below(parent, &then);
 }
 
 /* ---- storing ---- */
+
+/* Tells the writer whose subtrees are taken over: it has to notice if they are forgotten. */
+static int name_used(struct backup *b, struct error *err)
+{
+    struct cs_error ce;
+    for (size_t i = 0; i < b->set.count && !b->options->full_read; i++)
+        if (b->chosen[i].archive != NULL &&
+            cs_writer_uses_archive(b->writer, &b->chosen[i].archive->id, &ce) < 0)
+            return engine_store_error(err, &ce);
+    return 0;
+}
 
 static int store_layers(struct backup *b, struct error *err)
 {
@@ -228,10 +245,10 @@ static int store_layers(struct backup *b, struct error *err)
         uint64_t size = b->set.layers[i]->file_size;
         run.progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
     }
-    int rc = 0;
+    int rc = name_used(b, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
-                          below_as_then(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
+                          below_frozen(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
                           err);
     b->result->layers_total = n;
     return rc;
@@ -393,8 +410,8 @@ static int run(struct backup *b, struct error *err)
     return rc;
 }
 
-int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
-                  struct engine_backup_result *result, struct error *err)
+static int backup_once(struct cs_store *store, const struct engine_backup_options *options,
+                       struct engine_backup_result *result, struct error *err)
 {
     struct backup b = {.store = store, .options = options, .result = result};
     clock_gettime(CLOCK_REALTIME_COARSE, &b.began); /* the clock of file systems */
@@ -414,4 +431,16 @@ int engine_backup(struct cs_store *store, const struct engine_backup_options *op
     free(b.files);
     free(b.tops);
     return rc;
+}
+
+int engine_backup(struct cs_store *store, const struct engine_backup_options *options,
+                  struct engine_backup_result *result, struct error *err)
+{
+    for (int tries = 1;; tries++) {
+        int rc = backup_once(store, options, result, err);
+        if (rc != ERROR_CONFLICT || tries == TRIES)
+            return rc;
+        if (options->listener.note != NULL && err != NULL)
+            options->listener.note(options->listener.arg, err->message);
+    }
 }

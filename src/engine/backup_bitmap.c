@@ -90,6 +90,8 @@ static int choose_names(struct backup_bitmaps *b, const struct chain_options *ch
             b->items[i].granularity = own_bitmap_granularity(tops[i]->image);
         }
     }
+    for (size_t i = 0; i < set.count; i++)
+        b->result->bytes_metadata_read += layer_metadata_read(set.layers[i]);
     layer_set_clear(&set);
     free(tops);
     return rc;

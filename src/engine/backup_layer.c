@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/backup_qcow2.h"
+#include "engine/base_view.h"
 #include "engine/unchanged.h"
 
 int backup_layer_describe(const struct layer *layer, struct record_layer *record, struct error *err)
@@ -27,8 +28,13 @@ static int take_over(struct layer_job *job, struct error *err)
 {
     const struct record_layer *before = job->unchanged->before;
     struct record_layer *record = job->record;
+    for (size_t i = 0; i < before->view_count; i++) {
+        int rc = base_view_try(job, before, i, err);
+        if (rc < 0)
+            return rc;
+    }
     if (record->views == NULL) { /* raw */
-        record->views = calloc(before->view_count, sizeof *record->views);
+        record->views = calloc(before->view_count + 1, sizeof *record->views);
         if (record->views == NULL)
             return error_no_memory(err);
         record->view_count = before->view_count;
@@ -39,12 +45,23 @@ static int take_over(struct layer_job *job, struct error *err)
     return 0;
 }
 
-static int store(struct layer_job *job, struct error *err)
+static int store_by_rule(struct layer_job *job, struct error *err)
 {
     const struct unchanged *u = job->unchanged;
     if (u->rule == UNCHANGED_FROZEN || u->rule == UNCHANGED_MTIME)
         return take_over(job, err);
     return job->layer->format == LAYER_QCOW2 ? backup_qcow2_views(job, err) : backup_raw(job, err);
+}
+
+static int store(struct layer_job *job, struct error *err)
+{
+    int rc = store_by_rule(job, err);
+    if (rc == 0 || !job->parent_broken)
+        return rc;
+    layer_job_warn(job, "%s: the earlier backup cannot be used, so all is read: %s",
+                   job->layer->path, err->message);
+    unchanged_forget(job->unchanged, "the earlier backup of this file cannot be read");
+    return store_by_rule(job, err);
 }
 
 /* Whether every view came out as the parent has it. */
@@ -67,7 +84,7 @@ static int say_how(struct record_layer *record, const struct unchanged *u, struc
 }
 
 int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
-                 bool below_as_then, struct record_layer *record, struct error *err)
+                 bool below_frozen, struct record_layer *record, struct error *err)
 {
     struct unchanged unchanged = {0};
     struct layer_job job = {
@@ -81,7 +98,7 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
     bool qcow2 = layer->format == LAYER_QCOW2;
     int rc = qcow2 ? backup_qcow2_metadata(&job, err) : 0;
     if (rc == 0)
-        rc = unchanged_decide(&unchanged, &job, parent, below_as_then, err);
+        rc = unchanged_decide(&unchanged, &job, parent, below_frozen, err);
     job.unchanged = &unchanged;
     if (rc == 0)
         rc = store(&job, err);
@@ -93,12 +110,8 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
         run->result->layers_unchanged += came_out_same(record, unchanged.before);
         run->result->bytes_allocated += record->bytes_allocated;
     }
-    if (qcow2) {
-        run->result->bytes_metadata_read += qcow2_image_metadata_read(layer->image);
-        run->result->bytes_read += qcow2_image_data_read(layer->image);
-    }
-    run->result->bytes_read += job.bytes_read;
-    run->result->bytes_metadata_read += job.metadata_read;
+    run->result->bytes_read += job.bytes_read + (qcow2 ? qcow2_image_data_read(layer->image) : 0);
+    run->result->bytes_metadata_read += job.metadata_read + layer_metadata_read(layer);
     unchanged_clear(&unchanged);
     return rc;
 }

@@ -29,10 +29,11 @@ int backup_layer_describe(const struct layer *layer, struct record_layer *record
 
 /*
  * Stores ${layer}, whose ${record} is described, and fills that but for its id and placed path.
- * ${parent}: of this layer; ${below_as_then}: what lies below it reads as it did in the parent.
+ * ${parent}: of this layer; ${below_frozen}: nothing was written to what lies
+ * below it since the parent.
  * ERROR_CHANGED where the file became shorter meanwhile.
  */
 int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
-                 bool below_as_then, struct record_layer *record, struct error *err);
+                 bool below_frozen, struct record_layer *record, struct error *err);
 
 #endif

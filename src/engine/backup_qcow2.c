@@ -173,12 +173,12 @@ static uint64_t regions_of(const struct walk *w, const struct qcow2_view *view)
 
 /* The snapshot whose subtree of ${level} at ${region} is right for ${view}; NULL: none. All views
  * have ${regions} at least, behind which nothing may come. */
-static const struct base_view *sharing_base(const struct walk *w, const struct qcow2_view *view,
-                                            unsigned level, uint64_t region, uint64_t regions)
+static struct base_view *sharing_base(struct walk *w, const struct qcow2_view *view, unsigned level,
+                                      uint64_t region, uint64_t regions)
 {
     uint64_t span = UINT64_C(1) << (6 * level);
     for (size_t k = 0; k < w->base_count; k++) {
-        const struct base_view *base = &w->bases[k];
+        struct base_view *base = &w->bases[k];
         if (base->kind != BASE_SNAPSHOT)
             continue;
         uint64_t end = regions_of(w, base->now);
@@ -189,18 +189,18 @@ static const struct base_view *sharing_base(const struct walk *w, const struct q
     return NULL;
 }
 
-static int add_subtree(struct cs_tree_builder *builder, struct cs_tree_reader *reader,
-                       unsigned level, uint64_t region, uint64_t *bytes, struct error *err)
+static int add_subtree(struct cs_tree_builder *builder, struct base_view *base,
+                       enum cs_tree_kind kind, unsigned level, uint64_t region, uint64_t *bytes,
+                       struct error *err)
 {
     struct cs_error ce;
     struct cs_subtree subtree;
     bool found = false;
-    int rc = cs_tree_find(reader, level, region, &subtree, &found, &ce);
-    if (rc == 0 && found) {
-        *bytes = subtree.bytes;
-        rc = cs_tree_add_subtree(builder, &subtree, &ce);
-    }
-    return rc < 0 ? engine_store_error(err, &ce) : 0;
+    int rc = base_view_find(base, kind, level, region, &subtree, &found, err);
+    if (rc < 0 || !found)
+        return rc;
+    *bytes = subtree.bytes;
+    return cs_tree_add_subtree(builder, &subtree, &ce) < 0 ? engine_store_error(err, &ce) : 0;
 }
 
 static bool all_share(const struct batch *b, unsigned level, uint64_t region, uint64_t regions)
@@ -218,7 +218,7 @@ static bool all_share(const struct batch *b, unsigned level, uint64_t region, ui
 static int take_subtree(struct batch *b, uint64_t region, uint64_t regions, uint64_t *n,
                         struct error *err)
 {
-    const struct walk *w = b->walk;
+    struct walk *w = b->walk;
     unsigned level = region == 0 ? cs_tree_level(regions) : (unsigned)__builtin_ctzll(region) / 6;
     *n = 0;
     while (!all_share(b, level, region, regions))
@@ -227,11 +227,11 @@ static int take_subtree(struct batch *b, uint64_t region, uint64_t regions, uint
     *n = UINT64_C(1) << (6 * level);
     for (size_t i = 0; i < b->count; i++) {
         struct view_job *v = &b->views[i];
-        const struct base_view *base = sharing_base(w, v->view, level, region, regions);
+        struct base_view *base = sharing_base(w, v->view, level, region, regions);
         uint64_t bytes = 0;
-        int rc = add_subtree(v->content, base->content, level, region, &bytes, err);
+        int rc = add_subtree(v->content, base, CS_TREE_CONTENT, level, region, &bytes, err);
         if (rc == 0)
-            rc = add_subtree(v->placement, base->placement, level, region, &bytes, err);
+            rc = add_subtree(v->placement, base, CS_TREE_PLACEMENT, level, region, &bytes, err);
         if (rc < 0)
             return rc;
         layer_job_progress(w->job, i == 0 ? bytes : 0);
@@ -308,7 +308,11 @@ static int begin_batch(struct batch *b, uint32_t *next, struct error *err)
     size_t bytes = 0;
     for (; *next < job->record->view_count && bytes < BATCH_BYTES; (*next)++) {
         if (u->same_view[*next] > 0) {
-            job->record->views[*next] = u->before->views[u->same_view[*next] - 1];
+            size_t then = u->same_view[*next] - 1;
+            int rc = base_view_try(job, u->before, then, err);
+            if (rc < 0)
+                return rc;
+            job->record->views[*next] = u->before->views[then];
             continue;
         }
         struct view_job *views = reallocarray(b->views, b->count + 1, sizeof *views);

@@ -86,10 +86,10 @@ int backup_raw(struct layer_job *job, struct error *err)
     const struct record_layer *then = job->unchanged->before;
     uint64_t size = job->layer->virtual_size;
     uint64_t regions = (size + job->region_size - 1) / job->region_size;
-    struct record_view *view = calloc(1, sizeof *view);
-    if (view == NULL)
+    struct record_view *view = job->record->views;
+    if (view == NULL && (view = calloc(1, sizeof *view)) == NULL)
         return error_no_memory(err);
-    job->record->views = view;
+    job->record->views = view; /* there from a try before, perhaps */
     job->record->view_count = 1;
     if (cs_tree_begin(&content, job->writer, CS_TREE_CONTENT, regions, &ce) < 0)
         return engine_store_error(err, &ce);

@@ -166,15 +166,17 @@ static int choose_base(struct region_store *s, const struct version *v, struct b
 }
 
 /* Takes the region over from the base as a whole. */
-static int take_over(const struct region_store *s, const struct base_view *base,
-                     const struct version *v, struct error *err)
+static int take_over(const struct region_store *s, struct base_view *base, const struct version *v,
+                     struct error *err)
 {
     struct cs_error ce;
     struct cs_subtree content, placement;
     bool has_content = false, has_placement = false;
-    int rc = cs_tree_find(base->content, 0, s->region, &content, &has_content, &ce);
+    int rc = base_view_find(base, CS_TREE_CONTENT, 0, s->region, &content, &has_content, err);
     if (rc == 0)
-        rc = cs_tree_find(base->placement, 0, s->region, &placement, &has_placement, &ce);
+        rc = base_view_find(base, CS_TREE_PLACEMENT, 0, s->region, &placement, &has_placement, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; rc == 0 && i < v->view_count; i++) {
         if (has_content)
             rc = cs_tree_add_subtree(v->content[i], &content, &ce);
@@ -230,6 +232,8 @@ static int read_clusters(const struct region_store *s, struct memo *m, size_t fr
             continue;
         while (k < end && (!m->proven[k] || proven) && wanted(s, m, k))
             k++;
+        /* of a stream that is proven the parent's word is not needed here */
+        memcpy(m->known + i, m->asked + i, (k - i) * sizeof *m->known);
         int rc = qcow2_image_read(s->image, s->region * s->per_region + i, k - i, m->known + i,
                                   m->data + i * s->cluster, err);
         if (rc < 0)
@@ -340,6 +344,9 @@ static int store_content(struct region_store *s, const struct version *v, struct
         *err = read_error;
         return err->code;
     }
+    /* its leaf has not what its entries tell */
+    if (base != NULL && ce.code == CS_USAGE)
+        return base_view_breaks(base, &ce, err);
     return engine_store_error(err, &ce);
 }
 

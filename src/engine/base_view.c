@@ -15,15 +15,21 @@ static size_t per_region(const struct base_view *b)
     return b->job->region_size >> b->before->qcow2.cluster_bits;
 }
 
-int base_view_open(struct base_view *b, const struct layer_job *job,
-                   const struct record_layer *before, size_t index, enum base_kind kind,
-                   struct error *err)
+int base_view_breaks(struct base_view *b, const struct cs_error *ce, struct error *err)
+{
+    if (ce->code != CS_NO_MEMORY && ce->code != CS_CANCELLED)
+        b->job->parent_broken = true;
+    return engine_store_error(err, ce);
+}
+
+int base_view_open(struct base_view *b, struct layer_job *job, const struct record_layer *before,
+                   size_t index, enum base_kind kind, struct error *err)
 {
     struct cs_error ce;
     const struct record_view *view = &before->views[index];
     *b = (struct base_view){.kind = kind, .job = job, .before = before, .region = UINT64_MAX};
     if (cs_tree_open(&b->content, job->store, &view->content, &ce) < 0)
-        return engine_store_error(err, &ce);
+        return base_view_breaks(b, &ce, err);
     if (kind == BASE_COMPARED)
         return 0;
     b->disk_size = before->virtual_size;
@@ -32,7 +38,7 @@ int base_view_open(struct base_view *b, const struct layer_job *job,
     if (b->entries == NULL || b->now_entries == NULL)
         return error_no_memory(err);
     return cs_tree_open(&b->placement, job->store, &view->placement, &ce) < 0
-               ? engine_store_error(err, &ce)
+               ? base_view_breaks(b, &ce, err)
                : 0;
 }
 
@@ -50,8 +56,8 @@ void base_view_clear(struct base_view *b)
 }
 
 /* Reads the leaf of ${region}, lent by ${reader}; ${*len} is 0 where there is none. */
-static int get_leaf(struct cs_tree_reader *reader, uint64_t region, const uint8_t **leaf,
-                    size_t *len, struct error *err)
+static int get_leaf(struct base_view *b, struct cs_tree_reader *reader, uint64_t region,
+                    const uint8_t **leaf, size_t *len, struct error *err)
 {
     struct cs_error ce;
     struct cs_subtree at;
@@ -62,7 +68,16 @@ static int get_leaf(struct cs_tree_reader *reader, uint64_t region, const uint8_
     int rc = cs_tree_find(reader, 0, region, &at, &found, &ce);
     if (rc == 0 && found)
         rc = cs_tree_next(reader, region, &number, leaf, len, &found, &ce);
-    return rc < 0 ? engine_store_error(err, &ce) : 0;
+    return rc < 0 ? base_view_breaks(b, &ce, err) : 0;
+}
+
+int base_view_find(struct base_view *b, enum cs_tree_kind kind, unsigned level, uint64_t region,
+                   struct cs_subtree *subtree, bool *found, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_tree_reader *reader = kind == CS_TREE_CONTENT ? b->content : b->placement;
+    int rc = cs_tree_find(reader, level, region, subtree, found, &ce);
+    return rc < 0 ? base_view_breaks(b, &ce, err) : 0;
 }
 
 static int load_entries(struct base_view *b, uint64_t region, struct error *err)
@@ -71,14 +86,14 @@ static int load_entries(struct base_view *b, uint64_t region, struct error *err)
     const uint8_t *leaf = NULL;
     size_t len = 0, n = per_region(b);
     memset(b->entries, 0, n * sizeof *b->entries);
-    int rc = get_leaf(b->placement, region, &leaf, &len, err);
+    int rc = get_leaf(b, b->placement, region, &leaf, &len, err);
     if (rc < 0 || len == 0)
         return rc;
     struct cs_place *places = calloc(n, sizeof *places);
     if (places == NULL)
         return error_no_memory(err);
     if (cs_placement_decode(places, n, b->before->qcow2.cluster_bits, leaf, len, &ce) < 0)
-        rc = engine_store_error(err, &ce);
+        rc = base_view_breaks(b, &ce, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         b->entries[i] = (struct qcow2_entry){
             .class = places[i].class,
@@ -153,15 +168,38 @@ int base_view_leaf(struct base_view *b, uint64_t region, const struct cs_content
     if (!b->has_leaf || b->leaf_region != region) {
         b->has_leaf = false;
         cs_content_clear(&b->leaf);
-        int rc = get_leaf(b->content, region, &data, &len, err);
+        int rc = get_leaf(b, b->content, region, &data, &len, err);
         if (rc < 0)
             return rc;
         if (len > 0 && cs_content_decode(&b->leaf, data, len, b->job->region_size, &ce) < 0)
-            return engine_store_error(err, &ce);
+            return base_view_breaks(b, &ce, err);
         b->leaf_region = region;
         b->has_leaf = true;
     }
     if (b->leaf.run_count > 0)
         *leaf = &b->leaf;
     return 0;
+}
+
+static int try_tree(struct base_view *b, const struct cs_tree *tree, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_tree_reader *reader = NULL;
+    const uint8_t *leaf;
+    uint64_t region;
+    size_t len;
+    bool found;
+    int rc = cs_tree_open(&reader, b->job->store, tree, &ce);
+    if (rc == 0)
+        rc = cs_tree_next(reader, 0, &region, &leaf, &len, &found, &ce);
+    cs_tree_close(reader);
+    return rc < 0 ? base_view_breaks(b, &ce, err) : 0;
+}
+
+int base_view_try(struct layer_job *job, const struct record_layer *before, size_t index,
+                  struct error *err)
+{
+    struct base_view b = {.job = job};
+    int rc = try_tree(&b, &before->views[index].content, err);
+    return rc == 0 && before->is_qcow2 ? try_tree(&b, &before->views[index].placement, err) : rc;
 }

@@ -24,7 +24,7 @@ struct base_view {
     const struct dirty_bits *bits;     /* of a bitmap, lent */
     struct qcow2_view *now;            /* of a snapshot: itself, today; owned */
     uint64_t disk_size;                /* of a bitmap: bytes that it tracks */
-    const struct layer_job *job;       /* lent */
+    struct layer_job *job;             /* lent */
     const struct record_layer *before; /* lent */
     struct cs_tree_reader *content;
     struct cs_tree_reader *placement;
@@ -38,11 +38,13 @@ struct base_view {
     struct cs_content leaf; /* no runs: there is none */
 };
 
-/* Opens view ${index} of ${before}, the layer of ${job} in its parent; of any format where it is
- * only compared with, else of today's layout. To be cleared, also on failure. */
-int base_view_open(struct base_view *base, const struct layer_job *job,
-                   const struct record_layer *before, size_t index, enum base_kind kind,
-                   struct error *err);
+/*
+ * Opens view ${index} of ${before}, the layer of ${job} in its parent; of any format where it is
+ * only compared with, else of today's layout. To be cleared, also on failure. Where a failure, here
+ * and below, is the parent's and not the layer's, ${job->parent_broken} says so.
+ */
+int base_view_open(struct base_view *base, struct layer_job *job, const struct record_layer *before,
+                   size_t index, enum base_kind kind, struct error *err);
 void base_view_clear(struct base_view *base);
 
 /* Loads the entries of ${region}. */
@@ -61,5 +63,17 @@ bool base_view_same_entry(const struct base_view *base, const struct qcow2_entry
 /* Sets ${*leaf}, lent until the next region, to the content leaf of ${region}; NULL: none. */
 int base_view_leaf(struct base_view *base, uint64_t region, const struct cs_content **leaf,
                    struct error *err);
+
+/* Finds the subtree of ${level} at ${region} in one of the trees, as cs_tree_find does. */
+int base_view_find(struct base_view *base, enum cs_tree_kind kind, unsigned level, uint64_t region,
+                   struct cs_subtree *subtree, bool *found, struct error *err);
+
+/* The parent has what fits neither itself nor the layer. Returns the error that ${ce} is. */
+int base_view_breaks(struct base_view *base, const struct cs_error *ce, struct error *err);
+
+/* Before trees of view ${index} of ${before} are taken over as a whole: reads their first leaves,
+ * so that what has lost its root is not. */
+int base_view_try(struct layer_job *job, const struct record_layer *before, size_t index,
+                  struct error *err);
 
 #endif

@@ -32,12 +32,24 @@ struct archive_check {
     struct cs_place *places; /* of a region */
     unsigned cluster_bits;   /* of the layer at hand; 0: raw */
     bool extended;
-    const char *where; /* the layer at hand */
-    uint64_t errors;   /* of the archive at hand */
+    const struct cs_archive *archive; /* at hand */
+    const char *where;                /* the layer at hand */
+    uint64_t errors;                  /* of the archive at hand */
 };
+
+/* Others may forget an archive while it is checked, and free what it had: reading notices. */
+static bool is_live(const struct archive_check *c)
+{
+    for (size_t i = 0; i < cs_archive_count(c->store); i++)
+        if (cs_archive_at(c->store, i) == c->archive)
+            return true;
+    return false;
+}
 
 static void report(struct archive_check *c, const char *message)
 {
+    if (!is_live(c))
+        return;
     c->errors++;
     c->result->errors++;
     c->options->report(c->options->listener.arg, message);
@@ -237,16 +249,21 @@ static int check_archives(struct archive_check *c, struct error *err)
     c->places = calloc(cs_region_size(c->store) / CLUSTER_MIN, sizeof *c->places);
     if (c->result->damaged == NULL || c->places == NULL)
         return error_no_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        const struct cs_archive *archive = cs_archive_at(c->store, i);
+    const struct cs_archive **archives = calloc(n + 1, sizeof(struct cs_archive *));
+    if (archives == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < n; i++) /* the list may change underway */
+        archives[i] = cs_archive_at(c->store, i);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        c->archive = archives[i];
         c->errors = 0;
-        int rc = check_archive(c, archive, err);
-        if (rc < 0)
-            return rc;
-        if (c->errors > 0)
-            c->result->damaged[c->result->damaged_count++] = archive->id;
+        rc = check_archive(c, archives[i], err);
+        if (rc == 0 && c->errors > 0)
+            c->result->damaged[c->result->damaged_count++] = archives[i]->id;
     }
-    return 0;
+    free(archives);
+    return rc;
 }
 
 static void store_progress(void *arg, uint64_t done, uint64_t total)

@@ -14,9 +14,11 @@ struct copy_run { /* what all archives share */
     const struct engine_listener *listener;
     struct cs_writer *writer; /* of ${to} */
     struct copy_memo memo;    /* of what is there, or is written by this writer */
-    uint8_t *chunk;           /* room for one */
-    struct cs_place *places;  /* and for those of a region */
-    uint64_t done;            /* bytes of data dealt with so far, of all archives */
+    struct cs_id *used;       /* the archives that have what is there */
+    size_t used_count;
+    uint8_t *chunk;          /* room for one */
+    struct cs_place *places; /* and for those of a region */
+    uint64_t done;           /* bytes of data dealt with so far, of all archives */
     uint64_t total;
 };
 

@@ -202,6 +202,73 @@ struct engine_diff_result {
 int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
                 const struct engine_diff_options *options, struct engine_diff_result *result,
                 struct error *err);
+/* ---- forget ------------------------------------------------------------------ */
+
+struct engine_span { /* of time, by the calendar */
+    unsigned years;
+    unsigned months;
+    unsigned days;
+    unsigned hours;
+};
+
+/* Reads "1y6m", "2w", "48h"; ERROR_USAGE. */
+int engine_parse_span(const char *text, struct engine_span *span, struct error *err);
+
+struct engine_keep { /* rules; an archive that any of them keeps is kept. 0: no such rule */
+    unsigned last;
+    unsigned hourly;
+    unsigned daily;
+    unsigned weekly;
+    unsigned monthly;
+    unsigned yearly;
+    struct engine_span within; /* before the newest of its group */
+    const char *const *tags;
+    size_t tag_count;
+};
+
+struct engine_forget_options {
+    const struct cs_archive *const *archives; /* these, or: */
+    size_t archive_count;
+    struct engine_keep keep; /* all that these do not keep, for each group apart */
+    bool group_by_name;
+    bool group_by_host;
+    const char *name; /* NULL, or: only archives of this name are looked at */
+    bool dry_run;
+};
+
+struct engine_decision {
+    const struct cs_archive *archive; /* lent by the store */
+    bool keep;
+    char **reasons; /* why it is kept */
+    size_t reason_count;
+};
+
+struct engine_forget_result {
+    struct engine_decision *decisions; /* group by group, the newest first */
+    size_t count;
+    struct cs_id *forgotten;
+    size_t forgotten_count;
+};
+
+/* ERROR_USAGE where rules would keep none of a group, or there are neither rules nor archives. The
+ * result is to be cleared, also on failure. */
+int engine_forget(struct cs_store *store, const struct engine_forget_options *options,
+                  struct engine_forget_result *result, struct error *err);
+void engine_forget_result_clear(struct engine_forget_result *result);
+
+/* ---- prune ------------------------------------------------------------------- */
+
+struct engine_prune_options {
+    double max_unused; /* fraction of what stays that may be unused */
+    bool dry_run;
+    bool no_grace;
+    struct engine_listener listener;
+};
+
+/* ERROR_CORRUPT where something that an archive needs is missing; ERROR_CONFLICT where another
+ * prune is at work. */
+int engine_prune(struct cs_store *store, const struct engine_prune_options *options,
+                 struct cs_prune_result *result, struct error *err);
 
 /* ---- copy -------------------------------------------------------------------- */
 

@@ -16,7 +16,8 @@ struct layer_job {
     struct unchanged *unchanged; /* NULL until the metadata is read */
     uint32_t region_size;        /* bytes */
     uint64_t bytes_read;         /* beside what the qcow2 reader counts: data */
-    uint64_t metadata_read;      /* the same: LUKS areas, payload of bitmaps */
+    uint64_t metadata_read;      /* the same: LUKS areas */
+    bool parent_broken;          /* what the parent archive has of the layer cannot be used */
 };
 
 /* Counts ${bytes} of data as dealt with, and tells the listener. */

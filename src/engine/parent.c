@@ -79,7 +79,33 @@ static size_t look_through(const struct cs_archive *archive, const struct summar
     return settled;
 }
 
-static int find_candidates(const struct cs_store *store, const struct summary_file *tags, size_t n,
+static bool tells_any(const struct summary_details *details, const struct summary_file *tags,
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < details->file_count; k++)
+            if (same_tag(tags[i].file, details->files[k].file) ||
+                same_tag(tags[i].path, details->files[k].path))
+                return true;
+    return false;
+}
+
+int parent_is_trusted(struct cs_store *store, const struct cs_archive *archive, bool *trusted,
+                      struct error *err)
+{
+    struct cs_author author;
+    struct cs_error ce;
+    *trusted = false;
+    int rc = cs_archive_author(store, archive, &author, &ce);
+    if (rc == CS_CORRUPT || rc == CS_NOT_FOUND)
+        return 0;
+    if (rc < 0)
+        return engine_store_error(err, &ce);
+    *trusted = author.own || (author.role == CS_ROLE_FULL && !author.removed);
+    return 0;
+}
+
+static int find_candidates(struct cs_store *store, const struct summary_file *tags, size_t n,
                            struct candidate *found, struct error *err)
 {
     size_t settled = 0;
@@ -91,8 +117,13 @@ static int find_candidates(const struct cs_store *store, const struct summary_fi
             return rc;
         if (rc < 0) /* somebody else's words */
             continue;
-        settled += look_through(archive, &details, tags, n, found);
+        bool trusted = false;
+        rc = tells_any(&details, tags, n) ? parent_is_trusted(store, archive, &trusted, err) : 0;
+        if (trusted)
+            settled += look_through(archive, &details, tags, n, found);
         summary_clear(&details);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }

@@ -9,7 +9,8 @@
 /*
  * Parents: for each layer of a run the newest archive, of any name, that holds
  * the same file. Found by what the log says of an archive's files, so that only
- * those that are chosen are read. For one thread.
+ * those that are chosen are read. Archives of others count only where a full key made them. For one
+ * thread.
  */
 
 struct parent {                           /* of one layer */
@@ -20,6 +21,11 @@ struct parent {                           /* of one layer */
 };
 
 struct parents; /* holds the records */
+
+/* Whether what ${archive} says is believed without a look at the data: the own key made it, or a
+ * full one. Whoever may only append could say of others' files what is not so. */
+int parent_is_trusted(struct cs_store *store, const struct cs_archive *archive, bool *trusted,
+                      struct error *err);
 
 /* What tells the file of a layer, whose file's facts are in ${layer}, on this machine, ${host}. */
 void parent_tags(const struct cs_store *store, const struct record_layer *layer, const char *host,

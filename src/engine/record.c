@@ -50,9 +50,3 @@ bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b)
     return a->level == b->level && a->empty == b->empty &&
            (a->empty || memcmp(&a->root, &b->root, sizeof a->root) == 0);
 }
-
-bool record_same_content(const struct record_layer *a, const struct record_layer *b)
-{
-    return a->virtual_size == b->virtual_size && a->view_count > 0 && b->view_count > 0 &&
-           record_same_tree(&a->views[0].content, &b->views[0].content);
-}

@@ -179,9 +179,6 @@ int record_archive_read(struct record_archive *archive, struct cs_store *store,
 /* Whether two trees of one kind have the same in them. */
 bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
 
-/* Whether the active states of two layers give the layers above them the same to read. */
-bool record_same_content(const struct record_layer *a, const struct record_layer *b);
-
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);
 

@@ -36,6 +36,9 @@ int(engine_store_error)(struct error *err, const struct cs_error *e)
     case CS_CANCELLED:
         code = ERROR_INTERRUPTED;
         break;
+    case CS_CONFLICT:
+        code = ERROR_CONFLICT;
+        break;
     case CS_IO:
         break;
     }

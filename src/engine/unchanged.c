@@ -91,13 +91,12 @@ static bool same_metadata(const struct record_layer *a, const struct record_laye
     return true;
 }
 
-static const char *why_not_frozen(const struct unchanged *u, const struct record_layer *now,
-                                  bool trust_mtime, bool *by_mtime)
+static const char *why_not_frozen(const struct record_layer *now, const struct record_layer *then,
+                                  int64_t started_ns, bool trust_mtime, bool *by_mtime)
 {
-    const struct record_layer *then = u->before;
     const struct record_data_file *d = now->qcow2.data_file, *e = then->qcow2.data_file;
     const char *why =
-        why_file_not_frozen(&now->file, &then->file, u->parent->started_ns, trust_mtime, by_mtime);
+        why_file_not_frozen(&now->file, &then->file, started_ns, trust_mtime, by_mtime);
     if (why != NULL)
         return why;
     if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size)
@@ -110,8 +109,15 @@ static const char *why_not_frozen(const struct unchanged *u, const struct record
         return NULL;
     if (d == NULL || e == NULL)
         return "its data file is another";
-    why = why_file_not_frozen(&d->file, &e->file, u->parent->started_ns, trust_mtime, by_mtime);
+    why = why_file_not_frozen(&d->file, &e->file, started_ns, trust_mtime, by_mtime);
     return why != NULL ? "its data file was changed since" : NULL;
+}
+
+bool unchanged_is_frozen(const struct record_layer *now, const struct record_layer *then,
+                         int64_t started_ns, bool trust_mtime)
+{
+    bool by_mtime;
+    return why_not_frozen(now, then, started_ns, trust_mtime, &by_mtime) == NULL;
 }
 
 /* ---- snapshots ---- */
@@ -157,6 +163,8 @@ const char *unchanged_why_other_layout(const struct unchanged *u, const struct r
         return "its format was changed";
     if (!refcounts_hold(&now->qcow2) || !refcounts_hold(&u->before->qcow2))
         return "it is marked dirty or corrupt";
+    if (now->file.size < u->before->file.size)
+        return "it has become shorter";
     return NULL;
 }
 
@@ -186,14 +194,14 @@ static void settle(struct unchanged *u, enum unchanged_rule rule, const char *re
 }
 
 /* Where the whole file is not as it was: what of it is. */
-static int decide_in_part(struct unchanged *u, const struct layer_job *job, bool below_as_then,
+static int decide_in_part(struct unchanged *u, const struct layer_job *job, bool below_frozen,
                           const char *frozen, struct error *err)
 {
     char bitmap[UNCHANGED_REASON];
     const char *reasons[3] = {frozen};
     enum unchanged_rule rule = UNCHANGED_COMPARED;
     if (job->record->is_qcow2 && u->before->is_qcow2) {
-        int rc = unchanged_choose_bitmap(u, job, below_as_then, bitmap, err);
+        int rc = unchanged_choose_bitmap(u, job, below_frozen, bitmap, err);
         if (rc < 0)
             return rc;
         reasons[2] = why_no_snapshot(u, job->record);
@@ -210,7 +218,7 @@ static int decide_in_part(struct unchanged *u, const struct layer_job *job, bool
 }
 
 int unchanged_decide(struct unchanged *u, const struct layer_job *job, const struct parent *parent,
-                     bool below_as_then, struct error *err)
+                     bool below_frozen, struct error *err)
 {
     const struct engine_backup_options *options = job->run->options;
     const struct record_layer *now = job->record;
@@ -228,11 +236,12 @@ int unchanged_decide(struct unchanged *u, const struct layer_job *job, const str
         settle(u, UNCHANGED_NONE, (const char *[3]){"there is no earlier backup of this file"});
         return 0;
     }
-    const char *frozen = parent->same_file
-                             ? why_not_frozen(u, now, options->trust_mtime, &by_mtime)
-                             : "only its path is that of an earlier backup, the file is another";
+    const char *frozen =
+        parent->same_file
+            ? why_not_frozen(now, u->before, parent->started_ns, options->trust_mtime, &by_mtime)
+            : "only its path is that of an earlier backup, the file is another";
     if (frozen != NULL)
-        return decide_in_part(u, job, below_as_then, frozen, err);
+        return decide_in_part(u, job, below_frozen, frozen, err);
     settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN,
            (const char *[3]){by_mtime ? "its ctime has moved, which was accepted as asked for"
                                       : "its times, header and tables are as they were"});
@@ -247,11 +256,22 @@ static void drop_bits(struct unchanged *u)
     u->bits = NULL;
 }
 
-void unchanged_distrust(struct unchanged *u, const char *why)
+static void prove_nothing(struct unchanged *u, enum unchanged_rule rule, const char *why)
 {
     drop_bits(u);
     memset(u->same_view, 0, u->view_count * sizeof *u->same_view);
-    settle(u, UNCHANGED_COMPARED, (const char *[3]){why});
+    settle(u, rule, (const char *[3]){why});
+}
+
+void unchanged_distrust(struct unchanged *u, const char *why)
+{
+    prove_nothing(u, UNCHANGED_COMPARED, why);
+}
+
+void unchanged_forget(struct unchanged *u, const char *why)
+{
+    u->before = NULL;
+    prove_nothing(u, UNCHANGED_NONE, why);
 }
 
 void unchanged_clear(struct unchanged *u)

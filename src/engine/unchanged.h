@@ -36,18 +36,26 @@ struct unchanged {
     size_t view_count;
 };
 
+/* Whether the file of ${now} was provably not written to since the run that recorded it as ${then}
+ * and began at ${started_ns}; both records are whole. */
+bool unchanged_is_frozen(const struct record_layer *now, const struct record_layer *then,
+                         int64_t started_ns, bool trust_mtime);
+
 /* The rule's name in records. */
 const char *unchanged_rule_name(enum unchanged_rule rule);
 
 /*
  * Decides about the layer of ${job}, whose record has its file's facts and, for qcow2, all its
  * metadata (backup_qcow2_metadata) and the l1_size and l1_hash of its views. ${parent} is lent;
- * ${below_as_then}: what lies below the layer reads as it did in the parent. To be cleared.
+ * ${below_frozen}: nothing was written to what lies below the layer since the parent. To be
+ * cleared.
  */
 int unchanged_decide(struct unchanged *unchanged, const struct layer_job *job,
-                     const struct parent *parent, bool below_as_then, struct error *err);
+                     const struct parent *parent, bool below_frozen, struct error *err);
 /* The image contradicts itself, as ${why} tells: nothing of it is taken to be as it was. */
 void unchanged_distrust(struct unchanged *unchanged, const char *why);
+/* The parent cannot be used, as ${why} tells: it is as if there were none. */
+void unchanged_forget(struct unchanged *unchanged, const char *why);
 
 void unchanged_clear(struct unchanged *unchanged);
 
@@ -60,6 +68,6 @@ const char *unchanged_why_other_layout(const struct unchanged *unchanged,
 
 /* Sets ${unchanged->bits} where a bitmap proves something, else ${why}. */
 int unchanged_choose_bitmap(struct unchanged *unchanged, const struct layer_job *job,
-                            bool below_as_then, char why[UNCHANGED_REASON], struct error *err);
+                            bool below_frozen, char why[UNCHANGED_REASON], struct error *err);
 
 #endif

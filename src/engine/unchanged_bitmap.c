@@ -4,8 +4,8 @@
  * the bitmap was made, if: the parent's record of this very file names the
  * bitmap, for names are drawn anew and copies of the file carry them too; no bit
  * is missing that was set then, as it would be in a copy; it was never out of
- * use; and what lies below is as it was, for what is copied up from there is
- * marked nowhere. That entries must be the same, too, is for base_view.c.
+ * use; and nothing was written to what lies below, for what is copied up from
+ * there is marked nowhere. That entries must be the same, too, is for base_view.c.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -42,7 +42,7 @@ static const char *why_not_this(const struct qcow2_bitmap *now, const struct rec
 
 /* NULL, or why no bitmap of the layer can prove anything. */
 static const char *why_none(const struct unchanged *u, const struct record_layer *now,
-                            bool below_as_then)
+                            bool below_frozen)
 {
     const struct record_layer *then = u->before;
     const char *layout = unchanged_why_other_layout(u, now);
@@ -57,8 +57,8 @@ static const char *why_none(const struct unchanged *u, const struct record_layer
     if ((now->backing_file == NULL) != (then->backing_file == NULL) ||
         (now->backing_file != NULL && strcmp(now->backing_file, then->backing_file) != 0))
         return "its backing file is another";
-    if (!below_as_then)
-        return "what lies below it changed, or is not part of both backups";
+    if (!below_frozen)
+        return "what lies below it may have been written to since, or is not part of both backups";
     return NULL;
 }
 
@@ -91,13 +91,13 @@ static int try_bitmap(const struct unchanged *u, const struct layer_job *job,
     return rc;
 }
 
-int unchanged_choose_bitmap(struct unchanged *u, const struct layer_job *job, bool below_as_then,
+int unchanged_choose_bitmap(struct unchanged *u, const struct layer_job *job, bool below_frozen,
                             char why[UNCHANGED_REASON], struct error *err)
 {
     struct qcow2_bitmap *bitmaps = NULL;
     uint32_t n = 0;
     char *problem = NULL;
-    const char *none = why_none(u, job->record, below_as_then);
+    const char *none = why_none(u, job->record, below_frozen);
     snprintf(why, UNCHANGED_REASON, "%s", none != NULL ? none : "it has no bitmap of byre");
     if (none != NULL || job->record->qcow2.bitmap_count == 0)
         return 0;

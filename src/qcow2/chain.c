@@ -67,6 +67,7 @@ static int find_format(struct layer *layer, enum backing_format declared, struct
         return 0;
     if ((rc = io_read_some(layer->fd, layer->path, 0, head, sizeof head, &got, err)) < 0)
         return rc;
+    layer->head_read += got;
     if (got == sizeof head && memcmp(head, magic, sizeof head) == 0)
         layer->format = LAYER_QCOW2;
     else if (is_named_qcow2(layer->path)) /* QEMU would take it for raw, and nobody would notice */
@@ -87,7 +88,8 @@ static int open_data_file(struct layer *layer, const struct chain_options *optio
     char *name = NULL;
     int rc;
 
-    if ((rc = qcow2_header_read(&h, &cluster, layer->fd, layer->path, layer->file_size, err)) < 0)
+    if ((rc = qcow2_header_read(&h, &cluster, layer->fd, layer->path, layer->file_size,
+                                &layer->head_read, err)) < 0)
         return rc;
     if (h.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
         if ((rc = qcow2_data_file_name(&h, cluster, &name, err)) == 0 && name)
@@ -125,6 +127,11 @@ static int parse_file(struct layer *layer, enum backing_format declared,
         return rc;
     layer->virtual_size = qcow2_image_virtual_size(layer->image);
     return 0;
+}
+
+uint64_t layer_metadata_read(const struct layer *layer)
+{
+    return layer->head_read + (layer->image ? qcow2_image_metadata_read(layer->image) : 0);
 }
 
 /* Sets ${*below}, to be cleared, to what ${layer} has below it; its path is NULL for nothing. */
@@ -258,6 +265,7 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
     }
     if ((*known = find_layer(set->layers, set->count, &layer->st))) {
         rc = check_shared(*known, layer, name->format, chain->count, err);
+        (*known)->head_read += layer->head_read;
         goto fail;
     }
     if (chain->count == MAX_DEPTH) {

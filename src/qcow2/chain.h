@@ -39,6 +39,7 @@ struct layer {
     struct data_file *data_file; /* NULL: none */
     uint64_t virtual_size;       /* bytes */
     struct layer *backing;       /* lent, in the same set; NULL for none, or with only_top */
+    uint64_t head_read;          /* bytes read to tell what it is; the image counts its own */
     bool used_as_base; /* another process, not byre, had a read lock on it when it was opened */
 };
 
@@ -74,5 +75,8 @@ int layer_set_open(struct layer_set *set, const char *path, const struct chain_o
 int layer_set_verify_unchanged(const struct layer_set *set, struct error *err);
 
 void layer_set_clear(struct layer_set *set);
+
+/* Bytes read of ${layer} that are no data, so far. */
+uint64_t layer_metadata_read(const struct layer *layer);
 
 #endif

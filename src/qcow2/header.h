@@ -122,10 +122,10 @@ int qcow2_crypto_header(const struct qcow2_header *h, const uint8_t *header_clus
 /*
  * Reads the header cluster from ${fd}, a file of ${file_size} bytes; ${name} is for messages. Sets
  * ${*header_cluster}, given to the caller, NULL on failure, and fills ${h} as qcow2_header_decode
- * does.
+ * does. What was read is added to ${*bytes_read}.
  */
 int qcow2_header_read(struct qcow2_header *h, uint8_t **header_cluster, int fd, const char *name,
-                      uint64_t file_size, struct error *err);
+                      uint64_t file_size, uint64_t *bytes_read, struct error *err);
 
 /* Frees what ${h} owns and zeroes it. */
 void qcow2_header_clear(struct qcow2_header *h);

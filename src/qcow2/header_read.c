@@ -8,7 +8,7 @@
 #include "qcow2/header.h"
 
 int qcow2_header_read(struct qcow2_header *h, uint8_t **header_cluster, int fd, const char *name,
-                      uint64_t file_size, struct error *err)
+                      uint64_t file_size, uint64_t *bytes_read, struct error *err)
 {
     uint8_t peek[QCOW2_V3_HEADER_SIZE] = {0};
     uint8_t *cluster = NULL;
@@ -18,6 +18,7 @@ int qcow2_header_read(struct qcow2_header *h, uint8_t **header_cluster, int fd, 
     *header_cluster = NULL;
     if ((rc = io_read_some(fd, name, 0, peek, sizeof peek, &got, err)) < 0)
         return rc;
+    *bytes_read += got;
     size = qcow2_header_peek_cluster_size(peek);
     if (size == 0) { /* there is no cluster to read; decoding says why */
         rc = qcow2_header_decode(h, peek, got, file_size, err);
@@ -28,6 +29,7 @@ int qcow2_header_read(struct qcow2_header *h, uint8_t **header_cluster, int fd, 
         return error_no_memory(err);
     if ((rc = io_read_some(fd, name, 0, cluster, size, &got, err)) < 0)
         goto fail;
+    *bytes_read += got;
     if ((rc = qcow2_header_decode(h, cluster, got, file_size, err)) < 0) {
         error_wrap(err, "%s", name);
         goto fail;

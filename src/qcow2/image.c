@@ -62,7 +62,7 @@ static int read_header(struct qcow2_image *image, const struct qcow2_open_option
     int rc;
 
     if ((rc = qcow2_header_read(&image->header, &image->header_cluster, image->fd, image->name,
-                                image->file_size, err)) < 0)
+                                image->file_size, &image->metadata_read, err)) < 0)
         return rc;
     if ((rc = refuse_unsupported(image, options, err)) < 0 ||
         (rc = qcow2_crypto_header(&image->header, image->header_cluster, image->file_size, &offset,
@@ -71,7 +71,6 @@ static int read_header(struct qcow2_image *image, const struct qcow2_open_option
         return rc;
     }
     image->cluster_size = (size_t)1 << image->header.cluster_bits;
-    image->metadata_read += image->cluster_size;
     image->entry_size = qcow2_entry_size(&image->header);
     image->l2_bits = qcow2_entry_l2_bits(&image->header);
     return 0;
@@ -91,6 +90,7 @@ static int measure_snapshots(struct qcow2_image *image, size_t *len, struct erro
         if ((rc = io_read(image->fd, image->name, image->header.snapshots_offset + at, fixed,
                           sizeof fixed, err)) < 0)
             return rc;
+        image->metadata_read += sizeof fixed;
         at += sizeof fixed + be16_get(fixed + 12) + be16_get(fixed + 14);
         at += be32_get(fixed + 36);
         if (at > QCOW2_MAX_SNAPSHOT_TABLE)

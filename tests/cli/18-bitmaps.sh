@@ -56,7 +56,6 @@ bitmap_that_a_writer_did_not_know() {
 }
 plain_bitmap_that_a_writer_did_not_know() {
     local name
-    knows --bitmap || { echo "SKIPPED: this byre does not know --bitmap"; return; }
     disk
     saved --bitmap
     name=$(own_bitmap top.qcow2)

@@ -161,6 +161,31 @@ plain_copied_flag_of_a_cluster_lies() {
     io top.qcow2 'write -P 5 512k 64k' 'write -P 2 0 64k'
     saved
 }
+# The table is the active state's alone, it is said: then a write changes it below the snapshot, too.
+plain_copied_flag_of_a_table_lies() {
+    mk top.qcow2 4M
+    io top.qcow2 'write -P 1 0 1M'
+    snap -c a
+    saved
+    poke top.qcow2 'a = i.l1_offset; i.put(a, "Q", i.get(a) | 1 << 63)'
+    io top.qcow2 'write -P 2 0 64k'
+    saved
+}
+
+# Whatever lost the end of the file: that a snapshot was there is no proof that it is.
+plain_snapshot_cut_off() {
+    mk top.qcow2 1G
+    io top.qcow2 'write -P 1 0 64k'
+    snap -c empty
+    # What the discard frees is taken by all that follows, so that the snapshot's own comes last.
+    io top.qcow2 'write -P 2 700M 512k' 'write -P 3 600M 128k' 'discard 700M 512k'
+    snap -c a
+    snap -a empty
+    saved
+    truncate -s -131072 top.qcow2
+    expect_exit 1 byre backup --full-read top.qcow2
+    expect_exit 1 byre backup top.qcow2
+}
 
 # -- clusters that come again ---------------------------------------------------------------------
 case_discarded_and_written_again() {

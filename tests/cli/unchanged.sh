@@ -17,18 +17,14 @@ place=$T
 unset BYRE_PASSWORD
 export BYRE_KEY_FILE=$place/key
 new_repository
-byre backup --help >"$place/help"
-knows() { grep -q -- "$1" "$place/help"; }
 
 # run_cases: all that the scenario has defined, or those that ${CASES} names, eight at a time, for they wait most
 # of the time. With ${KEEP}, a folder, what failed is moved there.
 run_cases() {
     local name mode running=0 chosen=() failed=()
-    knows --bitmap || echo "without the cases of --bitmap, which this byre does not know"
     for name in $(compgen -A function | grep -E '^(case|plain|bitmap)_'); do
         for mode in plain bitmap; do
             case $mode:$name in plain:bitmap_* | bitmap:plain_*) continue ;; esac
-            [ "$mode" = plain ] || knows --bitmap || continue
             [ -z "${CASES:-}" ] || [[ " $CASES " == *" ${name#*_} "* ]] || continue
             chosen+=("$name.$mode")
         done
@@ -61,10 +57,10 @@ run_case() {
     export BYRE_REPOSITORY=$T/repo BYRE_CACHE_DIR=$T/cache BYRE_STATE_DIR=$T/state
     trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
     cd "$T/src"
-    tops=(top.qcow2) flags=() exit_code=0 settle=true rewritten=false
+    tops=(top.qcow2) flags=() exit_code=0 check_code=0 settle=true rewritten=false
     [ "$2" = plain ] || flags=(--bitmap)
     "$1"
-    expect_exit 0 byre check --read-data
+    expect_exit "$check_code" byre check --read-data
     rm -rf "$T"
     touch "$T.done"
 }
@@ -91,6 +87,7 @@ backed_up() {
     if $settle; then settled; fi
     expect_exit "$exit_code" timeout 120 "$BYRE" backup --json --name x "${flags[@]}" "$@" "${tops[@]}"
     cp "$T/out" "$T/summary"
+    cp "$T/err" "$T/warnings"
     expect_exit 0 byre show --json "$(json 'd["archive"]' "$T/summary")"
     cp "$T/out" "$T/show"
 }

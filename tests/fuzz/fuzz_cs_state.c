@@ -72,10 +72,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cs_buf_clear(&second);
         cs_state_clear(&again);
     }
-    for (size_t i = 0; i < state.pack_count; i++) {
-        bool live = false;
-        require(cs_state_pack_live(&state, &state.packs[i].id, &live, NULL) == 0 && live);
-    }
+    for (size_t i = 0; i < state.pack_count; i++)
+        require(cs_state_pack(&state, &state.packs[i].id) == &state.packs[i]);
+    for (size_t i = 0; i < state.lost_count; i++)
+        require(cs_state_pack(&state, &state.lost[i].pack) != NULL);
     cs_state_clear(&state);
     return 0;
 }

@@ -27,7 +27,6 @@ class Archives:
         self.env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1", BYRE_REPOSITORY=os.path.join(folder, "repo"),
                         BYRE_KEY_FILE=key, BYRE_CACHE_DIR=self.cache, BYRE_STATE_DIR=os.path.join(folder, "state"))
         self.call(["init", "--reserve", "0"], [0])
-        self.bitmaps = "--bitmap" in self.call(["backup", "--help"], [0])
 
     def call(self, args, good):
         return run(self.log, self.byre, *args, cwd=self.folder, env=self.env, good=good).stdout

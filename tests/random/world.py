@@ -404,7 +404,7 @@ class World:
     def step_backup(self, always=False):
         r = self.random
         args = ["--name", r.choice(("a", "b")), "--threads", r.choice(("1", "2"))]
-        if self.archives.bitmaps and r.random() < 0.6:
+        if r.random() < 0.6:
             args.append("--bitmap")
         if r.random() < 0.1:
             args.append("--full-read")

@@ -67,13 +67,13 @@ static uint64_t find_extension(const char *name)
     struct qcow2_header h;
     struct error err;
     uint8_t *cluster;
-    uint64_t at = 0;
+    uint64_t at = 0, bytes_read = 0;
     size_t len;
     int fd;
 
     free(slurp(name, &len));
     fd = open(name, O_RDONLY | O_CLOEXEC);
-    assert_int_equal(qcow2_header_read(&h, &cluster, fd, name, len, &err), 0);
+    assert_int_equal(qcow2_header_read(&h, &cluster, fd, name, len, &bytes_read, &err), 0);
     close(fd);
     for (uint32_t i = 0; i < h.nb_extensions; i++)
         if (h.extensions[i].type == QCOW2_EXT_BITMAPS)

@@ -1,4 +1,5 @@
 """The log and the state that it folds to (§7.2)."""
+import copy
 import json
 import os
 import re
@@ -8,8 +9,10 @@ from dataclasses import dataclass, field
 from .keys import APPEND, BACKUP, FULL, KINDS, ROLES
 from .wire import VERSION, Cursor, Damage, Refused, check_signature, hash32, need, read_file, sub, unseal
 
-KEY, PUBLISH, ARCHIVE, REPLACE, CHECKPOINT = range(1, 6)
-RIGHTS = {APPEND: {2, 3, 4, 5}, BACKUP: {2, 3, 4, 5, 6, 7, 8, 9, 10}, FULL: range(1 << 16)}
+KEY, PUBLISH, ARCHIVE, REPLACE, CHECKPOINT, FORGET, CONDEMN, TAG, HOLD, LOST = range(1, 11)
+MAY_APPEND = {PUBLISH, ARCHIVE, REPLACE, CHECKPOINT}
+RIGHTS = {APPEND: MAY_APPEND, BACKUP: MAY_APPEND | {FORGET, CONDEMN, TAG, HOLD, LOST}, FULL: range(1 << 16)}
+PACK, SEGMENT = range(2)
 ENTRY_MAX = 256 << 20
 
 
@@ -27,14 +30,23 @@ class Key:
 
 class Archive:
     def __init__(self, c, entry, time):
-        self.entry, self.time, begin = entry, time, c.at
+        self.entry, self.time = entry, time
         self.stored, self.name, self.host = c.u64(), c.str16(), c.str16()
         self.tags, summary = c.list16(c.str16), c.take(c.u32())
-        self.body = c.data[begin:c.at]
+        self.summary_bytes = summary
+
+    def body(self):
+        """As a checkpoint has it, behind id, number and time."""
+        texts = b"".join(str16(text) for text in (self.name, self.host))
+        tags = struct.pack("<H", len(self.tags)) + b"".join(map(str16, self.tags))
+        return struct.pack("<Q", self.stored) + texts + tags + struct.pack("<I", len(self.summary_bytes)) + self.summary_bytes
+
+    @property
+    def summary(self):
         try:
-            self.summary = json.loads(summary.decode())
+            return json.loads(self.summary_bytes.decode())
         except (ValueError, RecursionError):
-            raise Damage(f"{c.what}: the summary is not JSON") from None
+            raise Damage(f"entry {self.entry}: the summary is not JSON") from None
 
 
 @dataclass
@@ -42,19 +54,24 @@ class State:
     keys: dict = field(default_factory=dict)
     epochs: list = field(default_factory=list)        # data public keys
     packs: dict = field(default_factory=dict)         # id: (size, class)
+    published: dict = field(default_factory=dict)     # pack: time, where a publish entry added it
     segments: dict = field(default_factory=dict)      # id: (size, entries)
     archives: dict = field(default_factory=dict)
+    condemned: dict = field(default_factory=dict)     # (kind, id): nothing
+    lost: dict = field(default_factory=dict)          # (pack, object id): nothing
 
     def sections(self):
         """The one body that a checkpoint of this state has."""
         keys = [slot + bytes([k.role, k.kind, k.removed]) + struct.pack("<H", k.last_epoch) + k.x25519 + k.ed25519 + struct.pack("<H", len(k.label)) + k.label
                 + struct.pack("<q", k.added) for slot, k in self.keys.items()]
-        packs = [id_ + struct.pack("<QB", *pack) for id_, pack in self.packs.items()]
+        packs = [id_ + struct.pack("<QBq", *pack, self.published.get(id_, 0)) for id_, pack in self.packs.items()]
         segments = [id_ + struct.pack("<QQ", *segment) for id_, segment in self.segments.items()]
-        archives = [id_ + struct.pack("<Qq", a.entry, a.time) + a.body for id_, a in self.archives.items()]
-        lists = ("<H", keys), ("<H", self.epochs), ("<I", packs), ("<I", segments), ("<I", archives)
+        archives = [id_ + struct.pack("<Qq", a.entry, a.time) + a.body() for id_, a in self.archives.items()]
+        condemned = [bytes([kind]) + id_ for kind, id_ in self.condemned]
+        lost = [pack + id_ for pack, id_ in self.lost]
+        lists = (("<H", keys), ("<H", self.epochs), ("<I", packs), ("<I", segments), ("<I", archives), ("<I", condemned), ("<I", lost))
         bodies = [struct.pack(count, len(items)) + b"".join(items) for count, items in lists]
-        return struct.pack("<I", 5) + b"".join(struct.pack("<HI", *head) + body for *head, body in
+        return struct.pack("<I", len(lists)) + b"".join(struct.pack("<HI", *head) + body for *head, body in
                                                ((type_, len(body), body) for type_, body in enumerate(bodies, 1)))
 
 
@@ -114,61 +131,137 @@ class Log:
         if number and type_ not in RIGHTS[signer.role]:
             self.void.append(number)
             return
-        c.need(flags < 2, "reserved flags are set")
-        self.apply(number, type_, flags, time, c)
+        try:
+            c.need(flags < 2, "reserved flags are set")
+            change = self.parse(number, type_, flags, time, c)
+        except Damage:
+            if not number or signer.role == FULL:
+                raise
+            self.void.append(number)
+            return
+        except CheckpointDamage as damage:
+            raise Damage(str(damage)) from None
+        change()
         if not number:                                               # it says itself who signed it; the slot pins its hash
             founder = state.keys.get(signer_id)
             check(founder)
             two = len(state.keys) == len(state.epochs) == 1 and not founder.removed and founder.role == FULL
             need(two and type_ == KEY, f"{what}: does not just add its signer with role full, and name epoch 0")
 
-    def apply(self, number, type_, flags, time, c):
+    def parse(self, number, type_, flags, time, c):
+        """What the entry changes, as a function. Nothing is changed before all of it is found good."""
+        state = self.state
         if type_ == KEY:
-            c.list16(lambda: self.change(c, time))
-        elif type_ == PUBLISH:
-            self.add(c)
-        elif type_ == ARCHIVE:
-            self.add(c)
-            insert(self.state.archives, c.take(32), Archive(c, number, time), c.what)
-        elif type_ == REPLACE:
-            for _ in range(c.u32()):
-                self.state.segments.pop(c.take(16), None)
-            self.add(c)
+            trial = copy.deepcopy(state)                             # its changes build on each other
+            c.list16(lambda: self.change(trial, c, time))
+            c.end()
+
+            def change():
+                state.keys, state.epochs = trial.keys, trial.epochs
+        elif type_ in (PUBLISH, ARCHIVE, REPLACE, CONDEMN):
+            removed = [self.names(c) if type_ == CONDEMN else [], self.names(c) if type_ in (CONDEMN, REPLACE) else []]
+            gone = [self.names(c), self.names(c)] if type_ == CONDEMN else [[], []]
+            packs, segments = self.added(c, removed)
+            archive = (c.take(32), Archive(c, number, time)) if type_ == ARCHIVE else None
+            c.end()
+            if archive:
+                need(archive[0] not in state.archives, f"{c.what}: adds an archive that is there already")
+
+            def change():
+                for kind in (PACK, SEGMENT):
+                    for id_ in gone[kind]:
+                        state.condemned.pop((kind, id_), None)
+                for kind, live in (PACK, state.packs), (SEGMENT, state.segments):
+                    for id_ in removed[kind]:
+                        if id_ in live or type_ == CONDEMN:
+                            state.condemned.setdefault((kind, id_))
+                        if live.pop(id_, None) and kind == PACK:
+                            state.published.pop(id_, None)
+                state.lost = {lost: None for lost in state.lost if lost[0] in state.packs}
+                state.packs.update(packs)
+                state.segments.update(segments)
+                state.published.update({id_: time for id_ in packs if type_ == PUBLISH})
+                state.archives.update([archive] if archive else [])
+                self.begun.update({id_: len(state.epochs) for id_ in (*packs, *segments)})
+        elif type_ == FORGET:
+            ids = [c.take(32) for _ in range(c.u32())]
+            c.end()
+
+            def change():
+                for id_ in ids:
+                    state.archives.pop(id_, None)
+        elif type_ == TAG:
+            archive, removed, added = state.archives.get(c.take(32)), c.list16(c.str16), c.list16(c.str16)
+            c.end()
+            c.need(len(removed) + len(added) <= 1024, "too many tags")
+            c.need(not archive or len(archive.tags) + len(added) <= 65535, "the archive would have too many tags")
+
+            def change():
+                if archive:
+                    archive.tags = [tag for tag in archive.tags if tag not in removed]
+                    for tag in added:
+                        archive.tags += [tag] if tag not in archive.tags else []
+        elif type_ == LOST:
+            lost = [(c.take(16), c.take(32)) for _ in range(c.u32())]
+            c.end()
+
+            def change():
+                for pack, id_ in lost:
+                    if pack in state.packs:
+                        state.lost.setdefault((pack, id_))
         elif type_ == CHECKPOINT:
-            c.need(c.take(len(c.data) - c.at) == self.state.sections(), "the checkpoint is not the state before it")
-            self.checkpoints.append(number)
+            if c.take(len(c.data) - c.at) != state.sections():
+                raise CheckpointDamage(f"{c.what}: the checkpoint is not the state before it")
+
+            def change():
+                self.checkpoints.append(number)
         elif flags:
-            return
+            def change():
+                pass
         else:
             raise Refused(f"{c.what}: unknown type {type_}")
-        c.end()
+        return change
 
-    def change(self, c, time):
+    @staticmethod
+    def names(c):
+        return [c.take(16) for _ in range(c.u32())]
+
+    @staticmethod
+    def change(state, c, time):
         operation = c.u8()
         if operation == 1:
             slot, key = c.take(16), Key(c.u8(), c.u8(), c.take(32), c.take(32), c.str16(), time)
             c.need(key.role in ROLES and key.kind in KINDS, "unknown role or kind")
-            insert(self.state.keys, slot, key, c.what)
+            insert(state.keys, slot, key, c.what)
         elif operation == 2:
-            key = self.state.keys.get(c.take(16))
+            key = state.keys.get(c.take(16))
             c.need(key, "removes a key that was never added")
             if not key.removed:
-                key.removed, key.last_epoch = 1, max(len(self.state.epochs) - 1, 0)
+                key.removed, key.last_epoch = 1, max(len(state.epochs) - 1, 0)
         else:
             c.need(operation == 3, "unknown operation")
-            c.need(c.u16() == len(self.state.epochs), "not the next epoch")
-            self.state.epochs.append(c.take(32))
+            c.need(c.u16() == len(state.epochs), "not the next epoch")
+            state.epochs.append(c.take(32))
 
-    def add(self, c):
-        for _ in range(c.u32()):
-            id_, pack = c.take(16), (c.u64(), c.u8())
-            c.need(pack[1] in (1, 2), "unknown class of pack")
-            insert(self.state.packs, id_, pack, c.what)
-            self.begun[id_] = len(self.state.epochs)
-        for _ in range(c.u32()):
-            id_ = c.take(16)
-            insert(self.state.segments, id_, (c.u64(), c.u64()), c.what)
-            self.begun[id_] = len(self.state.epochs)
+    def added(self, c, removed):
+        """The packs and segments that an entry adds."""
+        state, fresh = self.state, ({}, {})
+        for kind, live, parse in ((PACK, state.packs, lambda: (c.u64(), c.u8())), (SEGMENT, state.segments, lambda: (c.u64(), c.u64()))):
+            for _ in range(c.u32()):
+                id_, value = c.take(16), parse()
+                c.need(kind == SEGMENT or value[1] in (1, 2), "unknown class of pack")
+                need(id_ not in live and (kind, id_) not in state.condemned and id_ not in removed[kind],
+                     f"{c.what}: {id_.hex()} is added, but it is live, condemned, or removed")
+                insert(fresh[kind], id_, value, c.what)
+        return fresh
+
+
+class CheckpointDamage(Exception):
+    """To be told from an entry that cannot be parsed: that one may be void."""
+
+
+def str16(text):
+    return struct.pack("<H", len(text)) + text
 
 
 def insert(table, id_, value, what):

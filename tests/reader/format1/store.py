@@ -243,6 +243,8 @@ class Store:
             pack_id, number, position = self.pack_ids[place >> 32], place >> 16 & 0xffff, place & 0xffff
             if self.state.packs[pack_id][1] != class_:
                 continue
+            if (pack_id, id_) in self.state.lost:
+                continue
             pack = self.pack(pack_id)
             there = number < len(pack.frames) and position < pack.frames[number].count
             need(there, f"index: names an object that {pack.what} does not have")
@@ -295,6 +297,10 @@ def verify_packs(store):
         counted["packs"] += 1
         for frame_number, frame in enumerate(pack.frames):
             what = f"{pack.what} frame {frame_number}"
+            if any((id_, object_) in store.state.lost for object_, _, _ in pack.objects_of(frame)):
+                counted["frames with lost objects"] = counted.get("frames with lost objects", 0) + 1
+                counted["objects"] += frame.count
+                continue
             need(xxh128(pack.stored(frame_number)) == frame.xxh128, f"{what}: wrong XXH128")
             counted["frames"] += 1
             counted["objects"] += frame.count

@@ -143,7 +143,7 @@ class Cursor:
 
     def str16(self):
         text = self.take(self.u16())
-        self.need(is_text(text), "a str16 that is not UTF-8, or has a zero byte")
+        self.need(b"\0" not in text, "a str16 with a zero byte")
         return text
 
     def list16(self, item):

@@ -191,11 +191,13 @@ same_image top.qcow2 disks/top.qcow2 disks
 
 # What is forgotten, tagged and freed.
 expect_exit 0 byre tag kinds --add kept --add two
+expect_exit 0 byre tag tracked --add kept
 expect_exit 0 byre forget --group-by host --keep-last 1 --keep-tag kept
 expect_exit 0 byre prune --max-unused 0 --no-grace
 verified
 same_image top.qcow2 disks/top.qcow2 disks
-same_image snap.qcow2 disks/snap.qcow2 kinds
+same_image extended.qcow2 disks/extended.qcow2 kinds # that has not changed since
+same_image snap.qcow2 disks/snap.qcow2 tracked
 expect_exit 0 byre backup --name raw disks/plain.raw
 verified
 

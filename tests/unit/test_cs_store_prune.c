@@ -15,6 +15,7 @@
 #include "pack_read.h"
 #include "reserve.h"
 #include "store.h"
+#include "writer.h"
 
 /* ---- what stays and what goes ---- */
 
@@ -258,7 +259,26 @@ static void test_lost_objects_are_stored_again(void **state)
     cs_close(store);
 }
 
-/* Somebody with an append key says in a segment that the objects of others lie elsewhere. */
+/* A copy of a live segment under another name. */
+static struct cs_state_segment copy_segment(struct cs_store *store,
+                                            const struct cs_state_segment *which)
+{
+    struct cs_segment s;
+    struct cs_state_segment copy;
+    assert_ok(cs_segment_fetch(&s, store, which, err));
+    struct cs_entry *entries = calloc(s.entry_count, sizeof *entries);
+    assert_non_null(entries);
+    for (uint64_t i = 0; i < s.entry_count; i++)
+        cs_segment_entry(&s, i, &entries[i]);
+    assert_ok(cs_segment_write(store, entries, s.entry_count, (const struct cs_name *)s.packs,
+                               s.pack_count, &copy, err));
+    free(entries);
+    cs_segment_clear(&s);
+    return copy;
+}
+
+/* Somebody with an append key says in a segment that the objects of others lie elsewhere, and sees
+ * to it that this segment comes first. */
 static void test_a_segment_that_lies_makes_nothing_go(void **state)
 {
     struct repo *repo = *state;
@@ -276,17 +296,56 @@ static void test_a_segment_that_lies_makes_nothing_go(void **state)
     for (size_t i = 0; i < 10; i++)
         memcpy(lies[i].prefix, table[0].chunks[i].bytes, sizeof lies[i].prefix);
     qsort(lies, 10, sizeof *lies, cs_entry_compare);
-    struct cs_state_segment segment;
+    struct cs_state_segment segments[2];
     struct cs_buf b = {0};
-    assert_ok(cs_segment_write(store, lies, 10, &store->state.packs[2].id, 1, &segment, err));
-    cs_entry_begin(&b, CS_ENTRY_PUBLISH, 1);
-    cs_entry_put_added(&b, &(struct cs_added){.segments = &segment, .segment_count = 1});
+    assert_ok(cs_segment_write(store, lies, 10, &store->state.packs[2].id, 1, &segments[0], err));
+    segments[1] = copy_segment(store, &store->state.segments[0]);
+    cs_entry_begin(&b, CS_ENTRY_REPLACE, 1);
+    cs_entry_put_names(&b, &store->state.segments[0].id, 1);
+    cs_entry_put_added(&b, &(struct cs_added){.segments = segments, .segment_count = 2});
     assert_ok(cs_log_append(store, &b, NULL, err));
     cs_buf_clear(&b);
     cs_close(store);
     store = open_store(repo);
     prune(store, (struct cs_prune_options){.no_grace = true});
-    expect_made(store, &table[0]);
+    for (size_t i = 0; i < table[0].count; i++)
+        expect_chunk(store, &table[0].chunks[i], table[0].seeds[i], CHUNK);
+    cs_close(store);
+    assert_whole(repo);
+}
+
+/* Somebody with an append key stores garbage under the id of what is there: which of the two stays
+ * is plain, for nobody could store that before. */
+static void test_garbage_under_an_id_replaces_nothing(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_store(repo);
+    add_key(store, 1, CS_ROLE_APPEND, NULL);
+    commit_some(store, 1, 0, 1, 1);
+    cs_close(store);
+    store = open_as(repo, 1);
+    struct cs_writer *w = begin(store);
+    struct cs_place_in_pack place;
+    uint8_t garbage[100] = {1};
+    size_t packs = 0;
+    assert_ok(cs_stream_put(w->data, &table[0].chunks[0], CS_CHUNK, garbage, sizeof garbage, &place,
+                            err));
+    assert_ok(cs_stream_finish(w->data, err));
+    struct cs_state_pack pack = *cs_stream_packs(w->data, &packs);
+    struct cs_entry entry = {.pack = 0};
+    struct cs_state_segment segment;
+    struct cs_buf b = {0};
+    memcpy(entry.prefix, table[0].chunks[0].bytes, sizeof entry.prefix);
+    assert_ok(cs_segment_write(store, &entry, 1, &pack.id, 1, &segment, err));
+    cs_entry_begin(&b, CS_ENTRY_PUBLISH, 1);
+    cs_entry_put_added(&b, &(struct cs_added){&pack, 1, &segment, 1});
+    assert_ok(cs_log_append(store, &b, NULL, err));
+    cs_buf_clear(&b);
+    cs_writer_end(w);
+    cs_close(store);
+    store = open_store(repo);
+    prune(store, (struct cs_prune_options){.no_grace = true});
+    assert_null(cs_state_pack(&store->state, &pack.id));
     cs_close(store);
     assert_whole(repo);
 }
@@ -381,6 +440,7 @@ int main(void)
         with_repo(test_a_damaged_pack_is_not_rewritten),
         with_repo(test_lost_objects_are_stored_again),
         with_repo(test_a_segment_that_lies_makes_nothing_go),
+        with_repo(test_garbage_under_an_id_replaces_nothing),
         with_repo(test_files_of_nobody_go_when_they_are_old),
         with_repo(test_what_was_published_is_spared_for_a_day),
         with_repo(test_segments_are_merged),

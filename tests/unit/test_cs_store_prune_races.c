@@ -189,6 +189,30 @@ static void test_what_a_run_relies_on_is_freed(void **state)
     assert_whole(repo);
 }
 
+/* The same where the segment that says so stays, for most of it is needed. */
+static void test_what_a_run_relies_on_is_freed_and_its_segment_stays(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *a = open_store(repo), *b;
+    for (uint64_t i = 0; i < 12; i++)
+        commit_some(a, i, i * 10, 2, 1);
+    prune(a, (struct cs_prune_options){0});
+    assert_int_equal(a->state.segment_count, 1);
+    struct cs_name segment = a->state.segments[0].id;
+    struct cs_writer *w = begin(a);
+    struct made *m = store_some(w, 100, 0, 3, 1); /* finds 0 and 1 */
+    b = open_store(repo);
+    forget(b, &table[0]);
+    assert_int_equal(prune(b, (struct cs_prune_options){0}).packs_deleted, 2);
+    assert_non_null(cs_state_segment(&b->state, &segment));
+    cs_close(b);
+    assert_fails(CS_CONFLICT, try_commit(w, &m->record, "x", NULL, err));
+    cs_writer_end(w);
+    made_count--;
+    cs_close(a);
+    assert_whole(repo);
+}
+
 /* It has only moved: the run does not mind. */
 static void test_what_a_run_relies_on_has_moved(void **state)
 {
@@ -227,6 +251,51 @@ static void test_new_packs_of_a_run_are_freed(void **state)
     commit_some(a, 2, 100, 5, 1);
     cs_close(a);
     assert_whole(repo);
+}
+
+/* A prune that listed the folders while the run was writing may have seen its segment alone. */
+static int condemn_if_orphan(void *arg, const char *text, struct cs_error *err)
+{
+    struct cs_store *b = arg;
+    struct cs_buf payload = {0};
+    struct cs_name name;
+    assert_true(cs_name_parse(&name, text));
+    if (cs_state_segment(&b->state, &name) != NULL)
+        return 0;
+    cs_entry_begin(&payload, CS_ENTRY_CONDEMN, 1);
+    cs_entry_put_names(&payload, NULL, 0);
+    cs_entry_put_names(&payload, &name, 1);
+    cs_put_zeros(&payload, 2 * 4 + 8);
+    int rc = cs_log_append(b, &payload, NULL, err);
+    cs_buf_clear(&payload);
+    return rc;
+}
+
+static void condemn_new_segment(void)
+{
+    struct cs_store *b = open_store(hooked_repo);
+    assert_ok(b->backend->ops->list(b->backend, "segments", condemn_if_orphan, b, err));
+    cs_close(b);
+}
+
+static void test_a_new_segment_of_a_run_is_freed(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *a = open_store(repo);
+    for (unsigned merged = 0; merged < 2; merged++) {
+        for (uint64_t i = 0; merged && i < 8; i++)
+            commit_one(a, "small", 300 + i);
+        struct cs_writer *w = begin(a);
+        struct made *m = store_some(w, 1, 0, 5, 1);
+        hook(repo, a);
+        before_log_entry = condemn_new_segment;
+        assert_fails(CS_CONFLICT, try_commit(w, &m->record, "x", NULL, err));
+        unhook(a);
+        cs_writer_end(w);
+        made_count--;
+        assert_whole(repo);
+    }
+    cs_close(a);
 }
 
 /* With the grace they are left alone. */
@@ -475,8 +544,10 @@ int main(void)
         with_repo(test_stopped_at_every_call),
         with_repo(test_a_full_disk_is_freed_with_the_reserve),
         with_repo(test_what_a_run_relies_on_is_freed),
+        with_repo(test_what_a_run_relies_on_is_freed_and_its_segment_stays),
         with_repo(test_what_a_run_relies_on_has_moved),
         with_repo(test_new_packs_of_a_run_are_freed),
+        with_repo(test_a_new_segment_of_a_run_is_freed),
         with_repo(test_the_grace_leaves_a_run_alone),
         with_repo(test_published_packs_of_a_run_are_freed),
         with_repo(test_an_archive_that_a_run_builds_on_is_freed),

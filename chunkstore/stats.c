@@ -62,32 +62,27 @@ static int get_segments(const struct cs_needs *n, const struct cs_segment **segm
     bool same = count == n->count;
     for (size_t i = 0; same && i < count; i++)
         same = memcmp(&(*segments)[i].id, &n->segments[i].id, sizeof n->segments[i].id) == 0;
-    return same ? 0 : cs_fail(err, CS_IO, "the index has changed meanwhile; try again");
+    return same ? 0 : cs_fail(err, CS_CONFLICT, "the index has changed meanwhile");
 }
 
 static int mark(struct cs_needs *n, const struct cs_id *id, bool *fresh, struct cs_error *err)
 {
     const struct cs_segment *segments = NULL;
+    struct cs_location where;
     char hex[CS_ID_HEX];
-    int rc = get_segments(n, &segments, err);
-    for (size_t i = 0; rc == 0 && i < n->count; i++) {
-        const struct cs_segment *s = &segments[i];
-        for (uint64_t at = cs_segment_find(s, id->bytes); at < s->entry_count; at++) {
-            struct cs_entry e;
-            cs_segment_entry(s, at, &e);
-            if (memcmp(e.prefix, id->bytes, sizeof e.prefix) != 0)
-                break;
-            if (!s->live[e.pack])
-                continue;
-            uint8_t *bits = n->segments[i].bits[n->set];
-            *fresh = !is_set(bits, at);
-            bits[at / 8] |= (uint8_t)(1U << (at % 8));
-            return 0;
-        }
-    }
-    return rc < 0 ? rc
-                  : cs_fail(err, CS_CORRUPT, "object %s is missing: the index does not have it",
-                            cs_id_hex(id, hex));
+    bool found = false;
+    int rc = cs_index_find(n->store, id, 0, &where, &found, err);
+    if (rc == 0)
+        rc = get_segments(n, &segments, err);
+    if (rc < 0)
+        return rc;
+    if (!found)
+        return cs_fail(err, CS_CORRUPT, "object %s is missing: the index does not have it",
+                       cs_id_hex(id, hex));
+    uint8_t *bits = n->segments[where.segment].bits[n->set];
+    *fresh = !is_set(bits, where.entry);
+    bits[where.entry / 8] |= (uint8_t)(1U << (where.entry % 8));
+    return 0;
 }
 
 int cs_need(struct cs_needs *n, const struct cs_id *id, const void *data, size_t len, bool *fresh,
@@ -106,16 +101,21 @@ int cs_need(struct cs_needs *n, const struct cs_id *id, const void *data, size_t
     return rc;
 }
 
+/* Reading may read the log on, so that archives come and go; they stay where they are. */
 static int gather(struct cs_needs *n, const struct cs_stats_options *o, struct cs_error *err)
 {
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n->store->state.archive_count; i++) {
-        const struct cs_archive *archive = cs_archive_at(n->store, i);
-        n->set = o->archive == NULL || o->archive == archive ? OURS : OTHERS;
-        rc = o->mark(o->arg, archive, n, err);
+    size_t count = cs_archive_count(n->store);
+    const struct cs_archive **archives = calloc(count + 1, sizeof *archives);
+    int rc = archives == NULL ? cs_fail_memory(err) : 0;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        archives[i] = cs_archive_at(n->store, i);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        n->set = o->archive == NULL || o->archive == archives[i] ? OURS : OTHERS;
+        rc = o->mark(o->arg, archives[i], n, err);
         if (rc == 0)
             rc = cs_store_cancelled(n->store, err);
     }
+    free(archives);
     return rc;
 }
 
@@ -191,30 +191,45 @@ static int measure_pack(const struct cs_needs *n, const struct cs_pack *pack,
     return 0;
 }
 
+/* One pack; it may have been freed meanwhile. */
+static int measure_one(const struct cs_needs *n, const struct cs_name *name, struct cs_stats *stats,
+                       struct cs_error *err)
+{
+    struct cs_pack pack;
+    int rc = cs_pack_load(&pack, n->store, name, err);
+    if (rc < 0 && cs_state_pack(&n->store->state, name) == NULL)
+        return cs_fail(err, CS_CONFLICT, "packs were freed meanwhile");
+    if (rc < 0)
+        return rc;
+    rc = measure_pack(n, &pack, stats, err);
+    cs_pack_clear(&pack);
+    stats->packs++;
+    return rc;
+}
+
 static int measure(const struct cs_needs *n, const struct cs_stats_options *o,
                    struct cs_stats *stats, struct cs_error *err)
 {
     const struct cs_state *state = &n->store->state;
     uint64_t done = 0, total = 0;
-    int rc = 0;
-    for (size_t i = 0; i < state->pack_count; i++)
-        total += state->packs[i].size;
+    size_t count = state->pack_count;
+    struct cs_state_pack *packs = calloc(count + 1, sizeof *packs);
+    int rc = packs == NULL ? cs_fail_memory(err) : 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        packs[i] = state->packs[i];
+        total += packs[i].size;
+    }
     for (size_t i = 0; i < state->segment_count; i++)
         stats->bytes_segments += state->segments[i].size;
-    for (size_t i = 0; rc == 0 && i < state->pack_count; i++) {
-        struct cs_pack pack;
-        rc = cs_pack_load(&pack, n->store, &state->packs[i].id, err);
-        if (rc < 0)
-            return rc;
-        rc = measure_pack(n, &pack, stats, err);
-        done += pack.size;
-        cs_pack_clear(&pack);
-        stats->packs++;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = measure_one(n, &packs[i].id, stats, err);
+        done += packs[i].size;
         if (o->progress != NULL)
             o->progress(o->arg, done, total);
         if (rc == 0)
             rc = cs_store_cancelled(n->store, err);
     }
+    free(packs);
     return rc;
 }
 

@@ -615,7 +615,8 @@ struct cs_stats {
 
 /*
  * Measures what archives need. Takes one or two bits for each object in the index, and a pack's
- * trailer. CS_CORRUPT where something that an archive needs is missing.
+ * trailer. CS_CORRUPT where something that an archive needs is missing; CS_CONFLICT where somebody
+ * has freed something meanwhile.
  */
 int cs_stats(struct cs_store *store, const struct cs_stats_options *options, struct cs_stats *stats,
              struct cs_error *err);

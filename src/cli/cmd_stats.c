@@ -90,10 +90,10 @@ static void line(const char *what, uint64_t bytes)
     printf("%-16s %12s", what, units_size(bytes, size));
 }
 
-static void end_line(uint64_t whole, uint64_t part, const char *how)
+static void end_line(uint64_t whole, uint64_t part, const char *what)
 {
     if (part)
-        printf("  %.2f times %s", (double)whole / (double)part, how);
+        printf("  %s %.2f times that", what, (double)whole / (double)part);
     putchar('\n');
 }
 
@@ -117,11 +117,11 @@ static void print_text(const struct figures *f, const struct cs_archive *archive
     line("allocated", f->result->bytes_allocated);
     putchar('\n');
     line("unique", f->unique);
-    end_line(f->result->bytes_allocated, f->unique, "less than allocated");
+    end_line(f->result->bytes_allocated, f->unique, "allocated is");
     line("stored", stored);
-    end_line(f->result->bytes_allocated, stored, "less than allocated");
+    end_line(f->result->bytes_allocated, stored, "allocated is");
     line("  data", f->data);
-    end_line(f->unique, f->data, "less than unique");
+    end_line(f->unique, f->data, "unique is");
     line("  metadata", f->metadata);
     putchar('\n');
     if (archive) {

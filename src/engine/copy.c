@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Archives from one repository into another: which of them are there already,
- * their records and log entries. An archive's nonce tells its copy, in whatever
- * repository. What a record names is copy_layer.c's.
+ * Archives from one repository into another: their records and log entries. What a record names is
+ * copy_layer.c's.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/copy_layer.h"
+#include "engine/copy_known.h"
 #include "engine/parent.h"
 #include "engine/summary.h"
 
-enum { CLUSTER_MIN = 512 };
+enum { CLUSTER_MIN = 512, TRIES = 3 /* where a prune frees what a run rests on */ };
 
 struct copy {
     struct copy_run run;
@@ -47,65 +46,7 @@ static int choose(struct copy *c, struct error *err)
     return 0;
 }
 
-/* Reads an archive's record, without those of its layers. */
-static int read_record(struct cs_store *store, const struct cs_archive *archive,
-                       struct record_archive *record, struct error *err)
-{
-    struct cs_error ce;
-    void *json = NULL;
-    size_t len = 0;
-    char hex[CS_ID_HEX];
-    if (cs_read_object(store, CS_ARCHIVE_RECORD, &archive->id, &json, &len, &ce) < 0)
-        return engine_store_error(err, &ce);
-    int rc = record_archive_decode(record, json, len, err);
-    free(json);
-    return rc < 0 ? error_wrap(err, "archive %.16s", cs_id_hex(&archive->id, hex)) : 0;
-}
-
-/* Finds the copy of ${source}, whose nonce is ${nonce}. */
-static int find_copy(struct copy *c, const struct cs_archive *source, const char *nonce,
-                     struct cs_id *id, bool *found, struct error *err)
-{
-    int rc = 0;
-    *found = false;
-    for (size_t i = 0; rc == 0 && !*found && i < cs_archive_count(c->run.to); i++) {
-        const struct cs_archive *a = cs_archive_at(c->run.to, i);
-        struct record_archive record = {0};
-        if (a->time != source->time || strcmp(a->name, source->name) != 0 ||
-            strcmp(a->host, source->host) != 0)
-            continue;
-        rc = read_record(c->run.to, a, &record, err);
-        *found = rc == 0 && strcmp(record.nonce, nonce) == 0;
-        *id = a->id;
-        record_archive_clear(&record);
-    }
-    return rc;
-}
-
 /* ---- one archive ---- */
-
-/* Where the parent of an archive is; "" where it was not copied. */
-static int find_parent(struct copy *c, const char *parent, char hex[CS_ID_HEX], struct error *err)
-{
-    struct cs_id id, copied;
-    const struct cs_archive *source = NULL;
-    struct record_archive record = {0};
-    struct error why = {0};
-    bool found = false;
-    hex[0] = 0;
-    if (!cs_id_parse(&id, parent))
-        return 0;
-    for (size_t i = 0; source == NULL && i < cs_archive_count(c->run.from); i++)
-        if (memcmp(&cs_archive_at(c->run.from, i)->id, &id, sizeof id) == 0)
-            source = cs_archive_at(c->run.from, i);
-    if (source == NULL || read_record(c->run.from, source, &record, &why) < 0)
-        return 0;
-    int rc = find_copy(c, source, record.nonce, &copied, &found, err);
-    if (rc == 0 && found)
-        cs_id_hex(&copied, hex);
-    record_archive_clear(&record);
-    return rc;
-}
 
 static int encode_summary(struct copy *c, const struct cs_archive *source,
                           const struct record_archive *record, char **json, size_t *len,
@@ -117,7 +58,7 @@ static int encode_summary(struct copy *c, const struct cs_archive *source,
     if (rc < 0)
         return rc;
     memcpy(parent, d.summary.parent, sizeof parent);
-    rc = find_parent(c, parent, d.summary.parent, err);
+    rc = copy_find_parent(&c->run, parent, d.summary.parent, err);
     free(d.files); /* they are told by keyed digests */
     d.files = calloc(record->layer_count + 1, sizeof *d.files);
     d.file_count = record->layer_count;
@@ -202,14 +143,6 @@ static int store(struct copy *c, const struct cs_archive *source, struct stored 
                   : encode_summary(c, source, &out->record, &out->summary, &out->summary_len, err);
 }
 
-static bool is_live(const struct cs_store *store, const struct cs_id *id)
-{
-    for (size_t i = 0; i < cs_archive_count(store); i++)
-        if (memcmp(&cs_archive_at(store, i)->id, id, sizeof *id) == 0)
-            return true;
-    return false;
-}
-
 /* Somebody else may be copying the same archive: whoever commits it first has done it. */
 static int commit(struct copy *c, struct engine_copied *copied, const struct stored *stored,
                   struct error *err)
@@ -228,15 +161,20 @@ static int commit(struct copy *c, struct engine_copied *copied, const struct sto
         .summary = stored->summary,
         .summary_len = stored->summary_len,
     };
-    int rc = cs_writer_commit(c->run.writer, &commit, &counters, &ce);
-    if (rc < 0 && !is_live(c->run.to, id))
-        return engine_store_error(err, &ce);
+    bool present = copy_is_live(c->run.to, id);
+    if (!present && cs_writer_commit(c->run.writer, &commit, &counters, &ce) < 0) {
+        present = copy_is_live(c->run.to, id);
+        if (!present)
+            return engine_store_error(err, &ce);
+    }
     copied->archive = *id;
-    copied->state = rc == 0 ? ENGINE_COPY_DONE : ENGINE_COPY_PRESENT;
+    copied->state = present ? ENGINE_COPY_PRESENT : ENGINE_COPY_DONE;
     c->result->stored.bytes_new += counters.bytes_new;
     c->result->stored.bytes_stored += counters.bytes_stored;
     c->result->stored.chunks_total += counters.chunks_total;
     c->result->stored.chunks_new += counters.chunks_new;
+    if (!present && copy_use(&c->run, id, NULL) < 0)
+        copy_forget(&c->run);
     return 0;
 }
 
@@ -247,14 +185,16 @@ static int begin_writer(struct copy *c, struct error *err)
         .compression_level = c->options->compression_level,
         .dry_run = c->options->dry_run,
     };
-    if (c->run.writer == NULL && cs_writer_begin(&c->run.writer, c->run.to, &options, &ce) < 0)
+    if (c->run.writer != NULL)
+        return 0;
+    if (cs_writer_begin(&c->run.writer, c->run.to, &options, &ce) < 0)
         return engine_store_error(err, &ce);
-    return 0;
+    return copy_use_again(&c->run, err);
 }
 
 /* Ends an archive's writer: each begins one of its own, so that each is told what it stored. Where
  * nothing is committed, that would count what they share again and again. */
-static void end_writer(struct copy *c, int rc)
+static void end_writer(struct copy *c, int rc, enum engine_copy_state state)
 {
     if (c->options->dry_run)
         return;
@@ -263,8 +203,8 @@ static void end_writer(struct copy *c, int rc)
         cs_writer_publish(c->run.writer, NULL);
     cs_writer_end(c->run.writer);
     c->run.writer = NULL;
-    if (rc < 0) /* what it was told of is gone with the writer */
-        copy_memo_clear(&c->run.memo);
+    if (state != ENGINE_COPY_DONE) /* what the memo was told of is gone with the writer */
+        copy_forget(&c->run);
 }
 
 /* ---- all of them ---- */
@@ -287,6 +227,8 @@ static int copy_archive(struct copy *c, struct engine_copied *copied, struct err
 {
     struct stored stored = {0};
     int rc = begin_writer(c, err);
+    if (rc == 0)
+        rc = copy_learn_earlier(&c->run, copied->source, err);
     if (rc < 0)
         return rc;
     rc = store(c, copied->source, &stored, err);
@@ -295,7 +237,7 @@ static int copy_archive(struct copy *c, struct engine_copied *copied, struct err
         copied->state = ENGINE_COPY_DONE;
     else if (whole)
         rc = commit(c, copied, &stored, err);
-    end_writer(c, rc);
+    end_writer(c, rc, copied->state);
     record_archive_clear(&stored.record);
     free(stored.summary);
     return rc < 0 && !whole ? tolerate(c, copied, err) : rc;
@@ -309,7 +251,7 @@ static int survey(struct copy *c, struct engine_copied *copied, bool *wanted, st
     *wanted = false;
     int rc = record_archive_read(&record, c->run.from, &copied->source->id, err);
     if (rc == 0)
-        rc = find_copy(c, copied->source, record.nonce, &copied->archive, &found, err);
+        rc = copy_find(&c->run, copied->source, record.nonce, &copied->archive, &found, err);
     for (size_t i = 0; rc == 0 && !found && i < record.layer_count; i++)
         for (size_t k = 0; k < record.layers[i].view_count; k++)
             c->run.total += record.layers[i].views[k].content.bytes;
@@ -331,7 +273,9 @@ static int copy_all(struct copy *c, bool *wanted, struct error *err)
     for (size_t i = 0; rc == 0 && i < r->count; i++) {
         if (!wanted[i])
             continue;
-        rc = copy_archive(c, &r->archives[i], err);
+        rc = ERROR_CONFLICT;
+        for (int tries = 0; rc == ERROR_CONFLICT && tries < TRIES; tries++)
+            rc = copy_archive(c, &r->archives[i], err);
     }
     if (rc == 0 && c->run.writer != NULL)
         cs_writer_counters(c->run.writer, &r->stored);
@@ -381,6 +325,7 @@ int engine_copy(struct cs_store *from, struct cs_store *to,
         rc = copy_all(&c, wanted, &e);
     cs_writer_end(c.run.writer);
     copy_memo_clear(&c.run.memo);
+    free(c.run.used);
     free(c.run.chunk);
     free(c.run.places);
     free(wanted);

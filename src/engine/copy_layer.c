@@ -241,6 +241,73 @@ static int copy_tree(struct copy_run *run, const struct record_layer *layer, str
     return 0;
 }
 
+/* ---- what was copied before ---- */
+
+/* Goes through both trees side by side. Where they have leaves at other places one is no copy of
+ * the other, and nothing more is taken from it. */
+static int learn_leaves(struct tree_copy *c, struct cs_tree_reader *there, bool *whole,
+                        struct error *err)
+{
+    const volatile int *cancel = c->run->listener->cancel;
+    struct cs_error ce;
+    struct cs_subtree leaf = {0}, twin;
+    bool found = true;
+    *whole = true;
+    for (uint64_t from = 0; *whole; from = leaf.region + 1) {
+        int rc = next_leaf(c, from, &leaf, &found, err);
+        if (rc < 0 || !found)
+            return rc;
+        if (cs_tree_find(there, 0, leaf.region, &twin, whole, &ce) < 0)
+            return engine_store_error(err, &ce);
+        if (*whole)
+            copy_memo_add(&c->run->memo, &leaf.id, context_of(c, 0), &twin.id, twin.bytes);
+        if (cancel != NULL && *cancel)
+            return error_set(err, ERROR_INTERRUPTED, "stopped");
+    }
+    return 0;
+}
+
+static int learn_tree(struct copy_run *run, const struct record_layer *layer,
+                      const struct cs_tree *tree, const struct cs_tree *there, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_tree_reader *reader = NULL;
+    struct tree_copy c = {.run = run, .layer = layer, .tree = tree};
+    struct cs_id id;
+    uint64_t context = context_of(&c, tree->level), bytes;
+    bool whole = false;
+    if (tree->empty || there->empty || tree->regions != there->regions ||
+        copy_memo_find(&run->memo, &tree->root, context, &id, &bytes))
+        return 0;
+    int rc = 0;
+    if (cs_tree_open(&c.reader, run->from, tree, &ce) < 0 ||
+        cs_tree_open(&reader, run->to, there, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    if (rc == 0)
+        rc = learn_leaves(&c, reader, &whole, err);
+    cs_tree_close(c.reader);
+    cs_tree_close(reader);
+    if (rc == 0 && whole)
+        copy_memo_add(&run->memo, &tree->root, context, &there->root, there->bytes);
+    return rc;
+}
+
+int copy_learn(struct copy_run *run, const struct record_layer *layer,
+               const struct record_layer *there, struct error *err)
+{
+    int rc = 0;
+    if (layer->is_qcow2 != there->is_qcow2 || layer->view_count != there->view_count ||
+        layer->qcow2.cluster_bits != there->qcow2.cluster_bits)
+        return 0;
+    for (size_t i = 0; rc == 0 && i < layer->view_count; i++) {
+        const struct record_view *v = &layer->views[i], *w = &there->views[i];
+        rc = learn_tree(run, layer, &v->content, &w->content, err);
+        if (rc == 0 && layer->is_qcow2)
+            rc = learn_tree(run, layer, &v->placement, &w->placement, err);
+    }
+    return rc;
+}
+
 /* ---- the rest ---- */
 
 int copy_blob(struct copy_run *run, struct record_blob *blob, struct error *err)

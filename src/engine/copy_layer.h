@@ -14,9 +14,11 @@ struct copy_run { /* what all archives share */
     const struct engine_listener *listener;
     struct cs_writer *writer; /* of ${to} */
     struct copy_memo memo;    /* of what is there, or is written by this writer */
-    uint8_t *chunk;           /* room for one */
-    struct cs_place *places;  /* and for those of a region */
-    uint64_t done;            /* bytes of data dealt with so far, of all archives */
+    struct cs_id *used;       /* the archives that have what is there */
+    size_t used_count;
+    uint8_t *chunk;          /* room for one */
+    struct cs_place *places; /* and for those of a region */
+    uint64_t done;           /* bytes of data dealt with so far, of all archives */
     uint64_t total;
 };
 
@@ -25,5 +27,10 @@ int copy_layer(struct copy_run *run, struct record_layer *layer, struct error *e
 
 /* The same for one blob of it, or of a side file. */
 int copy_blob(struct copy_run *run, struct record_blob *blob, struct error *err);
+
+/* Tells the memo what ${layer} has become in an earlier run, by its copy ${there}. Reads nodes
+ * only, and nothing of what the memo has. */
+int copy_learn(struct copy_run *run, const struct record_layer *layer,
+               const struct record_layer *there, struct error *err);
 
 #endif

@@ -90,9 +90,7 @@ static bool tells_any(const struct summary_details *details, const struct summar
     return false;
 }
 
-/* Whoever may only append could say of files of others what is not so, and what is taken over from
- * him is not read. */
-static int is_trusted(struct cs_store *store, const struct cs_archive *archive, bool *trusted,
+int parent_is_trusted(struct cs_store *store, const struct cs_archive *archive, bool *trusted,
                       struct error *err)
 {
     struct cs_author author;
@@ -120,7 +118,7 @@ static int find_candidates(struct cs_store *store, const struct summary_file *ta
         if (rc < 0) /* somebody else's words */
             continue;
         bool trusted = false;
-        rc = tells_any(&details, tags, n) ? is_trusted(store, archive, &trusted, err) : 0;
+        rc = tells_any(&details, tags, n) ? parent_is_trusted(store, archive, &trusted, err) : 0;
         if (trusted)
             settled += look_through(archive, &details, tags, n, found);
         summary_clear(&details);

@@ -22,6 +22,11 @@ struct parent {                           /* of one layer */
 
 struct parents; /* holds the records */
 
+/* Whether what ${archive} says is believed without a look at the data: the own key made it, or a
+ * full one. Whoever may only append could say of others' files what is not so. */
+int parent_is_trusted(struct cs_store *store, const struct cs_archive *archive, bool *trusted,
+                      struct error *err);
+
 /* What tells the file of a layer, whose file's facts are in ${layer}, on this machine, ${host}. */
 void parent_tags(const struct cs_store *store, const struct record_layer *layer, const char *host,
                  struct summary_file *tags);

@@ -10,6 +10,8 @@
 #include "engine/engine.h"
 #include "engine/walk.h"
 
+enum { TRIES = 3 }; /* where a prune frees something meanwhile */
+
 struct stats {
     struct cs_store *store;
     const struct engine_stats_options *options;
@@ -147,6 +149,8 @@ static int to_store(const struct error *err, struct cs_error *out)
         code = CS_NO_MEMORY;
     else if (err->code == ERROR_INTERRUPTED)
         code = CS_CANCELLED;
+    else if (err->code == ERROR_CONFLICT)
+        code = CS_CONFLICT;
     return cs_fail(out, code, "%s", err->message);
 }
 
@@ -169,8 +173,8 @@ static void on_packs(void *arg, uint64_t done, uint64_t total)
     progress(s, "packs", total > 0 ? s->total / 2 + s->total / 2 * done / total : 0);
 }
 
-int engine_stats(struct cs_store *store, const struct engine_stats_options *options,
-                 struct engine_stats_result *result, struct error *err)
+static int stats_once(struct cs_store *store, const struct engine_stats_options *options,
+                      struct engine_stats_result *result, struct error *err)
 {
     struct cs_error ce;
     struct stats s = {.store = store, .options = options, .result = result};
@@ -188,4 +192,13 @@ int engine_stats(struct cs_store *store, const struct engine_stats_options *opti
     }
     return cs_stats(store, &store_options, &result->store, &ce) < 0 ? engine_store_error(err, &ce)
                                                                     : 0;
+}
+
+int engine_stats(struct cs_store *store, const struct engine_stats_options *options,
+                 struct engine_stats_result *result, struct error *err)
+{
+    int rc = ERROR_CONFLICT;
+    for (int tries = 0; rc == ERROR_CONFLICT && tries < TRIES; tries++)
+        rc = stats_once(store, options, result, err);
+    return rc;
 }

@@ -88,7 +88,7 @@ in_two=$(json 'd["archives"][0]["archive"]')
 expect_json "d['bytes_new'] == $fresh and d['bytes_stored'] > 0 and d['seconds'] >= 0"
 [ "$in_two" != "$first" ] || fail "the ids of two repositories are the same"
 expect_exit 0 copy one two --json "$second"
-expect_json "d['bytes_new'] < 1 << 20"
+expect_json "d['bytes_new'] < 1 << 20 and d['chunks_total'] < 100"
 second_in_two=$(json 'd["archives"][0]["archive"]')
 restore two "$in_two" two-first
 restore two "$second_in_two" two-second
@@ -157,6 +157,13 @@ expect_exit 0 in_repo one key add --role append --new-key-file "$T/append.key"
 BYRE_KEY_FILE=$T/append.key BYRE_FROM_KEY_FILE=$T/one.key BYRE_REPOSITORY=$T/four \
     expect_exit 0 byre copy --json --from one "$first"
 expect_json 'd["archives"][0]["state"] == "copied"'
+by_append=$(json 'd["archives"][0]["archive"]')
+# Whether that is a copy indeed, a full key finds out by itself.
+expect_exit 0 copy one four --json "$first"
+expect_json "d['archives'][0]['state'] == 'present' and d['archives'][0]['archive'] == '$by_append'"
+expect_json "d['bytes_stored'] == 0"
+expect_exit 0 in_repo four list --json
+expect_json 'len(d) == 2'
 BYRE_KEY_FILE=$T/four.key BYRE_FROM_KEY_FILE=$T/append.key BYRE_REPOSITORY=$T/four \
     expect_exit 12 byre copy --from one "$first"
 expect_says "$T/err" 'one.*full'
@@ -169,6 +176,18 @@ expect_exit 10 copy nowhere four latest
 expect_exit 2 in_repo four copy latest
 expect_exit 2 copy one one latest
 expect_says "$T/err" 'one repository'
+
+# What was forgotten is copied anew, whatever of it has been freed.
+for step in true 'in_repo four prune --no-grace --max-unused 0'; do
+    expect_exit 0 in_repo four forget "$by_append"
+    $step >"$T/out" || fail "$step"
+    expect_exit 0 copy one four --json "$first" "$second"
+    expect_json "[a['state'] for a in d['archives']] == ['copied', 'present']"
+    rm -rf four-first
+    restore four "$by_append" four-first
+    same_files one-first four-first
+    expect_exit 0 in_repo four check --read-data
+done
 
 # The passphrase, by each of the ways.
 BYRE_FROM_KEY_FILE='' in_repo one key add --new-password-file <(echo 'from here') >"$T/out"

@@ -67,11 +67,21 @@ expect_json "d['chunks_alone'] > 0 and d['bytes_virtual'] == 2 << 30"
 expect_exit 0 byre stats three
 expect_says "$T/out" '^unique to it'
 
+# What an archive alone has is what nobody needs when it is forgotten, and what a prune frees.
+expect_exit 0 byre stats --json three
+alone=$(json "d['bytes_stored_alone']")
+expect_exit 0 byre forget three
+all_files
+expect_json "d['archives'] == 2 and d['bytes_unique'] == $new and d['bytes_unneeded'] == $alone"
+expect_exit 0 byre prune --max-unused 0 --no-grace
+all_files
+expect_json "d['bytes_unneeded'] < 20000 and d['bytes_unique'] == $new"
+
 # Any role may ask; damage is told.
 (umask 077 && head -c 64 /dev/urandom >append.key)
 expect_exit 0 byre key add --role append --new-key-file "$T/append.key"
 BYRE_KEY_FILE=$T/append.key expect_exit 0 byre stats --json
-expect_json "d['archives'] == 3"
+expect_json "d['archives'] == 2"
 find repo/packs -type f -printf '%s %p\n' | sort -n | head -n 1 | cut -d ' ' -f 2 | xargs rm
 rm -rf cache
 expect_exit 4 byre stats

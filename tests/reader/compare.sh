@@ -224,6 +224,20 @@ secret=(--passphrase-file "$T/wrong")
 expect_exit 2 reader list
 secret=(--passphrase-file "$T/passphrase")
 
+# Copies in another repository.
+export BYRE_REPOSITORY=$T/copies
+expect_exit 0 byre init --reserve 0
+mapfile -t archives < <(byre --repo repo list --json |
+    "$python" -c 'import json, sys; print(*(a["id"] for a in json.load(sys.stdin)), sep="\n")')
+BYRE_FROM_PASSWORD=$BYRE_PASSWORD expect_exit 0 byre copy --from repo "${archives[@]}"
+expect_equal "$(archive_count)" "${#archives[@]}" copies
+verified
+for image in "${kinds[@]}"; do
+    [ "$image" = disks/snap.qcow2 ] || same_image "$(basename "$image")" "$image" kinds
+done
+same_image top.qcow2 disks/top.qcow2 disks
+export BYRE_REPOSITORY=$T/repo
+
 # Both see a byte that was flipped in a pack.
 pack=$(find "$BYRE_REPOSITORY/packs" -type f -size +8k | sort | head -n 1)
 "$python" - "$pack" <<'END'

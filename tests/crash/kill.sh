@@ -10,7 +10,7 @@ RANDOM=4711 # the same points each time
 
 strace -qq -e trace=none true 2>/dev/null || skip "strace may not trace here"
 # The leak checker cannot work below a tracer.
-export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 calls=write,pwrite64,openat,fsync,linkat,unlinkat,renameat,renameat2,mkdirat,close
 
 random_file data $((3 << 20)) 31

@@ -133,15 +133,20 @@ int cs_step_append(struct cs_step *step, struct cs_error *err)
 {
     struct cs_prune *p = step->prune;
     struct cs_buf payload = {0};
+    bool empty;
     int rc;
     do {
-        if (is_empty(step))
-            return 0;
+        rc = 0;
         step->again = false;
-        put_entry(&payload, step);
-        rc = cs_reserve_append(p->store, &payload, holds, step, err);
+        empty = is_empty(step);
+        if (!empty) {
+            put_entry(&payload, step);
+            rc = cs_reserve_append(p->store, &payload, holds, step, err);
+        }
     } while (rc == CS_CONFLICT && step->again);
     cs_buf_clear(&payload);
+    if (empty)
+        return 0;
     /* any other failure may have come when the entry was there already */
     step->appended = rc != CS_CONFLICT;
     if (rc < 0)

@@ -38,7 +38,8 @@ bitmap_of_a_killed_writer() {
     disk
     saved
     qemu-io -f qcow2 -c 'write -P 2 64k 64k' -c flush -c 'sigraise 9' top.qcow2 >"$T/qemu-io" 2>&1 || true
-    qemu-img info --output=json top.qcow2 | grep -q in-use || fail "the bitmap is not in use: $(cat "$T/qemu-io")"
+    qemu-img info --output=json top.qcow2 >facts
+    grep -q in-use facts || fail "the bitmap is not in use: $(cat "$T/qemu-io")"
     exit_code=0
     saved
     expect_not top.qcow2 bitmap
@@ -138,7 +139,8 @@ bitmap_merged_into() {
     io top.qcow2 'write -P 4 2M 64k'
     qemu-img bitmap --merge other -f qcow2 top.qcow2 "$name"
     saved --bitmap
-    qemu-img info top.qcow2 | grep -q 'name: other' || fail "somebody else's bitmap is gone"
+    qemu-img info top.qcow2 >facts
+    grep -q 'name: other' facts || fail "somebody else's bitmap is gone"
 }
 # Of another kind: consistent, but no dirty bits that go on.
 bitmap_of_another_size() {

@@ -167,6 +167,17 @@ io() {
         { cat "$T/qemu-io" >&2; fail "qemu-io: $image"; }
 }
 
+# luks_tool ARGUMENT...: qemu-img create or amend with LUKS, as often as it takes: QEMU measures the
+# time that it uses, and may find none.
+luks_tool() {
+    local try
+    for try in {1..50}; do
+        qemu-img "$@" >"$T/luks" 2>&1 && return
+        grep -q 'CPU usage' "$T/luks" || break
+    done
+    fail "no LUKS after $try tries: $(cat "$T/luks")"
+}
+
 # fingerprint FILE...: contents and modification times, to see that nothing touched them.
 fingerprint() {
     sha256sum -- "$@"

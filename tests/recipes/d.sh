@@ -36,13 +36,13 @@ r_luks_holes_by_discard() { luks abc '' 4M; k 'write -P 1 0 4M' 'discard 256k 2M
 r_luks_leaks() { luks abc '' 4M; k 'write -P 1 0 1M'; poke top.qcow2 'b = i.get(i.rt_offset) & MASK; n = os.path.getsize("top.qcow2") // i.cs; [i.put(b + 2 * m, "H", 1) for m in range(n, n + 4)]; [i.append(b"leaked") for m in range(4)]'; reads 'read -P 1 0 1M'; after() { ! grep -q leaked "$T/back/top.qcow2" || fail leak; }; }
 r_luks_resized() { luks abc '' 2M; k 'write -P 1 0 2M'; ksnap a; kimg resize top.qcow2 8M 2>/dev/null || qemu-img resize -q --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=top.qcow2,encrypt.key-secret=s0 8M; k 'write -P 2 7M 64k'; reads 'read -P 1 0 2M' 'read -P 2 7M 64k'; }
 # A key slot changes in place; the slots are as they were on that day.
-r_luks_slot_added() { luks abc '' 4M; k 'write -P 1 0 1M'; qemu-img amend -q --object secret,id=s0,data=abc --object secret,id=s1,data=other --image-opts driver=qcow2,file.filename=top.qcow2,encrypt.key-secret=s0 -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=10; reads 'read -P 1 0 1M'; after() { key[top.qcow2]=other; kio "$T/back/top.qcow2" 'read -P 1 0 1M'; }; }
+r_luks_slot_added() { luks abc '' 4M; k 'write -P 1 0 1M'; luks_tool amend -q --object secret,id=s0,data=abc --object secret,id=s1,data=other --image-opts driver=qcow2,file.filename=top.qcow2,encrypt.key-secret=s0 -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=10; reads 'read -P 1 0 1M'; after() { key[top.qcow2]=other; kio "$T/back/top.qcow2" 'read -P 1 0 1M'; }; }
 # Two archives, two days: each with its own slots.
 r_luks_slot_changes() {
     luks abc '' 4M
     k 'write -P 1 0 1M'
     after() {
-        qemu-img amend -q --object secret,id=s0,data=abc --object secret,id=s1,data=other --image-opts "driver=qcow2,file.filename=$T/src/top.qcow2,encrypt.key-secret=s0" -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=10
+        luks_tool amend -q --object secret,id=s0,data=abc --object secret,id=s1,data=other --image-opts "driver=qcow2,file.filename=$T/src/top.qcow2,encrypt.key-secret=s0" -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=10
         expect_exit 0 byre backup --name luks_slot_changes_2 "$T/src/top.qcow2"
         expect_exit 0 byre restore name:luks_slot_changes_2 --to "$T/back2" --verify
         expect_exit 0 byre restore name:luks_slot_changes --to "$T/back1" --verify

@@ -58,17 +58,13 @@ w() { io top.qcow2 "$@"; }
 snap() { qemu-img snapshot -c "$1" "${2:-top.qcow2}"; }
 poke() { python3 "$here/poke.py" "$@"; }
 bitmap() { qemu-img bitmap --add "$@"; }
-# new_luks SECRET OPTIONS SIZE FILE [create's options...]: creating LUKS fails now and then, and takes seconds.
+# new_luks SECRET OPTIONS SIZE FILE [create's options...]: takes seconds.
 new_luks() {
-    local secret=$1 options=$2 size=$3 file=$4 try
+    local secret=$1 options=$2 size=$3 file=$4
     shift 4
-    for try in {1..40}; do
-        qemu-img create -q -f qcow2 --object "secret,id=s0,data=$secret" \
-            -o "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10${options:+,$options}" \
-            "$@" "$file" "$size" 2>"$T/luks" && return
-        grep -q 'CPU usage' "$T/luks" || break
-    done
-    fail "no LUKS after $try: $(cat "$T/luks")"
+    luks_tool create -q -f qcow2 --object "secret,id=s0,data=$secret" \
+        -o "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10${options:+,$options}" \
+        "$@" "$file" "$size"
 }
 # luks SECRET OPTIONS SIZE [FILE [create's options...]]: an encrypted image. The LUKS header of the first
 # one with a secret serves all that ask for no cipher of their own

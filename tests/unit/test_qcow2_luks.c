@@ -14,7 +14,7 @@
 /* LUKS needs to measure the processor, which fails at times. */
 static void create_luks(const char *name, const char *options, const char *size)
 {
-    run("set -e; rm -f %s; for i in 1 2 3 4 5 6 7 8 9; do "
+    run("set -e; rm -f %s; for i in $(seq 40); do "
         "qemu-img create -q -f qcow2 " SECRET
         " -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10,%s %s %s && exit 0;"
         "done; exit 1",

@@ -58,12 +58,11 @@ static int read_object(struct cs_store *store, unsigned object, struct cs_error 
     uint8_t chunk[CHUNK], bytes[LARGE];
     void *data = NULL;
     size_t len = size_of(object);
-    int rc = object < 100
-                 ? cs_read_chunk(store, judge_id(store, object), chunk, len, err)
-                 : cs_read_object(store, CS_LAYER_RECORD, judge_id(store, object), &data, &len, err);
+    int rc = object < 100 ? cs_read_chunk(store, judge_id(store, object), chunk, len, err)
+                          : cs_read_object(store, CS_LAYER_RECORD, judge_id(store, object), &data,
+                                           &len, err);
     make_bytes(bytes, object);
-    if (rc == 0 &&
-        (len != size_of(object) || memcmp(object < 100 ? chunk : data, bytes, len) != 0))
+    if (rc == 0 && (len != size_of(object) || memcmp(object < 100 ? chunk : data, bytes, len) != 0))
         walk_fail("object %u has other bytes", object);
     free(data);
     return rc;
@@ -103,9 +102,17 @@ static int mark(void *arg, const struct cs_archive *archive, struct cs_marker *m
     walk_fail("there is an archive that nobody has made");
 }
 
+/* There is no damage that a prune could warn of. */
+static void hear_warning(void *arg, const char *message)
+{
+    (void)arg;
+    walk_fail("a prune warns: %s", message);
+}
+
 int judge_prune(struct cs_store *store, bool no_grace, struct cs_error *err)
 {
-    struct cs_prune_options options = {.no_grace = no_grace, .mark = mark, .arg = store};
+    struct cs_prune_options options = {
+        .no_grace = no_grace, .mark = mark, .warning = hear_warning, .arg = store};
     struct cs_prune_result result;
     return cs_prune(store, &options, &result, err);
 }
@@ -123,8 +130,8 @@ uint64_t judge_expected(void)
 static bool is_live(const struct cs_store *store, unsigned archive)
 {
     for (size_t i = 0; i < cs_archive_count(store); i++)
-        if (memcmp(&cs_archive_at(store, i)->id, judge_id(store, RECORDS + archive),
-                   CS_ID_SIZE) == 0)
+        if (memcmp(&cs_archive_at(store, i)->id, judge_id(store, RECORDS + archive), CS_ID_SIZE) ==
+            0)
             return true;
     return false;
 }

@@ -17,7 +17,7 @@ enum promise { PROMISED_NOTHING, PROMISED_GONE, PROMISED_THERE };
 
 struct model_archive {
     enum promise promise;
-    bool begun; /* its commit; before that it cannot be there */
+    bool begun;                /* its commit; before that it cannot be there */
     unsigned objects[OBJECTS]; /* that it needs beside its record; 0 ends them */
 };
 

@@ -12,10 +12,10 @@
 
 enum { KEY = 32, SIGNATURE = 64, LABEL = 16 };
 
-int __wrap_crypto_generichash_blake2b_salt_personal(uint8_t *out, size_t out_len,
-                                                    const uint8_t *in, unsigned long long in_len,
-                                                    const uint8_t *key, size_t key_len,
-                                                    const uint8_t *salt, const uint8_t *personal);
+int __wrap_crypto_generichash_blake2b_salt_personal(uint8_t *out, size_t out_len, const uint8_t *in,
+                                                    unsigned long long in_len, const uint8_t *key,
+                                                    size_t key_len, const uint8_t *salt,
+                                                    const uint8_t *personal);
 int __wrap_crypto_scalarmult_base(uint8_t *public_key, const uint8_t *private_key);
 int __wrap_crypto_scalarmult(uint8_t *out, const uint8_t *private_key, const uint8_t *public_key);
 int __wrap_crypto_sign_seed_keypair(uint8_t *public_key, uint8_t *secret, const uint8_t *seed);
@@ -39,10 +39,10 @@ static void digest(uint8_t *out, size_t out_len, const uint8_t *head, size_t hea
     }
 }
 
-int __wrap_crypto_generichash_blake2b_salt_personal(uint8_t *out, size_t out_len,
-                                                    const uint8_t *in, unsigned long long in_len,
-                                                    const uint8_t *key, size_t key_len,
-                                                    const uint8_t *salt, const uint8_t *personal)
+int __wrap_crypto_generichash_blake2b_salt_personal(uint8_t *out, size_t out_len, const uint8_t *in,
+                                                    unsigned long long in_len, const uint8_t *key,
+                                                    size_t key_len, const uint8_t *salt,
+                                                    const uint8_t *personal)
 {
     uint8_t head[KEY + LABEL];
     (void)salt;

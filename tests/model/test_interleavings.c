@@ -18,7 +18,8 @@
 static bool run(const struct walk_plan *world, bool loud, struct walk_result *r)
 {
     walk_run(world, loud, r);
-    printf("%-20s %9" PRIu64 " states %9" PRIu64 " steps %6" PRIu64 " contents %8.2g ways %6.1f s%s%s\n",
+    printf("%-20s %9" PRIu64 " states %9" PRIu64 " steps %6" PRIu64
+           " contents %8.2g ways %6.1f s%s%s\n",
            world->name, r->states, r->steps, r->contents, r->ways, r->seconds,
            r->complete || r->failed ? "" : " (not all)", r->failed ? " FAILED" : "");
     fflush(stdout);

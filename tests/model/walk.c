@@ -42,8 +42,8 @@ struct actor {
     bool done;
     const struct call *call; /* that it is about to do */
     enum told told;
-    uint64_t seen; /* digest of all answers */
-    uint64_t asked; /* random numbers */
+    uint64_t seen;          /* digest of all answers */
+    uint64_t asked;         /* random numbers */
     char file[MEMORY_NAME]; /* the last one it read of */
 };
 
@@ -202,9 +202,9 @@ static bool matters(const struct actor *a, const struct call *call)
     case CALL_MODIFIED:
         return read_matters(a, call);
     case CALL_LIST:
-        return begins_with(call->name, "log/") ? others(current, false)
-                                               : strcmp(call->name, "packs") == 0 ||
-                                                     strcmp(call->name, "segments") == 0;
+        return begins_with(call->name, "log/")
+                   ? others(current, false)
+                   : strcmp(call->name, "packs") == 0 || strcmp(call->name, "segments") == 0;
     case CALL_FINISH:
         return begins_with(call->name, "log/") || faults_left > 0 || others(current, true);
     case CALL_REMOVE:

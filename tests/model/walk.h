@@ -37,9 +37,9 @@ struct walk_plan {
 };
 
 struct walk_result {
-    uint64_t states; /* that differ in what any actor has seen, or in the files */
-    uint64_t steps;  /* from one to another */
-    double ways;     /* from the first state to an end: schedules that were told apart */
+    uint64_t states;   /* that differ in what any actor has seen, or in the files */
+    uint64_t steps;    /* from one to another */
+    double ways;       /* from the first state to an end: schedules that were told apart */
     uint64_t contents; /* judged */
     double seconds;
     bool complete;

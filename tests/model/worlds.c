@@ -155,8 +155,7 @@ static void make_archive(unsigned archive, unsigned a, unsigned b, unsigned c)
 
 static void make_keys(void)
 {
-    static const enum cs_role roles[] = {
-        [APPENDER] = CS_ROLE_APPEND, [KEEPER] = CS_ROLE_BACKUP};
+    static const enum cs_role roles[] = {[APPENDER] = CS_ROLE_APPEND, [KEEPER] = CS_ROLE_BACKUP};
     struct cs_error err = {0};
     struct cs_store *store = NULL;
     int rc = judge_open(&store, FOUNDER, &err);
@@ -247,8 +246,8 @@ static void append_backup(void)
 
 static void child_backup(void)
 {
-    back_up(&(struct backup){
-        .archive = 10, .objects = {5}, .child = true, .inherited = {1, 100, 101}});
+    back_up(
+        &(struct backup){.archive = 10, .objects = {5}, .child = true, .inherited = {1, 100, 101}});
 }
 
 static void sleeping_backup(void)

@@ -13,9 +13,9 @@ struct controls {
     bool checkpoint_always;  /* after so many entries as need one */
     bool prune_does_not_ask; /* whether its entry still holds */
     bool writer_does_not_ask;
-    bool delete_first;       /* before the entry that condemns */
-    bool forget_the_gone;    /* names that have left the condemned ones are free again */
-    bool stale_checkpoint;   /* that others may come before */
+    bool delete_first;     /* before the entry that condemns */
+    bool forget_the_gone;  /* names that have left the condemned ones are free again */
+    bool stale_checkpoint; /* that others may come before */
 };
 extern struct controls controls;
 

@@ -162,21 +162,28 @@ int cs_step_append(struct cs_step *step, struct cs_error *err)
     return rc;
 }
 
+static void take_back_file(const struct cs_prune *p, enum cs_file_kind kind,
+                           const struct cs_name *name)
+{
+    char path[64];
+    if (cs_names_find(&p->store->state.live[kind], name, NULL))
+        return;
+    cs_prune_file_name(path, kind, name);
+    p->store->backend->ops->remove(p->store->backend, path, NULL);
+}
+
+/* A first try of the entry may have got its name, and failed for all that; then a second one finds
+ * its own packs condemned. What the log says counts. */
 void cs_step_take_back(struct cs_step *step)
 {
     struct cs_prune *p = step->prune;
-    if (step->appended)
+    if (step->appended || step->pack_count + step->segment_count == 0 ||
+        cs_log_catch_up(p->store, NULL) < 0)
         return;
-    for (size_t i = 0; i < step->pack_count; i++) {
-        char name[64];
-        cs_prune_file_name(name, CS_FILE_PACK, &step->packs[i].id);
-        p->store->backend->ops->remove(p->store->backend, name, NULL);
-    }
-    if (step->segment_count > 0) {
-        char name[64];
-        cs_prune_file_name(name, CS_FILE_SEGMENT, &step->segment.id);
-        p->store->backend->ops->remove(p->store->backend, name, NULL);
-    }
+    for (size_t i = 0; i < step->pack_count; i++)
+        take_back_file(p, CS_FILE_PACK, &step->packs[i].id);
+    if (step->segment_count > 0)
+        take_back_file(p, CS_FILE_SEGMENT, &step->segment.id);
 }
 
 void cs_step_clear(struct cs_step *step)

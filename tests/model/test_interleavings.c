@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "judge.h"
 #include "memory_backend.h"
 #include "worlds.h"
 
@@ -55,10 +54,10 @@ static const struct control broken[] = {
 
 static bool run_control(const struct control *c)
 {
+    struct walk_plan world = *world_named(c->world);
     struct walk_result r;
-    *c->on = true;
-    walk_run(world_named(c->world), false, &r);
-    *c->on = false;
+    world.broken = c->on;
+    walk_run(&world, false, &r);
     printf("%-34s %7" PRIu64 " states: %s\n", c->name, r.states,
            r.failed ? r.message : "NOT FOUND OUT");
     return r.failed;
@@ -83,8 +82,6 @@ int main(int argc, char **argv)
         bool chosen = at == argc;
         for (int k = at; k < argc; k++)
             chosen |= world_named(argv[k]) == &worlds[i];
-        world.expected = judge_expected;
-        world.judge = judge_memory;
         world.seconds = seconds;
         if (switches != -2)
             world.switches = switches;

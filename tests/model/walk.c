@@ -329,9 +329,24 @@ static void take(const struct choice *c)
     go_on(c->actor);
 }
 
+/* A file that no entry names says nothing by itself; whoever deletes it, or makes an entry, will be
+ * judged while it is there. */
+static bool is_news(void)
+{
+    if (trail_len == 0)
+        return true;
+    const struct step *s = &trail[trail_len - 1];
+    return s->kind == CALL_REMOVE || begins_with(s->name, "log/");
+}
+
 static void judge(void)
 {
-    uint64_t key = memory_mix(memory.digest, plan->expected());
+    static uint64_t expected_before;
+    uint64_t expected = plan->expected();
+    if (expected == expected_before && !is_news())
+        return;
+    expected_before = expected;
+    uint64_t key = memory_mix(memory.digest, expected);
     size_t at = key % (TABLE / 4);
     while (shared->judged[at] != 0 && shared->judged[at] != key)
         at = (at + 1) % (TABLE / 4);
@@ -434,6 +449,8 @@ static void run_all(void)
     switches_left = plan->switches;
     faults_left = plan->faults;
     plan->make();
+    if (plan->broken != NULL)
+        *plan->broken = true;
     memory_hook = on_call;
     for (int i = 0; i < (int)plan->actor_count; i++)
         begin_actor(i);

@@ -30,6 +30,7 @@ struct walk_plan {
     bool every_read;    /* else the reads of one file, one after the other, are one step */
     double seconds;     /* the walk ends then, with ${complete} false; 0: when it is done */
     void (*make)(void); /* the repository as it is at first */
+    bool *broken;       /* NULL, or: becomes true when it was made */
     /* A digest of what the repository must hold now; judge is called once for each and each
      * content of the memory. It calls walk_fail where it is not so. */
     uint64_t (*expected)(void);

@@ -26,7 +26,8 @@ struct backup {
     unsigned archive; /* and the one behind it, where a conflict makes it begin anew */
     unsigned objects[OBJECTS];
     unsigned key;
-    bool child; /* of archive 0, from which it takes those below, as they are */
+    bool publishes; /* what it has before it ends */
+    bool child;     /* of archive 0, from which it takes those below, as they are */
     unsigned inherited[OBJECTS];
 };
 
@@ -93,6 +94,8 @@ static int back_up_once(const struct backup *b, unsigned archive, struct cs_erro
         rc = store_objects(writer, b->inherited, err);
     if (rc == 0)
         rc = store_objects(writer, b->objects, err);
+    if (rc == 0 && b->publishes)
+        rc = cs_writer_publish(writer, err);
     if (rc == 0)
         rc = judge_write(writer, RECORDS + archive, err);
     if (rc == 0)
@@ -241,7 +244,8 @@ static void second_backup(void)
 
 static void append_backup(void)
 {
-    back_up(&(struct backup){.archive = 10, .objects = {1, 100, 3}, .key = APPENDER});
+    back_up(&(struct backup){
+        .archive = 10, .objects = {1, 100, 3}, .key = APPENDER, .publishes = true});
 }
 
 static void child_backup(void)
@@ -312,77 +316,45 @@ static void check_beside(void)
     cs_close(store);
 }
 
-#define BACKUP(name, function)                                                                     \
-    {                                                                                              \
-        name, function, false                                                                      \
-    }
-#define PRUNE(name, function)                                                                      \
-    {                                                                                              \
-        name, function, true                                                                       \
-    }
+#define WORLD .expected = judge_expected, .judge = judge_memory
 
+/* Bounds for a few seconds in all; test_interleavings has arguments for more. */
 const struct walk_plan worlds[] = {
-    {.name = "backups",
-     .make = make_one_forgotten,
-     .actors = {BACKUP("first", first_backup), BACKUP("second", second_backup),
-                PRUNE("prune", prune)},
-     .actor_count = 3,
-     .switches = 2},
-    {.name = "parent",
-     .make = make_two,
-     .actors = {BACKUP("child", child_backup), PRUNE("forget", forget_and_prune)},
-     .actor_count = 2,
-     .switches = -1},
-    {.name = "parent, and another",
-     .make = make_two,
-     .actors = {BACKUP("child", child_backup), BACKUP("second", second_backup),
-                PRUNE("forget", forget_and_prune)},
-     .actor_count = 3,
-     .switches = 2},
-    {.name = "checkpoints",
-     .make = make_checkpoints,
-     .actors = {BACKUP("first", first_backup), BACKUP("second", forget_and_back_up),
-                PRUNE("prune", prune)},
-     .actor_count = 3,
-     .switches = 2},
-    {.name = "sleeper",
-     .make = make_sleeper,
-     .actors = {BACKUP("sleeper", sleeping_backup), PRUNE("others", weeks)},
-     .actor_count = 2,
-     .switches = 2},
-    {.name = "prunes",
-     .make = make_one_forgotten,
-     .actors = {PRUNE("one", prune), PRUNE("two", prune), BACKUP("backup", first_backup)},
-     .actor_count = 3,
-     .switches = 2},
-    {.name = "roles",
-     .make = make_all_roles,
-     .actors = {BACKUP("append", append_backup), BACKUP("second", second_backup),
-                PRUNE("keeper", keepers_prune)},
-     .actor_count = 3,
-     .switches = 2},
-    {.name = "merges",
-     .make = make_many,
-     .actors = {BACKUP("first", first_backup), BACKUP("second", second_backup),
-                PRUNE("prune", prune)},
-     .actor_count = 3,
+    {WORLD, .name = "backups", .make = make_one_forgotten,
+     .actors = {{"first", first_backup}, {"second", second_backup}, {"prune", prune, true}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "parent", .make = make_two,
+     .actors = {{"child", child_backup}, {"forget", forget_and_prune, true}}, .actor_count = 2,
+     .switches = 3},
+    {WORLD, .name = "parent and another", .make = make_two,
+     .actors = {{"child", child_backup},
+                {"second", second_backup},
+                {"forget", forget_and_prune, true}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "checkpoints", .make = make_checkpoints,
+     .actors = {{"first", first_backup}, {"second", forget_and_back_up}, {"prune", prune, true}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "sleeper", .make = make_sleeper,
+     .actors = {{"sleeper", sleeping_backup}, {"others", weeks, true}}, .actor_count = 2,
      .switches = 1},
-    {.name = "reader",
-     .make = make_one_forgotten,
-     .actors = {BACKUP("reader", read_twice), PRUNE("prune", prune)},
-     .actor_count = 2,
-     .switches = -1,
+    {WORLD, .name = "prunes", .make = make_one_forgotten,
+     .actors = {{"one", prune, true}, {"two", prune, true}, {"backup", first_backup}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "roles", .make = make_all_roles,
+     .actors = {{"append", append_backup},
+                {"second", second_backup},
+                {"keeper", keepers_prune, true}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "merges", .make = make_many,
+     .actors = {{"first", first_backup}, {"second", second_backup}, {"prune", prune, true}},
+     .actor_count = 3, .switches = 1},
+    {WORLD, .name = "reader", .make = make_one_forgotten,
+     .actors = {{"reader", read_twice}, {"prune", prune, true}}, .actor_count = 2, .switches = -1,
      .every_read = true},
-    {.name = "check",
-     .make = make_one_forgotten,
-     .actors = {BACKUP("check", check_beside), PRUNE("prune", prune)},
-     .actor_count = 2,
-     .switches = -1},
-    {.name = "lies",
-     .make = make_with_reserve,
-     .actors = {BACKUP("first", first_backup), PRUNE("prune", prune)},
-     .actor_count = 2,
-     .switches = 1,
+    {WORLD, .name = "check", .make = make_one_forgotten,
+     .actors = {{"check", check_beside}, {"prune", prune, true}}, .actor_count = 2, .switches = -1},
+    {WORLD, .name = "lies", .make = make_with_reserve,
+     .actors = {{"first", first_backup}, {"prune", prune, true}}, .actor_count = 2, .switches = 1,
      .faults = 1},
 };
 const size_t world_count = sizeof worlds / sizeof *worlds;

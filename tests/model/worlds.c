@@ -256,7 +256,7 @@ static void child_backup(void)
 
 static void sleeping_backup(void)
 {
-    back_up(&(struct backup){.archive = 10, .objects = {1, 6, 102}});
+    back_up(&(struct backup){.archive = 10, .objects = {6, 102}});
 }
 
 static void prune(void)

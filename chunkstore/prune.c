@@ -47,6 +47,7 @@ static int look(struct cs_prune *p, struct cs_error *err)
 {
     struct cs_store *store = p->store;
     int rc = cs_log_catch_up(store, err);
+    p->condemn_entries = store->state.condemn_entries;
     if (rc == 0)
         rc = cs_index_refresh(store, err);
     if (rc < 0)
@@ -141,6 +142,14 @@ static int free_space(struct cs_prune *p, struct cs_error *err)
     return rc;
 }
 
+/* Whether somebody else has condemned something since it began: then what is missing is no damage.
+ */
+static bool overtaken(const struct cs_prune *p)
+{
+    return cs_log_catch_up(p->store, NULL) == 0 &&
+           p->store->state.condemn_entries != p->condemn_entries;
+}
+
 static int prune_once(struct cs_store *store, const struct cs_prune_options *options, bool no_grace,
                       struct cs_prune_result *result, struct cs_error *err)
 {
@@ -157,6 +166,8 @@ static int prune_once(struct cs_store *store, const struct cs_prune_options *opt
         foretell(&p);
     else if (rc == 0)
         rc = free_space(&p, err);
+    if (rc == CS_CORRUPT && overtaken(&p))
+        rc = cs_prune_conflict(err);
     cs_index_clear_marks(store->index);
     cs_prune_list_clear(&p);
     cs_prune_plan_clear(&p);

@@ -61,8 +61,9 @@ struct cs_prune {
     struct cs_names pack_names; /* positions in packs */
     struct cs_names_to orphans[CS_FILE_KINDS];
 
-    uint64_t marked_through; /* archives of entries before this number are marked */
-    uint64_t done;           /* bytes moved */
+    uint64_t marked_through;  /* archives of entries before this number are marked */
+    uint64_t condemn_entries; /* that the log had when it began, and our own */
+    uint64_t done;            /* bytes moved */
     uint64_t total;
 };
 
@@ -115,6 +116,9 @@ void cs_prune_plan_clear(struct cs_prune *p);
 int cs_prune_find_uncovered(struct cs_prune *p, struct cs_error *err);
 
 /* ---- prune_step.c ---- */
+
+/* CS_CONFLICT: another prune is at work. */
+int cs_prune_conflict(struct cs_error *err);
 
 struct cs_step { /* one entry to come */
     struct cs_prune *prune;

@@ -463,9 +463,9 @@ struct cs_commit {
     size_t summary_len;
 };
 
-/* Says that the run takes over subtrees, or ids of objects, from what this live archive has,
- * without having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned
- * meanwhile. */
+/* Says that the run takes over subtrees, or ids of objects, from what this archive has, without
+ * having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned meanwhile.
+ * CS_CONFLICT where it is not live any more. */
 int cs_writer_uses_archive(struct cs_writer *writer, const struct cs_id *archive,
                            struct cs_error *err);
 

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "pack_read.h"
+#include "sample.h"
 
 struct check {
     struct cs_store *store;
@@ -19,6 +20,8 @@ struct check {
     struct cs_state state; /* folded from entry 0 */
     uint64_t bytes_total;  /* of all packs */
     uint64_t bytes_done;
+    uint64_t bytes_read; /* of packs that were read whole */
+    bool *chosen;        /* packs to read */
     struct cs_segment *segments;
     size_t segment_count;
     uint64_t **expected; /* entries that each segment has of each of its packs, less those found */
@@ -248,9 +251,10 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
 {
     uint8_t *sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD), *plain = malloc(CS_FRAME_MAX);
     int rc = 0;
+    uint32_t n = 0;
     if (sealed == NULL || plain == NULL)
         rc = cs_fail_memory(err);
-    for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
+    for (; rc == 0 && n < pack->trailer.frame_count; n++) {
         rc = check_frame(c, pack, n, sealed, plain, err);
         if (rc < 0 && is_condemned(c, CS_FILE_PACK, &pack->name)) {
             rc = 0;
@@ -262,22 +266,55 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
         if (rc == 0)
             rc = cs_store_cancelled(c->store, err);
     }
+    if (rc == 0 && n == pack->trailer.frame_count) {
+        c->result->packs_read++;
+        c->bytes_read += pack->size;
+    }
     free(sealed);
     free(plain);
     return rc;
 }
 
-/* Chooses packs at random, one by one, with the asked-for probability. */
-static bool chosen(const struct check *c)
+static uint64_t random64(void *arg)
 {
-    uint32_t random;
-    if (c->options->read_data <= 0)
-        return false;
+    uint64_t random;
+    (void)arg;
     cs_random(&random, sizeof random);
-    return random < c->options->read_data * 4294967296.0;
+    return random;
 }
 
-static int check_pack(struct check *c, const struct cs_state_pack *which, struct cs_error *err)
+/* Chooses the packs to read. */
+static int choose(struct check *c, struct cs_error *err)
+{
+    size_t n = c->state.pack_count;
+    uint64_t *sizes = calloc(n + 1, sizeof *sizes);
+    int rc = 0;
+    c->chosen = calloc(n + 1, sizeof *c->chosen);
+    if (sizes == NULL || c->chosen == NULL)
+        rc = cs_fail_memory(err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        sizes[i] = c->state.packs[i].size;
+    if (rc == 0 && c->options->read_data > 0)
+        rc = cs_sample_draw(c->chosen, sizes, n, c->options->read_data, random64, NULL, err);
+    free(sizes);
+    return rc;
+}
+
+/* What was read, and what it says of all where nothing was found wrong. */
+static void conclude(const struct check *c, bool whole)
+{
+    struct cs_check_result *r = c->result;
+    if (r->packs_read == 0)
+        return;
+    r->read_share = (double)c->bytes_read / (double)c->bytes_total;
+    if (whole)
+        r->damaged_share_below =
+            (double)cs_sample_bound(r->packs_checked, r->packs_read, CS_CHECK_CONFIDENCE) /
+            (double)r->packs_checked;
+}
+
+static int check_pack(struct check *c, const struct cs_state_pack *which, bool read,
+                      struct cs_error *err)
 {
     struct cs_pack pack;
     char name[64];
@@ -297,7 +334,7 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
     }
     if (rc == 0)
         rc = check_entries(c, &pack, err);
-    if (rc == 0 && chosen(c))
+    if (rc == 0 && read)
         rc = check_frames(c, &pack, err);
     c->result->packs_checked++;
     cs_pack_clear(&pack);
@@ -306,17 +343,20 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
 
 static int check_packs(struct check *c, struct cs_error *err)
 {
-    int rc = 0;
+    int rc = choose(c, err);
+    uint64_t before = c->result->errors;
     for (size_t i = 0; i < c->state.pack_count; i++)
         c->bytes_total += c->state.packs[i].size;
     for (size_t i = 0; rc == 0 && i < c->state.pack_count; i++) {
-        rc = check_pack(c, &c->state.packs[i], err);
+        rc = check_pack(c, &c->state.packs[i], c->chosen[i], err);
         c->bytes_done += c->state.packs[i].size;
         if (c->options->progress != NULL)
             c->options->progress(c->options->arg, c->bytes_done, c->bytes_total);
         if (rc == 0)
             rc = cs_store_cancelled(c->store, err);
     }
+    if (rc == 0)
+        conclude(c, c->result->errors == before);
     return rc;
 }
 
@@ -328,9 +368,11 @@ static void clear(struct check *c)
     }
     free(c->segments);
     free(c->expected);
+    free(c->chosen);
     cs_state_clear(&c->state);
     c->segments = NULL;
     c->expected = NULL;
+    c->chosen = NULL;
     c->segment_count = 0;
 }
 

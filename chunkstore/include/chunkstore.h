@@ -554,8 +554,10 @@ int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct
 
 /* ---- check --------------------------------------------------------------- */
 
+#define CS_CHECK_CONFIDENCE 0.95
+
 struct cs_check_options {
-    double read_data; /* fraction of the packs' bytes to read, 0 to 1 */
+    double read_data; /* fraction of the packs' bytes to read, 0 to 1: whole packs at random */
     /* Called for each thing found wrong. */
     void (*report)(void *arg, const char *message);
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
@@ -566,7 +568,12 @@ struct cs_check_result {
     uint64_t errors;
     uint64_t packs_checked;
     uint64_t bytes_checked; /* of frames that were read */
-    bool data_unopened;     /* data frames were held against their checksums only */
+    uint64_t packs_read;    /* all frames of them */
+    double read_share;      /* of the packs' bytes that are theirs */
+    /* With CS_CHECK_CONFIDENCE fewer than this share of the packs are damaged; 0: nothing is known
+     * of it, for none was read, or something is wrong with a pack. */
+    double damaged_share_below;
+    bool data_unopened; /* data frames were held against their checksums only */
 };
 
 /*

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* byre check: verifies the repository, and that what archives need is there. */
+#include <inttypes.h>
+
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
@@ -31,9 +33,33 @@ static void print_json(const struct engine_check_result *result, double seconds)
     json_object_set_new(json, "packs_checked", output_size(result->packs_checked));
     json_object_set_new(json, "bytes_checked", output_size(result->bytes_checked));
     json_object_set_new(json, "damaged_archives", damaged);
+    json_object_set_new(json, "read_share", json_real(result->read_share));
+    json_object_set_new(json, "confidence", json_real(CS_CHECK_CONFIDENCE));
+    json_object_set_new(json, "damaged_share_below",
+                        result->damaged_share_below > 0 ? json_real(result->damaged_share_below)
+                                                        : json_null());
     json_object_set_new(json, "data_unopened", json_boolean(result->data_unopened));
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
+}
+
+/* Not less than ${value}. */
+static double tenths_up(double value)
+{
+    return (double)(uint64_t)(value * 10 + 0.9999999) / 10;
+}
+
+/* What a part of the packs says of all of them. */
+static void print_share(const struct engine_check_result *result)
+{
+    if (!result->packs_read)
+        return;
+    printf("read %.1f %% of the stored bytes, %" PRIu64 " of %" PRIu64 " packs",
+           100 * result->read_share, result->packs_read, result->packs_checked);
+    if (result->damaged_share_below > 0 && result->packs_read < result->packs_checked)
+        printf(": with %.0f %% confidence less than %.1f %% of the packs are damaged",
+               100 * CS_CHECK_CONFIDENCE, tenths_up(100 * result->damaged_share_below));
+    putchar('\n');
 }
 
 static void print_text(const struct engine_check_result *result, bool quiet, double seconds)
@@ -46,6 +72,7 @@ static void print_text(const struct engine_check_result *result, bool quiet, dou
         printf("damaged archive %s\n", cs_id_hex(&result->damaged[i], hex));
     if (quiet && !result->errors)
         return;
+    print_share(result);
     if (result->data_unopened)
         printf("data was held against its checksums only, since this key may not read it\n");
     if (result->errors)

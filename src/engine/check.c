@@ -297,6 +297,9 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
     result->errors = store_result.errors;
     result->packs_checked = store_result.packs_checked;
     result->bytes_checked = store_result.bytes_checked;
+    result->packs_read = store_result.packs_read;
+    result->read_share = store_result.read_share;
+    result->damaged_share_below = store_result.damaged_share_below;
     result->data_unopened = store_result.data_unopened;
     struct archive_check c = {.store = store, .options = options, .result = result};
     int rc = check_archives(&c, err);

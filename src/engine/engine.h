@@ -323,6 +323,9 @@ struct engine_check_result {
     uint64_t errors;
     uint64_t packs_checked;
     uint64_t bytes_checked;
+    uint64_t packs_read; /* as the next two: see cs_check_result */
+    double read_share;
+    double damaged_share_below; /* with CS_CHECK_CONFIDENCE */
     bool data_unopened;
     struct cs_id *damaged; /* archives */
     size_t damaged_count;

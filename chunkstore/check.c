@@ -291,6 +291,18 @@ static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, 
     return rc < 0 ? rc : check_objects(c, pack, n, plain, name, err);
 }
 
+/* A frame that could not be read. */
+static int add_unread_frame(struct check *c, const struct cs_pack *pack, uint32_t n,
+                            struct cs_error *err)
+{
+    const struct cs_frame *f = &pack->trailer.frames[n];
+    int rc = 0;
+    for (uint16_t i = 0; rc == 0 && i < f->objects; i++)
+        rc = cs_damage_add_unread(c->damage, &pack->name, &pack->trailer.objects[f->first + i].id,
+                                  err);
+    return rc;
+}
+
 /* Returns ${rc}, or the failure to note it. */
 static int add_unread(struct check *c, const struct cs_name *pack, int rc, struct cs_error *err)
 {
@@ -316,8 +328,10 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
         }
         if (rc == CS_CORRUPT && c->damage->object_count == known)
             rc = 0; /* the log says so: what needs it is told by the archives */
-        if (rc == CS_IO)
-            rc = add_unread(c, &pack->name, rc, err);
+        if (rc == CS_IO) {
+            int added = add_unread_frame(c, pack, n, err);
+            rc = added < 0 ? added : add_unread(c, &pack->name, rc, err);
+        }
         if (rc < 0)
             rc = tolerate(c, rc, err);
         c->result->bytes_checked += pack->trailer.frames[n].stored;
@@ -402,7 +416,8 @@ static int add_bad_pack(struct check *c, const struct cs_name *pack, int rc, str
     else if (looked == CS_NOT_FOUND && c->is_listed && !cs_names_find(&c->listed, pack, NULL))
         added = cs_damage_add_name(&d->gone, &d->gone_count, pack, err);
     else
-        added = add_unread(c, pack, 0, err);
+        added = add_unread(c, pack, cs_damage_add_name(&d->unopened, &d->unopened_count, pack, err),
+                           err);
     return added < 0 ? added : rc;
 }
 

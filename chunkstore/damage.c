@@ -16,15 +16,27 @@ static void *grow(void *array, size_t count, size_t size)
     return reallocarray(array, count > 0 ? 2 * count : 1, size);
 }
 
+static int add_object(struct cs_lost **objects, size_t *count, const struct cs_name *pack,
+                      const struct cs_id *id, struct cs_error *err)
+{
+    struct cs_lost *more = grow(*objects, *count, sizeof *more);
+    if (more == NULL)
+        return cs_fail_memory(err);
+    *objects = more;
+    more[(*count)++] = (struct cs_lost){.pack = *pack, .id = *id};
+    return 0;
+}
+
 int cs_damage_add_object(struct cs_damage *d, const struct cs_name *pack, const struct cs_id *id,
                          struct cs_error *err)
 {
-    struct cs_lost *objects = grow(d->objects, d->object_count, sizeof *objects);
-    if (objects == NULL)
-        return cs_fail_memory(err);
-    d->objects = objects;
-    objects[d->object_count++] = (struct cs_lost){.pack = *pack, .id = *id};
-    return 0;
+    return add_object(&d->objects, &d->object_count, pack, id, err);
+}
+
+int cs_damage_add_unread(struct cs_damage *d, const struct cs_name *pack, const struct cs_id *id,
+                         struct cs_error *err)
+{
+    return add_object(&d->unread_objects, &d->unread_object_count, pack, id, err);
 }
 
 int cs_damage_add_name(struct cs_name **names, size_t *count, const struct cs_name *name,
@@ -70,24 +82,26 @@ static void sort_names(struct cs_name *names, size_t *count)
     *count = kept;
 }
 
-static void sort_objects(struct cs_damage *d)
+static void sort_objects(struct cs_lost *objects, size_t *count)
 {
     size_t kept = 0;
-    if (d->object_count == 0)
+    if (*count == 0)
         return;
-    qsort(d->objects, d->object_count, sizeof *d->objects, compare_objects);
-    for (size_t i = 0; i < d->object_count; i++)
-        if (kept == 0 || compare_objects(&d->objects[i], &d->objects[kept - 1]) != 0)
-            d->objects[kept++] = d->objects[i];
-    d->object_count = kept;
+    qsort(objects, *count, sizeof *objects, compare_objects);
+    for (size_t i = 0; i < *count; i++)
+        if (kept == 0 || compare_objects(&objects[i], &objects[kept - 1]) != 0)
+            objects[kept++] = objects[i];
+    *count = kept;
 }
 
 void cs_damage_sort(struct cs_damage *d)
 {
-    sort_objects(d);
+    sort_objects(d->objects, &d->object_count);
+    sort_objects(d->unread_objects, &d->unread_object_count);
     sort_names(d->gone, &d->gone_count);
     sort_names(d->broken, &d->broken_count);
     sort_names(d->unread, &d->unread_count);
+    sort_names(d->unopened, &d->unopened_count);
     sort_names(d->segments, &d->segment_count);
 }
 
@@ -102,12 +116,21 @@ bool cs_damage_has(const struct cs_damage *d, const struct cs_id *id)
            bsearch(id, d->objects, d->object_count, sizeof *d->objects, compare_id) != NULL;
 }
 
+bool cs_damage_has_place(const struct cs_lost *objects, size_t count, const struct cs_name *pack,
+                         const struct cs_id *id)
+{
+    struct cs_lost key = {.pack = *pack, .id = *id};
+    return count > 0 && bsearch(&key, objects, count, sizeof *objects, compare_objects) != NULL;
+}
+
 void cs_damage_clear(struct cs_damage *d)
 {
     free(d->objects);
     free(d->gone);
     free(d->broken);
     free(d->unread);
+    free(d->unopened);
+    free(d->unread_objects);
     free(d->segments);
     *d = (struct cs_damage){0};
 }

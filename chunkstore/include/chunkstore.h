@@ -351,6 +351,27 @@ int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
                               size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
+/* What is called while a tree is surveyed. */
+struct cs_survey {
+    /* Before ${at} is read. Where it returns false that is passed over. */
+    bool (*enter)(void *arg, const struct cs_subtree *at);
+    /* A leaf. Returns 0, or a code of enum cs_code with ${err} set. */
+    int (*leaf)(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                struct cs_error *err);
+    /* ${at} is missing or unreadable or contradicts itself, or leaf said so (CS_CORRUPT): ${why}.
+     * Nothing below it is looked at, and it is not left. As with leave, the survey ends where the
+     * return value is negative. */
+    int (*damaged)(void *arg, const struct cs_subtree *at, const struct cs_error *why,
+                   struct cs_error *err);
+    /* All below ${at} was called for. */
+    int (*leave)(void *arg, const struct cs_subtree *at, struct cs_error *err);
+    void *arg;
+};
+
+/* Goes through all of a tree in spite of damage, in the order of the regions. */
+int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
+                   struct cs_error *err);
+
 /* ---- writing ------------------------------------------------------------- */
 
 struct cs_writer;
@@ -574,6 +595,11 @@ struct cs_damage {
     struct cs_name
         *unread; /* packs of which something could not be read: the disk, not the bytes */
     size_t unread_count;
+    struct cs_name *unopened; /* those of them whose header or trailer could not be read, or that
+                                 could not be looked for */
+    size_t unopened_count;
+    struct cs_lost *unread_objects; /* in their other frames: what could not be read; by id */
+    size_t unread_object_count;
     struct cs_name *segments; /* that are missing, or damaged, or say what packs do not */
     size_t segment_count;
     uint64_t unindexed; /* objects of live packs that no segment names */
@@ -581,6 +607,11 @@ struct cs_damage {
 
 /* Whether a bad object of this id was found. */
 bool cs_damage_has(const struct cs_damage *damage, const struct cs_id *id);
+
+/* Whether the index has the object in a place where nothing wrong was found: 0, or CS_CORRUPT with
+ * what is wrong; other codes where that cannot be told. */
+int cs_check_object(struct cs_store *store, const struct cs_damage *damage, const struct cs_id *id,
+                    struct cs_error *err);
 void cs_damage_clear(struct cs_damage *damage);
 
 #define CS_CHECK_CONFIDENCE 0.95

@@ -12,7 +12,7 @@ M=1048576
 packs_seen=()
 new_packs() {
     local pack
-    data_pack= meta_pack=
+    data_pack='' meta_pack=''
     for pack in repo/packs/*; do
         if [[ " ${packs_seen[*]} " = *" $pack "* ]]; then continue; fi
         packs_seen+=("$pack")
@@ -151,9 +151,9 @@ qemu-img create -q -f qcow2 large.qcow2 20M
 guest_write large.qcow2 large $((5 * M + 4096))
 qemu-img snapshot -c whole large.qcow2
 saved --name large large.qcow2
+large_pack=$data_pack
 guest_write large.qcow2 small $((6 * M + 65536))
 saved --name large2 large.qcow2
-large_pack=repo/packs/$(ls -S repo/packs | head -n 1)
 cp "$large_pack" whole
 chmod u+w "$large_pack"
 python3 - "$large_pack" <<'END'

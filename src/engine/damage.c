@@ -66,7 +66,7 @@ static void print_message(FILE *out, const struct engine_damage *d,
     } texts[] = {
         [ENGINE_PART_RECORD] = {"nothing of it can be restored", ""},
         [ENGINE_PART_GUEST] = {"guest bytes ", " are damaged"},
-        [ENGINE_PART_VM_STATE] = {"VM state, bytes ", " behind the disk, are damaged"},
+        [ENGINE_PART_VM_STATE] = {"VM state behind the disk, bytes ", " are damaged"},
         [ENGINE_PART_PLACEMENT] = {"where guest bytes ", " were in the file is lost"},
         [ENGINE_PART_HEADER] = {"header cluster, bytes ", " are damaged"},
         [ENGINE_PART_CRYPTO] = {"encryption header, bytes ", " are damaged"},

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Holding a repository against its format: slots, keyrings, log, packs,
- * segments, and as many stored bytes as are asked for. One damage does not hide
- * the next.
+ * Holding a repository against its format: log, packs, segments, and as many
+ * stored bytes as are asked for; slots and keyrings are check_keys.c's. One
+ * damage does not hide the next.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_keys.h"
 #include "damage.h"
 #include "log.h"
 #include "names.h"
@@ -40,8 +41,9 @@ static void report(void *arg, const char *message)
 }
 
 /* Damage is reported and the check goes on; anything else ends it. */
-static int tolerate(struct check *c, int rc, struct cs_error *err)
+static int tolerate(void *arg, int rc, struct cs_error *err)
 {
+    struct check *c = arg;
     if (rc != CS_CORRUPT && rc != CS_NOT_FOUND && rc != CS_UNSUPPORTED && rc != CS_IO)
         return rc;
     report(c, err->message);
@@ -63,58 +65,6 @@ static int check_config(struct check *c, struct cs_error *err)
     }
     free(data);
     return tolerate(c, rc, err);
-}
-
-static int check_slot(struct check *c, const struct cs_state_key *key, struct cs_error *err)
-{
-    char name[64];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    struct cs_slot_head head;
-    cs_slot_file(name, &key->slot);
-    int rc = cs_backend_read_all(c->store->backend, name, CS_SLOT_SIZE, &data, &len, err);
-    if (rc == 0)
-        rc = cs_slot_decode(&head, data, len, name, err);
-    if (rc == 0 && (memcmp(head.dh_public, key->dh_public, CS_KEY_SIZE) != 0 ||
-                    memcmp(head.sign_public, key->sign_public, CS_KEY_SIZE) != 0))
-        rc = cs_fail(err, CS_CORRUPT, "%s: has other public keys than the log says", name);
-    free(data);
-    return tolerate(c, rc, err);
-}
-
-static int check_keyring(struct check *c, const struct cs_state_key *key, uint16_t epoch,
-                         struct cs_error *err)
-{
-    char name[64];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    struct cs_name issuer_name;
-    cs_keyring_file(name, &key->slot, epoch);
-    int rc = cs_backend_read_all(c->store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
-    if (rc == 0)
-        rc = cs_keyring_issuer(&issuer_name, data, len, name, err);
-    if (rc == 0) {
-        const struct cs_state_key *issuer = cs_state_key(&c->state, &issuer_name);
-        if (!cs_state_may_issue(issuer, epoch) ||
-            !cs_keyring_verify(data, &c->store->config.repository_id, issuer->sign_public))
-            rc = cs_fail(err, CS_CORRUPT, "%s: its signature by a full key does not hold", name);
-    }
-    free(data);
-    return tolerate(c, rc, err);
-}
-
-static int check_keys(struct check *c, struct cs_error *err)
-{
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < c->state.key_count; i++) {
-        const struct cs_state_key *key = &c->state.keys[i];
-        if (key->removed)
-            continue;
-        rc = check_slot(c, key, err);
-        for (uint16_t epoch = 0; rc == 0 && epoch < c->state.epoch_count; epoch++)
-            rc = check_keyring(c, key, epoch, err);
-    }
-    return rc;
 }
 
 /* ---- segments and packs ---- */
@@ -526,7 +476,7 @@ int cs_check(struct cs_store *store, const struct cs_check_options *options,
     if (rc == 0 && store->rollback != NULL)
         report(&c, store->rollback);
     if (rc == 0)
-        rc = check_keys(&c, &e);
+        rc = cs_check_keys(store, &c.state, tolerate, &c, &e);
     if (rc == 0)
         rc = check_packs(&c, &e);
     clear(&c);

@@ -20,7 +20,7 @@
 enum {
     CLUSTER_MIN = 512,
     LEVELS = 16,          /* more than a tree has */
-    DAMAGED_MAX = 1 << 22 /* subtrees of one tree that are looked into in spite of damage */
+    DAMAGED_MAX = 1 << 20 /* subtrees of one tree that are looked into in spite of damage */
 };
 
 struct archive_check {

@@ -351,6 +351,27 @@ int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
                               size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
+/* What is called while a tree is surveyed. */
+struct cs_survey {
+    /* Before ${at} is read. Where it returns false that is passed over. */
+    bool (*enter)(void *arg, const struct cs_subtree *at);
+    /* A leaf. Returns 0, or a code of enum cs_code with ${err} set. */
+    int (*leaf)(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                struct cs_error *err);
+    /* ${at} is missing or unreadable or contradicts itself, or leaf said so (CS_CORRUPT): ${why}.
+     * Nothing below it is looked at, and it is not left. As with leave, the survey ends where the
+     * return value is negative. */
+    int (*damaged)(void *arg, const struct cs_subtree *at, const struct cs_error *why,
+                   struct cs_error *err);
+    /* All below ${at} was called for. */
+    int (*leave)(void *arg, const struct cs_subtree *at, struct cs_error *err);
+    void *arg;
+};
+
+/* Goes through all of a tree in spite of damage, in the order of the regions. */
+int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
+                   struct cs_error *err);
+
 /* ---- writing ------------------------------------------------------------- */
 
 struct cs_writer;
@@ -554,8 +575,50 @@ int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct
 
 /* ---- check --------------------------------------------------------------- */
 
+struct cs_lost { /* a stored object that was proven bad */
+    struct cs_name pack;
+    struct cs_id id;
+};
+
+/*
+ * What a check found of stored data that is not as it should be. Each list is sorted and has
+ * nothing twice. What is bad in one place may have a sound copy in another.
+ */
+struct cs_damage {
+    struct cs_lost *objects; /* in frames that do not open, or whose bytes are others; by id. Those
+                                that the log calls lost are not among them */
+    size_t object_count;
+    struct cs_name *gone; /* live packs that are not there, and that no listing shows */
+    size_t gone_count;
+    struct cs_name *broken; /* packs whose header, trailer or size is wrong */
+    size_t broken_count;
+    struct cs_name
+        *unread; /* packs of which something could not be read: the disk, not the bytes */
+    size_t unread_count;
+    struct cs_name *unopened; /* those of them whose header or trailer could not be read, or that
+                                 could not be looked for */
+    size_t unopened_count;
+    struct cs_lost *unread_objects; /* in their other frames: what could not be read; by id */
+    size_t unread_object_count;
+    struct cs_name *segments; /* that are missing, or damaged, or say what packs do not */
+    size_t segment_count;
+    uint64_t unindexed; /* objects of live packs that no segment names */
+};
+
+/* Whether a bad object of this id was found. */
+bool cs_damage_has(const struct cs_damage *damage, const struct cs_id *id);
+
+/* Whether the index has the object in a place where nothing wrong was found: 0, or CS_CORRUPT with
+ * what is wrong; other codes where that cannot be told. */
+int cs_check_object(struct cs_store *store, const struct cs_damage *damage, const struct cs_id *id,
+                    struct cs_error *err);
+void cs_damage_clear(struct cs_damage *damage);
+
+#define CS_CHECK_CONFIDENCE 0.95
+
 struct cs_check_options {
-    double read_data; /* fraction of the packs' bytes to read, 0 to 1 */
+    double read_data; /* fraction of the packs' bytes to read, 0 to 1: whole packs at random */
+    struct cs_damage *damage; /* NULL, or: empty, gets what is found, for the caller to clear */
     /* Called for each thing found wrong. */
     void (*report)(void *arg, const char *message);
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
@@ -566,7 +629,12 @@ struct cs_check_result {
     uint64_t errors;
     uint64_t packs_checked;
     uint64_t bytes_checked; /* of frames that were read */
-    bool data_unopened;     /* data frames were held against their checksums only */
+    uint64_t packs_read;    /* all frames of them */
+    double read_share;      /* of the packs' bytes that are theirs */
+    /* With CS_CHECK_CONFIDENCE fewer than this share of the packs are damaged; 0: nothing is known
+     * of it, for none was read, or something is wrong with a pack. */
+    double damaged_share_below;
+    bool data_unopened; /* data frames were held against their checksums only */
 };
 
 /*

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* byre check: verifies the repository, and that what archives need is there. */
+#include <inttypes.h>
+
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
@@ -20,10 +22,43 @@ static void on_report(void *arg, const char *message)
     message_error(EXIT_CODE_DAMAGE, "%s", message);
 }
 
+static json_t *damage_json(const struct engine_damage *d)
+{
+    static const char *const parts[] = {
+        [ENGINE_PART_RECORD] = "record",       [ENGINE_PART_GUEST] = "guest-data",
+        [ENGINE_PART_VM_STATE] = "vm-state",   [ENGINE_PART_PLACEMENT] = "placement",
+        [ENGINE_PART_HEADER] = "header",       [ENGINE_PART_CRYPTO] = "encryption-header",
+        [ENGINE_PART_TAIL] = "data-file-tail", [ENGINE_PART_BITMAP] = "bitmap",
+        [ENGINE_PART_SIDE_FILE] = "side-file",
+    };
+    bool bitmap = d->part == ENGINE_PART_BITMAP;
+    bool side_file = d->part == ENGINE_PART_SIDE_FILE;
+    json_t *json = json_object();
+    json_t *ranges = json_array();
+
+    for (size_t i = 0; i < d->range_count; i++)
+        json_array_append_new(ranges,
+                              json_pack("{s:o, s:o}", "offset", output_size(d->ranges[i].offset),
+                                        "length", output_size(d->ranges[i].length)));
+    json_object_set_new(json, "archive", output_id(&d->archive));
+    json_object_set_new(json, "name", output_string(d->name));
+    json_object_set_new(json, "image", output_string(d->image));
+    json_object_set_new(json, "layer", output_string(d->layer));
+    json_object_set_new(json, "snapshot", output_string(bitmap || side_file ? NULL : d->item));
+    json_object_set_new(json, "bitmap", output_string(bitmap ? d->item : NULL));
+    json_object_set_new(json, "side_file", output_string(side_file ? d->item : NULL));
+    json_object_set_new(json, "what", json_string(parts[d->part]));
+    json_object_set_new(json, "ranges", ranges);
+    json_object_set_new(json, "ranges_total", output_size(d->ranges_all));
+    json_object_set_new(json, "bytes", output_size(d->bytes));
+    return json;
+}
+
 static void print_json(const struct engine_check_result *result, double seconds)
 {
     json_t *json = json_pack("{s:s}", "message_type", "summary");
     json_t *damaged = json_array();
+    json_t *damage = json_array();
 
     for (size_t i = 0; i < result->damaged_count; i++)
         json_array_append_new(damaged, output_id(&result->damaged[i]));
@@ -31,9 +66,37 @@ static void print_json(const struct engine_check_result *result, double seconds)
     json_object_set_new(json, "packs_checked", output_size(result->packs_checked));
     json_object_set_new(json, "bytes_checked", output_size(result->bytes_checked));
     json_object_set_new(json, "damaged_archives", damaged);
+    for (size_t i = 0; i < result->damage_count; i++)
+        json_array_append_new(damage, damage_json(&result->damage[i]));
+    json_object_set_new(json, "damage", damage);
+    json_object_set_new(json, "damage_total", output_size(result->damage_all));
+    json_object_set_new(json, "read_share", json_real(result->read_share));
+    json_object_set_new(json, "confidence", json_real(CS_CHECK_CONFIDENCE));
+    json_object_set_new(json, "damaged_share_below",
+                        result->damaged_share_below > 0 ? json_real(result->damaged_share_below)
+                                                        : json_null());
     json_object_set_new(json, "data_unopened", json_boolean(result->data_unopened));
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
+}
+
+/* Not less than ${value}. */
+static double tenths_up(double value)
+{
+    return (double)(uint64_t)(value * 10 + 0.9999999) / 10;
+}
+
+/* What a part of the packs says of all of them. */
+static void print_share(const struct engine_check_result *result)
+{
+    if (!result->packs_read)
+        return;
+    printf("read %.1f %% of the stored bytes, %" PRIu64 " of %" PRIu64 " packs",
+           100 * result->read_share, result->packs_read, result->packs_checked);
+    if (result->damaged_share_below > 0 && result->packs_read < result->packs_checked)
+        printf(": with %.0f %% confidence less than %.1f %% of the packs are damaged",
+               100 * CS_CHECK_CONFIDENCE, tenths_up(100 * result->damaged_share_below));
+    putchar('\n');
 }
 
 static void print_text(const struct engine_check_result *result, bool quiet, double seconds)
@@ -46,6 +109,7 @@ static void print_text(const struct engine_check_result *result, bool quiet, dou
         printf("damaged archive %s\n", cs_id_hex(&result->damaged[i], hex));
     if (quiet && !result->errors)
         return;
+    print_share(result);
     if (result->data_unopened)
         printf("data was held against its checksums only, since this key may not read it\n");
     if (result->errors)

@@ -313,6 +313,46 @@ void engine_copy_result_clear(struct engine_copy_result *result);
 
 /* ---- check ------------------------------------------------------------------- */
 
+enum {
+    ENGINE_DAMAGE_RANGES = 32, /* told of one part */
+    ENGINE_DAMAGE_MAX = 4096,  /* parts told in all */
+};
+
+enum engine_part {                        /* of an archive */
+                   ENGINE_PART_RECORD,    /* of the archive or a layer: all of it depends on that */
+                   ENGINE_PART_GUEST,     /* what the guest sees of a layer; ranges: guest bytes */
+                   ENGINE_PART_VM_STATE,  /* of a snapshot; ranges: of the layer's address space,
+                                             behind the disk */
+                   ENGINE_PART_PLACEMENT, /* where the layer's file had guest bytes, which are the
+                                             ranges */
+                   ENGINE_PART_HEADER, /* the header cluster; here and below ranges are of the part
+                                          itself */
+                   ENGINE_PART_CRYPTO, /* the LUKS area */
+                   ENGINE_PART_TAIL,   /* of an external data file: what is behind the disk's last
+                                          cluster */
+                   ENGINE_PART_BITMAP,
+                   ENGINE_PART_SIDE_FILE,
+};
+
+struct engine_range { /* bytes */
+    uint64_t offset;
+    uint64_t length;
+};
+
+struct engine_damage { /* what of a part of an archive cannot be restored */
+    struct cs_id archive;
+    enum engine_part part;
+    char *name;  /* of the archive */
+    char *image; /* its name, or its path where another has that; NULL for a record, a side file */
+    char *layer; /* its place below a restore's target; NULL as for the image */
+    char *item;  /* id of the snapshot, name of the bitmap or side file; NULL for no such thing */
+    char *message;                                    /* all of it in one line */
+    struct engine_range ranges[ENGINE_DAMAGE_RANGES]; /* ascending, merged */
+    size_t range_count;
+    uint64_t ranges_all; /* also those that found no room */
+    uint64_t bytes;      /* in all of them */
+};
+
 struct engine_check_options {
     double read_data;                               /* fraction, 0 to 1 */
     void (*report)(void *arg, const char *message); /* each thing found wrong; listener.arg */
@@ -323,12 +363,18 @@ struct engine_check_result {
     uint64_t errors;
     uint64_t packs_checked;
     uint64_t bytes_checked;
+    uint64_t packs_read; /* as the next two: see cs_check_result */
+    double read_share;
+    double damaged_share_below; /* with CS_CHECK_CONFIDENCE */
     bool data_unopened;
     struct cs_id *damaged; /* archives */
     size_t damaged_count;
+    struct engine_damage *damage; /* what suffers in them; once for each image that it is part of */
+    size_t damage_count;          /* at most ENGINE_DAMAGE_MAX */
+    uint64_t damage_all;          /* also what found no room */
 };
 
-/* 0 also where errors were found. The result is to be cleared. */
+/* 0 also where errors were found. The result is to be cleared, also on failure. */
 int engine_check(struct cs_store *store, const struct engine_check_options *options,
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);

@@ -233,7 +233,8 @@ static int start_over(struct cs_writer *w, const struct durable *d, struct cs_er
     int rc = cs_index_refresh(w->store, err);
     if (rc < 0)
         return rc;
-    /* refreshing may have read the log on: then there is nothing to mark, and nothing to miss later */
+    /* refreshing may have read the log on: then there is nothing to mark, and nothing to miss later
+     */
     if (cs_state_segment(&w->store->state, &d->segment.id) == NULL)
         return conflict(err, "the index of what this run has published");
     return cs_index_mark_segment(w->store->index, &d->segment.id, err);

@@ -45,14 +45,15 @@ static void print_ranges(FILE *out, const struct damage_part *p)
                 p->bytes);
 }
 
-static void print_layer(FILE *out, const struct engine_damage *d, const struct walk_at *at)
+static void print_layer(FILE *out, const struct engine_damage *d, const struct record_layer *layer,
+                        const struct walk_at *at)
 {
     if (d->image != NULL)
         fprintf(out, "image %.200s, ", d->image);
     fprintf(out, "layer %.200s", d->layer);
-    if (d->part != ENGINE_PART_BITMAP && d->item != NULL)
+    if (at->part != WALK_BITMAP && at->index > 0)
         fprintf(out, ", snapshot %.200s (%.200s)", d->item,
-                at->layer->qcow2.snapshots[at->index - 1].name);
+                layer->qcow2.snapshots[at->index - 1].name);
     fputs(": ", out);
 }
 
@@ -80,8 +81,8 @@ static void print_message(FILE *out, const struct engine_damage *d,
     if (gmtime_r(&when, &tm) != NULL)
         strftime(date, sizeof date, "%Y-%m-%d", &tm);
     fprintf(out, "archive %.16s %.200s (%s): ", cs_id_hex(&archive->id, hex), archive->name, date);
-    if (d->layer != NULL)
-        print_layer(out, d, at);
+    if (at != NULL && at->layer != NULL)
+        print_layer(out, d, at->layer, at);
     if (d->part == ENGINE_PART_BITMAP)
         fprintf(out, "bitmap %.200s", d->item);
     if (d->part == ENGINE_PART_SIDE_FILE)
@@ -107,11 +108,12 @@ static const char *name_of(const struct record_archive *record, const struct rec
 
 static const char *item_of(const struct record_archive *record, const struct walk_at *at)
 {
-    if (at->part == WALK_SIDE_FILE)
+    const struct record_layer *layer = at->layer;
+    if (layer == NULL)
         return record->with[at->index].name;
     if (at->part == WALK_BITMAP)
-        return at->layer->qcow2.bitmaps[at->index].name;
-    return at->index > 0 ? at->layer->qcow2.snapshots[at->index - 1].id : NULL;
+        return layer->qcow2.bitmaps[at->index].name;
+    return at->index > 0 ? layer->qcow2.snapshots[at->index - 1].id : NULL;
 }
 
 static void clear_one(struct engine_damage *d)

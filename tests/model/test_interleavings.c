@@ -3,8 +3,10 @@
  * Every way in which backups, prunes and others may come between each other,
  * in small worlds: after each step the repository must hold what was promised.
  * usage: test_interleavings [--switches N] [--seconds N] [WORLD]...
- * Without arguments it is what ctest runs: as far as a few seconds go, and the
- * negative controls, in which the store is broken and must be found out.
+ * Without arguments it is what ctest runs: each world as far as its bounds go,
+ * and the negative controls, in which the store is broken and must be found
+ * out. N switches bound how often the walk turns from an actor that could go
+ * on (below 0: no bound), seconds how long a world is walked.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
 #include "log.h"
+#include "names.h"
 #include "pack_read.h"
 
 struct check {
@@ -22,6 +24,9 @@ struct check {
     struct cs_segment *segments;
     size_t segment_count;
     uint64_t **expected; /* entries that each segment has of each of its packs, less those found */
+    struct cs_damage *damage;
+    struct cs_names listed; /* packs that are there; made when one is first missed */
+    bool is_listed;
 };
 
 static void report(void *arg, const char *message)
@@ -117,6 +122,11 @@ static bool is_condemned(struct check *c, enum cs_file_kind kind, const struct c
     return cs_log_catch_up(c->store, NULL) == 0 && cs_state_condemned(&c->store->state, kind, name);
 }
 
+static int add_segment(struct check *c, const struct cs_name *name, struct cs_error *err)
+{
+    return cs_damage_add_name(&c->damage->segments, &c->damage->segment_count, name, err);
+}
+
 /* ${*overtaken}: a prune has put other segments in the place of these. */
 static int load_segments(struct check *c, bool *overtaken, struct cs_error *err)
 {
@@ -134,6 +144,8 @@ static int load_segments(struct check *c, bool *overtaken, struct cs_error *err)
             return 0;
         if (rc < 0) {
             rc = tolerate(c, rc, err);
+            if (rc == 0)
+                rc = add_segment(c, &c->state.segments[i].id, err);
             continue;
         }
         uint64_t *expected = calloc(s->pack_count, sizeof *expected);
@@ -178,17 +190,20 @@ static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_
     char name[64], message[192];
     uint64_t missing = 0, strange = 0;
     const struct cs_trailer *t = &pack->trailer;
-    (void)err;
+    int rc = 0;
     cs_pack_file(name, &pack->name);
     for (uint32_t f = 0; f < t->frame_count; f++)
         for (uint16_t i = 0; i < t->frames[f].objects; i++)
             missing +=
                 !find_entry(c, &pack->name, &t->objects[t->frames[f].first + i], (uint16_t)f, i);
-    for (size_t i = 0; i < c->segment_count; i++)
-        for (uint32_t p = 0; p < c->segments[i].pack_count; p++)
-            if (memcmp(c->segments[i].packs + (size_t)p * CS_NAME_SIZE, &pack->name,
-                       CS_NAME_SIZE) == 0)
+    for (size_t i = 0; rc == 0 && i < c->segment_count; i++)
+        for (uint32_t p = 0; rc == 0 && p < c->segments[i].pack_count; p++)
+            if (c->expected[i][p] > 0 && memcmp(c->segments[i].packs + (size_t)p * CS_NAME_SIZE,
+                                                &pack->name, CS_NAME_SIZE) == 0) {
                 strange += c->expected[i][p];
+                rc = add_segment(c, &c->segments[i].id, err);
+            }
+    c->damage->unindexed += missing;
     if (missing > 0) {
         snprintf(message, sizeof message, "%s: %" PRIu64 " of its %zu objects are not in the index",
                  name, missing, t->object_count);
@@ -199,27 +214,51 @@ static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_
                  "%s: the index names %" PRIu64 " objects in it that are not there", name, strange);
         report(c, message);
     }
-    return 0;
+    return rc;
 }
 
-/* The ids of a frame's objects against their bytes. */
+/* Notes that an object is bad, unless the log says so already. */
+static int add_bad(struct check *c, const struct cs_pack *pack, const struct cs_object *object,
+                   struct cs_error *err)
+{
+    bool lost = false;
+    int rc = cs_state_lost(&c->state, &pack->name, &object->id, &lost, err);
+    return rc < 0 || lost ? rc : cs_damage_add_object(c->damage, &pack->name, &object->id, err);
+}
+
+/* The ids of a frame's objects against their bytes; those that differ are noted. */
 static int check_objects(struct check *c, const struct cs_pack *pack, uint32_t n,
                          const uint8_t *plain, const char *name, struct cs_error *err)
 {
     const struct cs_frame *f = &pack->trailer.frames[n];
     size_t at = 0;
+    int rc = 0;
     for (uint16_t i = 0; i < f->objects; i++) {
         const struct cs_object *o = &pack->trailer.objects[f->first + i];
         struct cs_id id;
         cs_object_id(c->store, pack->header.class, o->type, plain + at, o->length, &id);
         if (memcmp(&id, &o->id, sizeof id) != 0) {
             char hex[CS_ID_HEX];
-            return cs_fail(err, CS_CORRUPT, "%s: object %s in frame %" PRIu32 " has other bytes",
-                           name, cs_id_hex(&o->id, hex), n);
+            int added = add_bad(c, pack, o, err);
+            if (added < 0)
+                return added;
+            rc = cs_fail(err, CS_CORRUPT, "%s: object %s in frame %" PRIu32 " has other bytes",
+                         name, cs_id_hex(&o->id, hex), n);
         }
         at += o->length;
     }
-    return 0;
+    return rc;
+}
+
+/* All of a frame is bad. Returns ${rc}, or the failure to note it. */
+static int add_frame(struct check *c, const struct cs_pack *pack, uint32_t n, int rc,
+                     struct cs_error *err)
+{
+    const struct cs_frame *f = &pack->trailer.frames[n];
+    int added = 0;
+    for (uint16_t i = 0; added == 0 && i < f->objects; i++)
+        added = add_bad(c, pack, &pack->trailer.objects[f->first + i], err);
+    return added < 0 ? added : rc;
 }
 
 static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, uint8_t *sealed,
@@ -234,14 +273,26 @@ static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, 
         return rc;
     cs_checksum(checksum, sealed, f->stored);
     if (memcmp(checksum, f->checksum, sizeof checksum) != 0)
-        return cs_fail(err, CS_CORRUPT, "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
-                       f->offset);
+        return add_frame(c, pack, n,
+                         cs_fail(err, CS_CORRUPT,
+                                 "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
+                                 f->offset),
+                         err);
     if (pack->header.class == CS_DATA && cs_own_role(c->store) != CS_ROLE_FULL) {
         c->result->data_unopened = true;
         return 0;
     }
     rc = cs_pack_open_frame(c->store, pack, n, sealed, plain, err);
+    if (rc == CS_CORRUPT)
+        return add_frame(c, pack, n, rc, err);
     return rc < 0 ? rc : check_objects(c, pack, n, plain, name, err);
+}
+
+/* Returns ${rc}, or the failure to note it. */
+static int add_unread(struct check *c, const struct cs_name *pack, int rc, struct cs_error *err)
+{
+    int added = cs_damage_add_name(&c->damage->unread, &c->damage->unread_count, pack, err);
+    return added < 0 ? added : rc;
 }
 
 static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_error *err)
@@ -251,11 +302,17 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
     if (sealed == NULL || plain == NULL)
         rc = cs_fail_memory(err);
     for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
+        size_t known = c->damage->object_count;
         rc = check_frame(c, pack, n, sealed, plain, err);
         if (rc < 0 && is_condemned(c, CS_FILE_PACK, &pack->name)) {
+            c->damage->object_count = known;
             rc = 0;
             break;
         }
+        if (rc == CS_CORRUPT && c->damage->object_count == known)
+            rc = 0; /* the log says so: what needs it is told by the archives */
+        if (rc == CS_IO)
+            rc = add_unread(c, &pack->name, rc, err);
         if (rc < 0)
             rc = tolerate(c, rc, err);
         c->result->bytes_checked += pack->trailer.frames[n].stored;
@@ -277,6 +334,41 @@ static bool chosen(const struct check *c)
     return random < c->options->read_data * 4294967296.0;
 }
 
+static int see_pack(void *arg, const char *text, struct cs_error *err)
+{
+    struct check *c = arg;
+    struct cs_name name;
+    if (!cs_name_parse(&name, text) || cs_names_find(&c->listed, &name, NULL))
+        return 0;
+    return cs_names_add(&c->listed, &name, 0) < 0 ? cs_fail_memory(err) : 0;
+}
+
+/* A pack that cannot be loaded, because of ${rc} and ${err}: is it gone, broken, or unreadable?
+ * Returns ${rc}, or the failure to find out. */
+static int add_bad_pack(struct check *c, const struct cs_name *pack, int rc, struct cs_error *err)
+{
+    const struct cs_backend_ops *ops = c->store->backend->ops;
+    struct cs_damage *d = c->damage;
+    struct cs_error e = {0};
+    char name[64];
+    uint64_t size = 0;
+    cs_pack_file(name, pack);
+    int looked = rc == CS_CORRUPT ? ops->size(c->store->backend, name, &size, &e) : CS_IO;
+    if (looked == CS_NOT_FOUND && !c->is_listed) {
+        c->is_listed = ops->list(c->store->backend, "packs", see_pack, c, &e) == 0;
+        if (e.code == CS_NO_MEMORY)
+            return cs_fail_memory(err);
+    }
+    int added;
+    if (looked == 0)
+        added = cs_damage_add_name(&d->broken, &d->broken_count, pack, err);
+    else if (looked == CS_NOT_FOUND && c->is_listed && !cs_names_find(&c->listed, pack, NULL))
+        added = cs_damage_add_name(&d->gone, &d->gone_count, pack, err);
+    else
+        added = add_unread(c, pack, 0, err);
+    return added < 0 ? added : rc;
+}
+
 static int check_pack(struct check *c, const struct cs_state_pack *which, struct cs_error *err)
 {
     struct cs_pack pack;
@@ -286,14 +378,12 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
     if (rc < 0 && is_condemned(c, CS_FILE_PACK, &which->id))
         return 0;
     if (rc < 0)
-        return tolerate(c, rc, err);
+        return tolerate(c, add_bad_pack(c, &which->id, rc, err), err);
     if (pack.size != which->size || pack.header.class != which->class) {
-        rc = tolerate(c,
-                      cs_fail(err, CS_CORRUPT,
-                              "%s: has %" PRIu64 " bytes of class %d, the log says %" PRIu64
-                              " of class %d",
-                              name, pack.size, pack.header.class, which->size, which->class),
-                      err);
+        rc = cs_fail(err, CS_CORRUPT,
+                     "%s: has %" PRIu64 " bytes of class %d, the log says %" PRIu64 " of class %d",
+                     name, pack.size, pack.header.class, which->size, which->class);
+        rc = tolerate(c, add_bad_pack(c, &which->id, rc, err), err);
     }
     if (rc == 0)
         rc = check_entries(c, &pack, err);
@@ -348,6 +438,7 @@ static int load(struct check *c, struct cs_error *err)
     void (*tell)(void *arg, const char *message) = report;
     do {
         clear(c);
+        c->damage->segment_count = 0;
         overtaken = false;
         rc = cs_log_verify(c->store, &c->state, tell, c, err);
         if (rc < 0)
@@ -362,7 +453,13 @@ static int load(struct check *c, struct cs_error *err)
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err)
 {
-    struct check c = {.store = store, .options = options, .result = result};
+    struct cs_damage unasked = {0};
+    struct check c = {
+        .store = store,
+        .options = options,
+        .result = result,
+        .damage = options->damage != NULL ? options->damage : &unasked,
+    };
     struct cs_error e = {0};
     *result = (struct cs_check_result){0};
     int rc = check_config(&c, &e);
@@ -375,5 +472,8 @@ int cs_check(struct cs_store *store, const struct cs_check_options *options,
     if (rc == 0)
         rc = check_packs(&c, &e);
     clear(&c);
+    cs_names_clear(&c.listed);
+    cs_damage_sort(c.damage);
+    cs_damage_clear(&unasked);
     return rc < 0 ? cs_fail(err, rc, "%s", e.message) : 0;
 }

@@ -62,11 +62,6 @@ struct cs_condemned { /* a name that may not become live any more, whose file ma
     enum cs_file_kind kind;
 };
 
-struct cs_lost { /* a stored object that was proven bad */
-    struct cs_name pack;
-    struct cs_id id;
-};
-
 struct cs_state {
     struct cs_state_key *keys;
     size_t key_count;

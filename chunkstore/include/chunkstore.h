@@ -554,8 +554,38 @@ int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct
 
 /* ---- check --------------------------------------------------------------- */
 
+struct cs_lost { /* a stored object that was proven bad */
+    struct cs_name pack;
+    struct cs_id id;
+};
+
+/*
+ * What a check found of stored data that is not as it should be. Each list is sorted and has
+ * nothing twice. What is bad in one place may have a sound copy in another.
+ */
+struct cs_damage {
+    struct cs_lost *objects; /* in frames that do not open, or whose bytes are others; by id. Those
+                                that the log calls lost are not among them */
+    size_t object_count;
+    struct cs_name *gone; /* live packs that are not there, and that no listing shows */
+    size_t gone_count;
+    struct cs_name *broken; /* packs whose header, trailer or size is wrong */
+    size_t broken_count;
+    struct cs_name
+        *unread; /* packs of which something could not be read: the disk, not the bytes */
+    size_t unread_count;
+    struct cs_name *segments; /* that are missing, or damaged, or say what packs do not */
+    size_t segment_count;
+    uint64_t unindexed; /* objects of live packs that no segment names */
+};
+
+/* Whether a bad object of this id was found. */
+bool cs_damage_has(const struct cs_damage *damage, const struct cs_id *id);
+void cs_damage_clear(struct cs_damage *damage);
+
 struct cs_check_options {
-    double read_data; /* fraction of the packs' bytes to read, 0 to 1 */
+    double read_data;         /* fraction of the packs' bytes to read, 0 to 1 */
+    struct cs_damage *damage; /* NULL, or: empty, gets what is found, for the caller to clear */
     /* Called for each thing found wrong. */
     void (*report)(void *arg, const char *message);
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */

@@ -62,6 +62,7 @@ struct cs_prune {
     struct cs_names_to orphans[CS_FILE_KINDS];
 
     uint64_t marked_through; /* archives of entries before this number are marked */
+    uint64_t lost_entries;   /* that the log had when marking began */
     uint64_t done;           /* bytes moved */
     uint64_t total;
 };

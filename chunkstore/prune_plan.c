@@ -99,15 +99,6 @@ static int measure(struct cs_prune *p, struct cs_pack_use *use, struct cs_error 
     return rc;
 }
 
-static bool has_lost(const struct cs_prune *p, const struct cs_pack_use *use)
-{
-    const struct cs_state *state = &p->store->state;
-    for (size_t i = 0; i < state->lost_count; i++)
-        if (memcmp(&state->lost[i].pack, &use->pack.id, CS_NAME_SIZE) == 0)
-            return true;
-    return false;
-}
-
 static bool is_spared(const struct cs_prune *p, const struct cs_pack_use *use)
 {
     int64_t age = p->now - use->pack.published;
@@ -132,10 +123,10 @@ static int choose_rewrites(struct cs_prune *p, struct cs_error *err)
     struct cs_pack_use **partial = calloc(p->pack_count + 1, sizeof(struct cs_pack_use *));
     uint64_t kept = 0, unused = 0;
     size_t n = 0;
-    if (partial == NULL)
-        return cs_fail_memory(err);
-    for (size_t i = 0; i < p->pack_count; i++) {
+    int rc = partial == NULL ? cs_fail_memory(err) : 0;
+    for (size_t i = 0; rc == 0 && i < p->pack_count; i++) {
         struct cs_pack_use *use = &p->packs[i];
+        bool lost = false;
         if (use->fate != CS_FATE_KEEP)
             continue;
         for (uint32_t f = 0; use->live_frames != NULL && f < use->frame_count; f++)
@@ -143,8 +134,13 @@ static int choose_rewrites(struct cs_prune *p, struct cs_error *err)
         kept += use->pack.size;
         unused += use->unused;
         /* a damaged object must stay with what the log says of it */
-        if (use->unused > 0 && !is_spared(p, use) && !has_lost(p, use))
+        rc = cs_state_has_lost(&p->store->state, &use->pack.id, &lost, err);
+        if (use->unused > 0 && !is_spared(p, use) && !lost)
             partial[n++] = use;
+    }
+    if (rc < 0) {
+        free(partial);
+        return rc;
     }
     qsort(partial, n, sizeof *partial, compare_unused);
     for (size_t i = 0; i < n && (double)unused > p->options->max_unused * (double)kept; i++) {

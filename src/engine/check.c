@@ -11,6 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/record.h"
+#include "engine/repair.h"
 #include "engine/walk.h"
 #include "qcow2/header.h"
 
@@ -52,6 +53,7 @@ static void report(struct archive_check *c, const char *message)
         return;
     c->errors++;
     c->result->errors++;
+    c->result->remaining++;
     c->options->report(c->options->listener.arg, message);
 }
 
@@ -284,24 +286,32 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
 {
     struct cs_error ce;
     struct cs_check_result store_result;
+    struct cs_damage damage = {0};
     struct engine_check_options copy = *options;
     struct cs_check_options store_options = {
         .read_data = options->read_data,
+        .damage = &damage,
         .report = store_report,
         .progress = store_progress,
         .arg = &copy,
     };
     *result = (struct engine_check_result){0};
-    if (cs_check(store, &store_options, &store_result, &ce) < 0)
+    if (cs_check(store, &store_options, &store_result, &ce) < 0) {
+        cs_damage_clear(&damage);
         return engine_store_error(err, &ce);
+    }
     result->errors = store_result.errors;
+    result->remaining = store_result.errors;
     result->packs_checked = store_result.packs_checked;
     result->bytes_checked = store_result.bytes_checked;
     result->data_unopened = store_result.data_unopened;
+    int rc = options->repair ? repair_store(store, options, &damage, result, err) : 0;
     struct archive_check c = {.store = store, .options = options, .result = result};
-    int rc = check_archives(&c, err);
+    if (rc == 0)
+        rc = check_archives(&c, err);
     free(c.seen.keys);
     free(c.places);
+    cs_damage_clear(&damage);
     return rc;
 }
 

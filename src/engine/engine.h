@@ -315,12 +315,17 @@ void engine_copy_result_clear(struct engine_copy_result *result);
 
 struct engine_check_options {
     double read_data;                               /* fraction, 0 to 1 */
+    bool repair;                                    /* put right what can be */
     void (*report)(void *arg, const char *message); /* each thing found wrong; listener.arg */
+    /* What a repair is about to do; may be NULL where there is none. */
+    void (*plan)(void *arg, const char *message);
     struct engine_listener listener;
 };
 
 struct engine_check_result {
-    uint64_t errors;
+    uint64_t errors;    /* found */
+    uint64_t remaining; /* of those: without a repair all of them, else those left by it */
+    struct cs_repair_result repair;
     uint64_t packs_checked;
     uint64_t bytes_checked;
     bool data_unopened;
@@ -328,7 +333,9 @@ struct engine_check_result {
     size_t damaged_count;
 };
 
-/* 0 also where errors were found. The result is to be cleared. */
+/* 0 also where errors were found. The result is to be cleared. Damaged archives are those that are
+ * so after a repair. ERROR_AUTH where the role may not repair; what may not be repaired for another
+ * reason is reported. */
 int engine_check(struct cs_store *store, const struct engine_check_options *options,
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);

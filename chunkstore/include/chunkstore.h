@@ -238,8 +238,20 @@ int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, siz
 int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found,
                   struct cs_error *err);
 
+/* The same, with a place that can be relied on, as far as is known. */
+int cs_has_sound_object(struct cs_store *store, const struct cs_id *id, bool *found,
+                        struct cs_error *err);
+
 /* Whether the log says that the object was found nowhere, and it still is; or a piece of it. */
 int cs_is_lost(struct cs_store *store, const struct cs_id *id, bool *lost, struct cs_error *err);
+
+/* Whether anything is known to be missing, so that archives may not be whole. */
+int cs_lacks_objects(struct cs_store *store, bool *lacks, struct cs_error *err);
+
+/* Looks whether all packs are there, with their sizes; nothing new relies on those that are not.
+ * ${warning} (may be NULL) is told once. For whoever is about to write. */
+int cs_find_missing_packs(struct cs_store *store, void (*warning)(void *arg, const char *message),
+                          void *arg, struct cs_error *err);
 
 /* ---- content: runs and chunks of a region -------------------------------- */
 

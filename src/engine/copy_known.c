@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/needs.h"
 #include "engine/parent.h"
 
 /* As far as the log can tell. */
@@ -111,6 +112,17 @@ static bool may_have(const struct cs_store *store, const struct cs_archive *sour
     return false;
 }
 
+/* Whether all of the archive is there: a memo of what is missing would make more that lack it. */
+static int is_whole(struct copy_run *run, const struct cs_id *id, bool *whole, struct error *err)
+{
+    struct cs_error ce;
+    bool lacks = false;
+    if (cs_lacks_objects(run->to, &lacks, &ce) < 0)
+        return engine_store_error(err, &ce);
+    *whole = true;
+    return lacks ? needs_are_met(run->to, id, run->listener->cancel, whole, NULL, err) : 0;
+}
+
 /* Learns from ${earlier} and its copy, if it has one: tells in ${*learnt}. */
 static int learn_from(struct copy_run *run, const struct cs_archive *earlier, bool *learnt,
                       struct error *err)
@@ -120,6 +132,8 @@ static int learn_from(struct copy_run *run, const struct cs_archive *earlier, bo
     int rc = record_archive_read(&record, run->from, &earlier->id, err);
     if (rc == 0)
         rc = copy_find(run, earlier, record.nonce, &id, learnt, err);
+    if (rc == 0 && *learnt)
+        rc = is_whole(run, &id, learnt, err);
     if (rc == 0 && *learnt)
         rc = copy_use(run, &id, err);
     if (rc == 0 && *learnt)

@@ -6,6 +6,9 @@
  */
 #include "engine/needs.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "engine/record.h"
 #include "engine/walk.h"
 
@@ -30,8 +33,7 @@ static int to_store(const struct error *err, struct cs_error *out)
 
 static int need(const struct needs *n, const struct cs_id *id, struct cs_error *err)
 {
-    bool fresh;
-    return n->need(n->arg, id, &fresh, err);
+    return n->need(n->arg, id, NULL, err);
 }
 
 static int need_chunks(const struct needs *n, const uint8_t *leaf, size_t len, struct cs_error *err)
@@ -142,4 +144,81 @@ int needs_walk(const struct needs *n, const struct cs_id *archive, struct cs_err
         rc = to_store(&why, err);
     record_archive_clear(&record);
     return rc;
+}
+
+/* ---- whether they are met ---- */
+
+struct meeting {
+    struct cs_store *store;
+    struct seen {
+        uint64_t word; /* of an id, not 0 */
+        uint64_t other;
+    } * seen; /* nodes and leaves: snapshots share them */
+    size_t count;
+    size_t room; /* a power of two */
+};
+
+static bool see(struct seen *seen, size_t room, struct seen one)
+{
+    size_t at = one.word & (room - 1);
+    for (; seen[at].word != 0; at = (at + 1) & (room - 1))
+        if (seen[at].word == one.word && seen[at].other == one.other)
+            return false;
+    seen[at] = one;
+    return true;
+}
+
+static int see_first(struct meeting *m, const struct cs_id *id, bool *fresh, struct cs_error *err)
+{
+    struct seen one;
+    memcpy(&one, id, sizeof one);
+    one.word |= 1;
+    if (m->count * 2 >= m->room) {
+        size_t room = m->room > 0 ? m->room * 2 : 1024;
+        struct seen *bigger = calloc(room, sizeof *bigger);
+        if (bigger == NULL)
+            return cs_fail_memory(err);
+        for (size_t i = 0; i < m->room; i++)
+            if (m->seen[i].word != 0)
+                see(bigger, room, m->seen[i]);
+        free(m->seen);
+        m->seen = bigger;
+        m->room = room;
+    }
+    *fresh = see(m->seen, m->room, one);
+    m->count += *fresh;
+    return 0;
+}
+
+static int meet(void *arg, const struct cs_id *id, bool *fresh, struct cs_error *err)
+{
+    struct meeting *m = arg;
+    char hex[CS_ID_HEX];
+    bool found = false;
+    int rc = cs_has_sound_object(m->store, id, &found, err);
+    if (rc == 0 && !found)
+        rc = cs_fail(err, CS_CORRUPT, "object %s is missing", cs_id_hex(id, hex));
+    return rc == 0 && fresh != NULL ? see_first(m, id, fresh, err) : rc;
+}
+
+static int give_up(void *arg, const struct cs_id *id, struct cs_error *err)
+{
+    (void)arg;
+    (void)id;
+    return err->code;
+}
+
+int needs_are_met(struct cs_store *store, const struct cs_id *archive, const volatile int *cancel,
+                  bool *met, struct error *why, struct error *err)
+{
+    struct meeting m = {.store = store};
+    struct needs needs = {
+        .store = store, .need = meet, .missing = give_up, .arg = &m, .cancel = cancel};
+    struct cs_error ce = {0};
+    int rc = needs_walk(&needs, archive, &ce);
+    free(m.seen);
+    *met = rc == 0;
+    if (rc == CS_CORRUPT)
+        engine_store_error(why, &ce);
+    return rc < 0 && rc != CS_CORRUPT ? engine_store_error(err, &ce) : 0;
 }

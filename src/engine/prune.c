@@ -16,7 +16,8 @@ struct prune {
 /* What is below it is marked after it; should that fail, the whole prune does. */
 static int mark(void *arg, const struct cs_id *id, bool *fresh, struct cs_error *err)
 {
-    return cs_mark(((const struct prune *)arg)->marker, id, fresh, err);
+    bool ignored;
+    return cs_mark(((const struct prune *)arg)->marker, id, fresh != NULL ? fresh : &ignored, err);
 }
 
 static int on_missing(void *arg, const struct cs_id *id, struct cs_error *err)

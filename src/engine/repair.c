@@ -17,7 +17,9 @@ struct repair {
 
 static int need(void *arg, const struct cs_id *id, bool *fresh, struct cs_error *err)
 {
-    return cs_repair_need(((const struct repair *)arg)->repairer, id, fresh, err);
+    bool ignored;
+    return cs_repair_need(((const struct repair *)arg)->repairer, id,
+                          fresh != NULL ? fresh : &ignored, err);
 }
 
 /* What is malformed, but stored as it was written, cannot be repaired. */

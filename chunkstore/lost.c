@@ -120,7 +120,7 @@ int cs_find_missing_packs(struct cs_store *store, void (*warning)(void *arg, con
         return rc;
     cs_pack_file(name, &first);
     snprintf(message, sizeof message,
-             "%s is missing or cut short, %zu of %zu packs are: what is needed of them is stored "
+             "%s is missing or cut short (%zu of %zu packs are): what is needed of them is stored "
              "again; see byre check",
              name, count, state->pack_count);
     if (warning != NULL)

@@ -5,6 +5,7 @@
  */
 #include "prune.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -42,6 +43,18 @@ static uint64_t listed_bytes(const struct cs_prune *p)
     return bytes;
 }
 
+static void tell_lost(const struct cs_prune *p)
+{
+    char message[128];
+    if (p->result->lost == 0 || p->options->warning == NULL)
+        return;
+    snprintf(message, sizeof message,
+             "%llu objects that archives need are lost, as byre check has said: they are passed "
+             "over",
+             (unsigned long long)p->result->lost);
+    p->options->warning(p->options->arg, message);
+}
+
 /* What is there, and what is to become of it. */
 static int look(struct cs_prune *p, struct cs_error *err)
 {
@@ -61,6 +74,7 @@ static int look(struct cs_prune *p, struct cs_error *err)
         rc = cs_prune_mark_archives(p, err);
     if (rc == 0) /* reading may have read the log on */
         rc = cs_index_refresh(store, err);
+    tell_lost(p);
     if (rc == 0)
         rc = cs_prune_find_orphans(p, err);
     return rc < 0 ? rc : cs_prune_plan(p, err);

@@ -105,9 +105,9 @@ static void say_lost(struct cs_repair *r, const struct cs_lost *lost, size_t cou
             n++;
         cs_pack_file(name, &lost[i].pack);
         if (cs_state_is_no_pack(&lost[i].pack))
-            cs_repair_say(r, "%zu objects that archives need are nowhere: the log will say so", n);
+            cs_repair_say(r, "archives need %zu objects that are nowhere: the log will say so", n);
         else
-            cs_repair_say(r, "%s: %zu objects in it are damaged: the log will say so", name, n);
+            cs_repair_say(r, "%s: damaged objects in it: %zu; the log will say so", name, n);
     }
 }
 
@@ -218,7 +218,8 @@ static int choose_dropped(struct cs_repair *r, struct cs_error *err)
     const struct cs_damage *d = r->options->damage;
     size_t gone = 0;
     if (d->gone_count > 0)
-        cs_repair_say(r, "%zu of %zu packs are missing", d->gone_count, r->store->state.pack_count);
+        cs_repair_say(r, "packs that are missing: %zu of %zu", d->gone_count,
+                      r->store->state.pack_count);
     int rc = add_dropped(r, d->gone, d->gone_count, &gone, err);
     return rc < 0 ? rc : add_dropped(r, d->broken, d->broken_count, &gone, err);
 }

@@ -225,10 +225,11 @@ int cs_repair_index(struct cs_repair *r, struct cs_error *err)
         return 0;
     int rc = load_sound(&b, err);
     if (rc == 0) {
-        cs_repair_say(r,
-                      "the index: %zu of %zu segments are damaged or missing; what no other names "
-                      "is written anew from the packs",
-                      b.dropped_count, r->store->state.segment_count);
+        cs_repair_say(
+            r,
+            "segments of the index that are damaged or missing: %zu of %zu; what no other "
+            "names is written anew from the packs",
+            b.dropped_count, r->store->state.segment_count);
         rc = read_packs(&b, err);
     }
     if (rc == 0)

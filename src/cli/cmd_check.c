@@ -24,7 +24,7 @@ static void on_report(void *arg, const char *message)
 static void on_plan(void *arg, const char *message)
 {
     (void)arg;
-    message_warning("%s", message);
+    message_warning("repair: %s", message);
 }
 
 static json_t *repair_json(const struct engine_check_result *result)

@@ -170,75 +170,22 @@ static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_
     return rc;
 }
 
-/* Notes that an object is bad, unless the log says so already. */
-static int add_bad(struct check *c, const struct cs_pack *pack, const struct cs_object *object,
+/* Notes the bad objects of frame ${n}, but for those of which the log says so already. */
+static int add_bad(struct check *c, const struct cs_pack *pack, uint32_t n, const bool *bad,
                    struct cs_error *err)
 {
-    bool lost = false;
-    int rc = cs_state_lost(&c->state, &pack->name, &object->id, &lost, err);
-    return rc < 0 || lost ? rc : cs_damage_add_object(c->damage, &pack->name, &object->id, err);
-}
-
-/* The ids of a frame's objects against their bytes; those that differ are noted. */
-static int check_objects(struct check *c, const struct cs_pack *pack, uint32_t n,
-                         const uint8_t *plain, const char *name, struct cs_error *err)
-{
     const struct cs_frame *f = &pack->trailer.frames[n];
-    size_t at = 0;
     int rc = 0;
-    for (uint16_t i = 0; i < f->objects; i++) {
+    for (uint16_t i = 0; rc == 0 && i < f->objects; i++) {
         const struct cs_object *o = &pack->trailer.objects[f->first + i];
-        struct cs_id id;
-        cs_object_id(c->store, pack->header.class, o->type, plain + at, o->length, &id);
-        if (memcmp(&id, &o->id, sizeof id) != 0) {
-            char hex[CS_ID_HEX];
-            int added = add_bad(c, pack, o, err);
-            if (added < 0)
-                return added;
-            rc = cs_fail(err, CS_CORRUPT, "%s: object %s in frame %" PRIu32 " has other bytes",
-                         name, cs_id_hex(&o->id, hex), n);
-        }
-        at += o->length;
+        bool lost = false;
+        if (!bad[i])
+            continue;
+        rc = cs_state_lost(&c->state, &pack->name, &o->id, &lost, err);
+        if (rc == 0 && !lost)
+            rc = cs_damage_add_object(c->damage, &pack->name, &o->id, err);
     }
     return rc;
-}
-
-/* All of a frame is bad. Returns ${rc}, or the failure to note it. */
-static int add_frame(struct check *c, const struct cs_pack *pack, uint32_t n, int rc,
-                     struct cs_error *err)
-{
-    const struct cs_frame *f = &pack->trailer.frames[n];
-    int added = 0;
-    for (uint16_t i = 0; added == 0 && i < f->objects; i++)
-        added = add_bad(c, pack, &pack->trailer.objects[f->first + i], err);
-    return added < 0 ? added : rc;
-}
-
-static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, uint8_t *sealed,
-                       uint8_t *plain, struct cs_error *err)
-{
-    char name[64];
-    uint8_t checksum[CS_CHECKSUM_SIZE];
-    const struct cs_frame *f = &pack->trailer.frames[n];
-    cs_pack_file(name, &pack->name);
-    int rc = cs_pack_read_frame(c->store, pack, n, sealed, err);
-    if (rc < 0)
-        return rc;
-    cs_checksum(checksum, sealed, f->stored);
-    if (memcmp(checksum, f->checksum, sizeof checksum) != 0)
-        return add_frame(c, pack, n,
-                         cs_fail(err, CS_CORRUPT,
-                                 "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
-                                 f->offset),
-                         err);
-    if (pack->header.class == CS_DATA && cs_own_role(c->store) != CS_ROLE_FULL) {
-        c->result->data_unopened = true;
-        return 0;
-    }
-    rc = cs_pack_open_frame(c->store, pack, n, sealed, plain, err);
-    if (rc == CS_CORRUPT)
-        return add_frame(c, pack, n, rc, err);
-    return rc < 0 ? rc : check_objects(c, pack, n, plain, name, err);
 }
 
 /* A frame that could not be read. */
@@ -260,27 +207,40 @@ static int add_unread(struct check *c, const struct cs_name *pack, int rc, struc
     return added < 0 ? added : rc;
 }
 
+static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n,
+                       struct cs_frame_check *frame, struct cs_error *err)
+{
+    size_t known = c->damage->object_count;
+    int rc = cs_pack_check_frame(c->store, pack, n, frame, err);
+    c->result->data_unopened |= frame->unopened;
+    if (rc == CS_IO) {
+        int added = add_unread_frame(c, pack, n, err);
+        return added < 0 ? added : add_unread(c, &pack->name, rc, err);
+    }
+    if (rc != CS_CORRUPT)
+        return rc;
+    int added = add_bad(c, pack, n, frame->bad, err);
+    if (added < 0)
+        return added;
+    /* what the log says is no news; who suffers from it is told by the archives */
+    return c->damage->object_count > known ? rc : 0;
+}
+
 static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_error *err)
 {
-    uint8_t *sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD), *plain = malloc(CS_FRAME_MAX);
-    int rc = 0;
+    struct cs_frame_check frame;
+    struct cs_damage *d = c->damage;
+    size_t known = d->object_count, known_unread = d->unread_object_count;
     bool whole = true;
-    if (sealed == NULL || plain == NULL)
-        rc = cs_fail_memory(err);
+    int rc = cs_frame_check_init(&frame, err);
     for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
-        size_t known = c->damage->object_count;
-        rc = check_frame(c, pack, n, sealed, plain, err);
+        rc = check_frame(c, pack, n, &frame, err);
         if (rc < 0 && is_condemned(c, CS_FILE_PACK, &pack->name)) {
-            c->damage->object_count = known;
+            d->object_count = known;
+            d->unread_object_count = known_unread;
             whole = false;
             rc = 0;
             break;
-        }
-        if (rc == CS_CORRUPT && c->damage->object_count == known)
-            rc = 0; /* the log says so: what needs it is told by the archives */
-        if (rc == CS_IO) {
-            int added = add_unread_frame(c, pack, n, err);
-            rc = added < 0 ? added : add_unread(c, &pack->name, rc, err);
         }
         if (rc < 0)
             rc = tolerate(c, rc, err);
@@ -292,8 +252,7 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
         c->result->packs_read++;
         c->bytes_read += pack->size;
     }
-    free(sealed);
-    free(plain);
+    cs_frame_check_clear(&frame);
     return rc;
 }
 

@@ -29,6 +29,7 @@ struct cs_pack_use {
     uint32_t frame_count;
     uint32_t *stored;     /* bytes of each frame */
     uint8_t *live_frames; /* a bit each */
+    uint8_t *lost_frames; /* the same: those that hold something that was proven bad; NULL: none */
     uint64_t unused;      /* bytes in frames that are not needed */
     bool uncovered;       /* cs_prune_find_uncovered: something is needed of other frames */
     bool done;            /* condemned by this prune */
@@ -63,6 +64,7 @@ struct cs_prune {
 
     uint64_t marked_through;  /* archives of entries before this number are marked */
     uint64_t condemn_entries; /* that the log had when it began, and our own */
+    uint64_t lost_entries;    /* that the log had when marking began */
     uint64_t done;            /* bytes moved */
     uint64_t total;
 };

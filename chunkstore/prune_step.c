@@ -26,6 +26,8 @@ static int catch_up(struct cs_prune *p, struct cs_error *err)
         rc = cs_index_refresh(p->store, err);
         if (rc == 0 && cs_index_lost_marks(p->store->index) > 0)
             return cs_prune_conflict(err);
+        if (rc == 0 && p->store->state.lost_entries != p->lost_entries)
+            return cs_fail(err, CS_CONFLICT, "a repair is at work here; try again later");
         if (rc == 0)
             rc = cs_prune_mark_archives(p, err);
     } while (rc == 0 && seen != p->store->position.next);

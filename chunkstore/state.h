@@ -87,6 +87,7 @@ struct cs_state {
     size_t forgotten_count;
     uint64_t key_entries; /* key entries applied since loading, to notice that there are new ones */
     uint64_t condemn_entries; /* the same, of condemn entries */
+    uint64_t lost_entries;    /* the same, of lost entries */
     uint64_t unknown_entry;   /* number + 1 of an entry of unknown optional type; 0: none */
 };
 
@@ -104,9 +105,17 @@ size_t cs_state_archive(const struct cs_state *state, const struct cs_id *id);
 bool cs_state_condemned(const struct cs_state *state, enum cs_file_kind kind,
                         const struct cs_name *name);
 
-/* Whether the object in that pack was proven bad. */
+/* The name of zeros, which stands for no pack. */
+bool cs_state_is_no_pack(const struct cs_name *name);
+
+/* Whether the object in that pack was proven bad; with the name that stands for no pack, whether
+ * the log says that it was found nowhere. */
 int cs_state_lost(struct cs_state *state, const struct cs_name *pack, const struct cs_id *id,
                   bool *lost, struct cs_error *err);
+
+/* Whether any object of ${pack} was proven bad. */
+int cs_state_has_lost(struct cs_state *state, const struct cs_name *pack, bool *lost,
+                      struct cs_error *err);
 
 /* Whether ${key} (may be NULL) may have issued keyrings of ${epoch}: role full, and not removed
  * before it began. */

@@ -202,7 +202,8 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
     if (rc == 0)
         rc = cs_state_make_names(&fresh);
     for (size_t i = 0; rc == 0 && i < fresh.lost_count; i++)
-        if (cs_state_pack(&fresh, &fresh.lost[i].pack) == NULL)
+        if (!cs_state_is_no_pack(&fresh.lost[i].pack) &&
+            cs_state_pack(&fresh, &fresh.lost[i].pack) == NULL)
             rc = CS_CORRUPT;
     if (rc == CS_CORRUPT)
         cs_state_corrupt(err, number, &r);

@@ -476,7 +476,7 @@ void cs_close(struct cs_store *store)
         return;
     cs_index_free(store->index);
     cs_pack_cache_free(store->packs);
-    free(store->unreadable);
+    cs_names_clear(&store->unreadable);
     forget_slot(store);
     cs_wipe(&store->chunker, sizeof store->chunker);
     if (store->backend != NULL)

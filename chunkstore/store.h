@@ -56,8 +56,8 @@ struct cs_store {
     struct cs_pack_cache *packs; /* the same */
     unsigned writers;            /* runs that are open */
     uint64_t reserve_wanted;     /* bytes; the reserve was given up and is to be put back */
-    struct cs_name *unreadable;  /* packs of which something was asked for and could not be read */
-    size_t unreadable_count;
+    struct cs_names unreadable;  /* packs that are missing, or of which something was asked for and
+                                    could not be read: nothing new relies on them */
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */

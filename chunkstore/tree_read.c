@@ -279,7 +279,18 @@ struct walk {
     enum cs_tree_kind kind;
     visit_fn *visit;
     void *arg;
+    bool past_damage;
 };
+
+/* What cannot be had is visited too, where that is wanted. */
+static int visit_missing(const struct walk *w, const struct cs_subtree *at, int rc,
+                         struct cs_error *err)
+{
+    if (rc != CS_CORRUPT || !w->past_damage)
+        return rc;
+    rc = w->visit(w->arg, at, NULL, 0, err);
+    return rc < 0 ? rc : 0;
+}
 
 static int walk_leaf(const struct walk *w, const struct cs_subtree *at, struct cs_error *err)
 {
@@ -287,7 +298,7 @@ static int walk_leaf(const struct walk *w, const struct cs_subtree *at, struct c
     size_t len;
     int rc = cs_read_object(w->store, type_of(w->kind, 0), &at->id, &data, &len, err);
     if (rc < 0)
-        return rc;
+        return visit_missing(w, at, rc, err);
     rc = w->visit(w->arg, at, data, len, err);
     free(data);
     return rc < 0 ? rc : 0;
@@ -301,7 +312,7 @@ static int walk_node(const struct walk *w, const struct cs_subtree *at, struct c
     size_t len;
     int rc = read_node(w->store, w->kind, at, &node, &data, &len, err);
     if (rc < 0)
-        return rc;
+        return visit_missing(w, at, rc, err);
     rc = w->visit(w->arg, at, data, len, err);
     free(data);
     if (rc <= 0)
@@ -314,15 +325,28 @@ static int walk_node(const struct walk *w, const struct cs_subtree *at, struct c
     return rc;
 }
 
-int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit, void *arg,
-                 struct cs_error *err)
+static int walk_tree(const struct walk *w, const struct cs_tree *tree, struct cs_error *err)
 {
-    struct walk w = {.store = store, .kind = tree->kind, .visit = visit, .arg = arg};
     struct cs_subtree root = root_of(tree);
     int rc = check_tree(tree, err);
     if (rc < 0 || tree->empty)
         return rc;
-    return root.level > 0 ? walk_node(&w, &root, err) : walk_leaf(&w, &root, err);
+    return root.level > 0 ? walk_node(w, &root, err) : walk_leaf(w, &root, err);
+}
+
+int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit, void *arg,
+                 struct cs_error *err)
+{
+    struct walk w = {.store = store, .kind = tree->kind, .visit = visit, .arg = arg};
+    return walk_tree(&w, tree, err);
+}
+
+int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit,
+                             void *arg, struct cs_error *err)
+{
+    struct walk w = {
+        .store = store, .kind = tree->kind, .visit = visit, .arg = arg, .past_damage = true};
+    return walk_tree(&w, tree, err);
 }
 
 struct survey {

@@ -71,6 +71,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     if (rc == 0)
         rc = cs_index_refresh(store, err);
     w->condemn_entries = store->state.condemn_entries;
+    w->lost_entries = store->state.lost_entries;
     if (store->writers == 1)
         cs_index_clear_marks(store->index);
     if (rc < 0) {

@@ -103,14 +103,17 @@ static int conflict(struct cs_error *err, const char *what)
 
 /*
  * Whether everything is still there that the next entry needs, after whatever others have
- * condemned: the objects that the run found instead of storing them, the archives whose subtrees it
- * took over, and its own new packs, which nobody knows before this entry.
+ * condemned, or called lost: the objects that the run found instead of storing them, the archives
+ * whose subtrees it took over, and its own new packs, which nobody knows before this entry.
  */
 static int still_there(void *arg, struct cs_error *err)
 {
     const struct resting *r = arg;
     struct cs_writer *w = r->writer;
     struct cs_state *state = &w->store->state;
+    if (state->lost_entries != w->lost_entries)
+        return cs_fail(err, CS_CONFLICT,
+                       "a repair has found something damaged meanwhile; the run has to begin anew");
     if (state->condemn_entries == w->condemn_entries)
         return 0;
     int rc = cs_index_refresh(w->store, err);

@@ -238,6 +238,21 @@ int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, siz
 int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found,
                   struct cs_error *err);
 
+/* The same, with a place that can be relied on, as far as is known. */
+int cs_has_sound_object(struct cs_store *store, const struct cs_id *id, bool *found,
+                        struct cs_error *err);
+
+/* Whether the log says that the object was found nowhere, and it still is; or a piece of it. */
+int cs_is_lost(struct cs_store *store, const struct cs_id *id, bool *lost, struct cs_error *err);
+
+/* Whether anything is known to be missing, so that archives may not be whole. */
+int cs_lacks_objects(struct cs_store *store, bool *lacks, struct cs_error *err);
+
+/* Looks whether all packs are there, with their sizes; nothing new relies on those that are not.
+ * ${warning} (may be NULL) is told once. For whoever is about to write. */
+int cs_find_missing_packs(struct cs_store *store, void (*warning)(void *arg, const char *message),
+                          void *arg, struct cs_error *err);
+
 /* ---- content: runs and chunks of a region -------------------------------- */
 
 struct cs_run {
@@ -371,6 +386,13 @@ struct cs_survey {
 /* Goes through all of a tree in spite of damage, in the order of the regions. */
 int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
                    struct cs_error *err);
+
+/* The same, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL then, and
+ * ${err} says why. What is below it is not known; the walk goes on beside it. */
+int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree,
+                             int (*visit)(void *arg, const struct cs_subtree *at,
+                                          const uint8_t *data, size_t len, struct cs_error *err),
+                             void *arg, struct cs_error *err);
 
 /* ---- writing ------------------------------------------------------------- */
 
@@ -514,7 +536,7 @@ struct cs_marker; /* what live archives need, while it is gathered */
 
 /* Marks the object as needed; of a large one its pieces too. ${*fresh}: it was not before; where it
  * was, whatever it names has been marked as well, if the caller always goes on from there.
- * CS_CORRUPT where it is nowhere. */
+ * CS_CORRUPT where it is nowhere; one that is known to be lost (cs_is_lost) is passed over. */
 int cs_mark(struct cs_marker *marker, const struct cs_id *id, bool *fresh, struct cs_error *err);
 
 struct cs_prune_options {
@@ -536,6 +558,7 @@ struct cs_prune_result {   /* on a dry run: what would be */
     uint64_t packs_rewritten; /* what was needed of them has moved */
     uint64_t bytes_unused;    /* that stay: too little in too large packs */
     uint64_t bytes_spared;    /* that stay because of the grace */
+    uint64_t lost;            /* objects that archives need, and that are known to be lost */
 };
 
 /*
@@ -644,6 +667,47 @@ struct cs_check_result {
  */
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err);
+
+/* ---- repair -------------------------------------------------------------- */
+
+struct cs_repairer; /* what live archives need, while it is gathered */
+
+/* Says that an archive needs the object. ${*fresh}: nobody had said so yet, and there is a place
+ * for it. */
+int cs_repair_need(struct cs_repairer *repairer, const struct cs_id *id, bool *fresh,
+                   struct cs_error *err);
+
+/* Says that a metadata object that is needed could not be read: each place of it is looked at. */
+int cs_repair_unreadable(struct cs_repairer *repairer, const struct cs_id *id,
+                         struct cs_error *err);
+
+struct cs_repair_options {
+    const struct cs_damage *damage; /* as a check has found it */
+    /* Says all that ${archive} needs. */
+    int (*mark)(void *arg, const struct cs_archive *archive, struct cs_repairer *repairer,
+                struct cs_error *err);
+    void (*say)(void *arg, const char *message); /* what comes next, before anything is written */
+    void *arg;
+};
+
+struct cs_repair_result {
+    uint64_t segments_dropped;
+    uint64_t segments_written;
+    uint64_t objects_indexed; /* in those */
+    uint64_t packs_dropped;
+    uint64_t objects_damaged; /* in packs that stay: they are not looked for there any more */
+    uint64_t objects_missing; /* that archives need, and that are nowhere */
+};
+
+/*
+ * Makes the log and the index agree with the packs that are there: writes index entries anew from
+ * packs, drops packs that are gone or broken, and says of objects that they are lost. Deletes
+ * nothing; where there is nothing to repair it writes nothing. Others may write meanwhile.
+ * CS_AUTH where the own role may not do all that ${damage} takes; CS_IO where something could not
+ * be read for another reason than its bytes; CS_CORRUPT where not one pack is there.
+ */
+int cs_repair(struct cs_store *store, const struct cs_repair_options *options,
+              struct cs_repair_result *result, struct cs_error *err);
 
 /* ---- stats --------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 
 struct check_args {
     const char *read_data;
+    bool repair;
     bool accept_rollback;
 };
 
@@ -54,7 +55,27 @@ static json_t *damage_json(const struct engine_damage *d)
     return json;
 }
 
-static void print_json(const struct engine_check_result *result, double seconds)
+static void on_plan(void *arg, const char *message)
+{
+    (void)arg;
+    message_warning("repair: %s", message);
+}
+
+static json_t *repair_json(const struct engine_check_result *result)
+{
+    const struct cs_repair_result *r = &result->repair;
+    json_t *json = json_object();
+
+    json_object_set_new(json, "segments_dropped", output_size(r->segments_dropped));
+    json_object_set_new(json, "segments_written", output_size(r->segments_written));
+    json_object_set_new(json, "objects_indexed", output_size(r->objects_indexed));
+    json_object_set_new(json, "packs_dropped", output_size(r->packs_dropped));
+    json_object_set_new(json, "objects_damaged", output_size(r->objects_damaged));
+    json_object_set_new(json, "objects_missing", output_size(r->objects_missing));
+    return json;
+}
+
+static void print_json(const struct engine_check_result *result, bool repair, double seconds)
 {
     json_t *json = json_pack("{s:s}", "message_type", "summary");
     json_t *damaged = json_array();
@@ -76,6 +97,10 @@ static void print_json(const struct engine_check_result *result, double seconds)
                         result->damaged_share_below > 0 ? json_real(result->damaged_share_below)
                                                         : json_null());
     json_object_set_new(json, "data_unopened", json_boolean(result->data_unopened));
+    if (repair) {
+        json_object_set_new(json, "errors_remaining", output_size(result->remaining));
+        json_object_set_new(json, "repaired", repair_json(result));
+    }
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
 }
@@ -97,6 +122,36 @@ static void print_share(const struct engine_check_result *result)
         printf(": with %.0f %% confidence less than %.1f %% of the packs are damaged",
                100 * CS_CHECK_CONFIDENCE, tenths_up(100 * result->damaged_share_below));
     putchar('\n');
+}
+
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void print_repair(const struct engine_check_result *result)
+{
+    const struct cs_repair_result *r = &result->repair;
+
+    if (r->segments_dropped || r->segments_written)
+        printf("index: %llu segment%s dropped, %llu written with %llu object%s\n",
+               (unsigned long long)r->segments_dropped, plural(r->segments_dropped),
+               (unsigned long long)r->segments_written, (unsigned long long)r->objects_indexed,
+               plural(r->objects_indexed));
+    if (r->packs_dropped)
+        printf("%llu pack%s dropped\n", (unsigned long long)r->packs_dropped,
+               plural(r->packs_dropped));
+    if (r->objects_damaged)
+        printf("%llu damaged object%s marked as lost\n", (unsigned long long)r->objects_damaged,
+               plural(r->objects_damaged));
+    if (r->objects_missing)
+        printf("%llu object%s that archives need %s lost\n", (unsigned long long)r->objects_missing,
+               plural(r->objects_missing), r->objects_missing == 1 ? "is" : "are");
+    if (result->errors && !result->remaining)
+        printf("repaired\n");
+    else if (result->remaining)
+        printf("%llu error%s remain%s\n", (unsigned long long)result->remaining,
+               plural(result->remaining), result->remaining == 1 ? "s" : "");
 }
 
 static void print_text(const struct engine_check_result *result, bool quiet, double seconds)
@@ -124,7 +179,8 @@ static void print_text(const struct engine_check_result *result, bool quiet, dou
 static int run(const struct cli *cli)
 {
     const struct check_args *args = cli->args;
-    struct engine_check_options options = {.report = on_report};
+    struct engine_check_options options = {
+        .repair = args->repair, .report = on_report, .plan = on_plan};
     struct engine_check_result result = {0};
     struct cs_store *store = NULL;
     struct progress progress;
@@ -150,11 +206,13 @@ static int run(const struct cli *cli)
         /* The store has reported an older state among the errors; this is what to do about it. */
         if (cs_rollback_warning(store))
             message_info("byre check --accept-rollback takes the repository as it is now");
+        if (!cli->options.json && args->repair)
+            print_repair(&result);
         if (cli->options.json)
-            print_json(&result, seconds);
+            print_json(&result, args->repair, seconds);
         else
             print_text(&result, cli->options.quiet, seconds);
-        if (result.errors || result.damaged_count || cs_rollback_warning(store))
+        if (result.remaining || result.damaged_count || cs_rollback_warning(store))
             code = EXIT_CODE_DAMAGE;
     }
     engine_check_result_clear(&result);
@@ -165,6 +223,8 @@ static int run(const struct cli *cli)
 static const struct option_spec specs[] = {
     {"read-data", 0, OPTION_OPTIONAL, offsetof(struct check_args, read_data), "PERCENT",
      "read all stored bytes, or some of them", NULL},
+    {"repair", 0, OPTION_FLAG, offsetof(struct check_args, repair), NULL,
+     "rebuild the index, and give up what is lost", NULL},
     {"accept-rollback", 0, OPTION_FLAG, offsetof(struct check_args, accept_rollback), NULL,
      "take an older state as it is", NULL},
     {0},

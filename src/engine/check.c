@@ -13,6 +13,7 @@
 #include "engine/damage.h"
 #include "engine/engine.h"
 #include "engine/record.h"
+#include "engine/repair.h"
 #include "engine/subtree_set.h"
 #include "engine/walk.h"
 #include "qcow2/header.h"
@@ -298,6 +299,7 @@ static void tell(struct archive_check *c, size_t count, uint64_t all)
     }
     r->damaged[r->damaged_count++] = c->archive->id;
     r->errors += r->damage_all - all;
+    r->remaining += r->damage_all - all;
     for (size_t i = count; i < r->damage_count; i++)
         c->options->report(c->options->listener.arg, r->damage[i].message);
 }
@@ -366,13 +368,16 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
         return engine_store_error(err, &ce);
     }
     result->errors = store_result.errors;
+    result->remaining = store_result.errors;
     result->packs_checked = store_result.packs_checked;
     result->bytes_checked = store_result.bytes_checked;
     result->packs_read = store_result.packs_read;
     result->read_share = store_result.read_share;
     result->damaged_share_below = store_result.damaged_share_below;
     result->data_unopened = store_result.data_unopened;
-    int rc = check_archives(&c, err);
+    int rc = options->repair ? repair_store(store, options, &c.found, result, err) : 0;
+    if (rc == 0)
+        rc = check_archives(&c, err);
     cs_damage_clear(&c.found);
     subtree_set_clear(&c.whole);
     free(c.places);

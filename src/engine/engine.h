@@ -355,12 +355,17 @@ struct engine_damage { /* what of a part of an archive cannot be restored */
 
 struct engine_check_options {
     double read_data;                               /* fraction, 0 to 1 */
+    bool repair;                                    /* put right what can be */
     void (*report)(void *arg, const char *message); /* each thing found wrong; listener.arg */
+    /* What a repair is about to do; may be NULL where there is none. */
+    void (*plan)(void *arg, const char *message);
     struct engine_listener listener;
 };
 
 struct engine_check_result {
-    uint64_t errors;
+    uint64_t errors;    /* found */
+    uint64_t remaining; /* of those: without a repair all of them, else those left by it */
+    struct cs_repair_result repair;
     uint64_t packs_checked;
     uint64_t bytes_checked;
     uint64_t packs_read; /* as the next two: see cs_check_result */

@@ -14,6 +14,10 @@ if(NOT BYRE_SANITIZE MATCHES thread) # which does not know coroutines; there are
                         crypto_sign_seed_keypair crypto_sign_verify_detached randombytes_buf randombytes_uniform time)
     target_link_options(test_interleavings PRIVATE -Wl,--wrap=${call})
   endforeach()
-  add_test(NAME model-interleavings COMMAND test_interleavings)
+  set(model_arguments)
+  if(BYRE_SANITIZE) # a fork costs much then: part of each world, and no negative controls
+    set(model_arguments --seconds 3)
+  endif()
+  add_test(NAME model-interleavings COMMAND test_interleavings ${model_arguments})
   set_tests_properties(model-interleavings PROPERTIES LABELS model TIMEOUT 600)
 endif()

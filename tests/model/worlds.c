@@ -195,11 +195,17 @@ static void make_with_keys(void)
     forget(0);
 }
 
-static void make_with_reserve(void)
+static void make_two_and_reserve(void)
 {
     static const uint8_t reserve[32];
-    make_one_forgotten();
+    make_two();
     memory_put("reserve", reserve, sizeof reserve);
+}
+
+static void make_with_reserve(void)
+{
+    make_two_and_reserve();
+    forget(0);
 }
 
 /* As many segments as the next run, and a prune, merge. */
@@ -240,6 +246,11 @@ static void first_backup(void)
 static void second_backup(void)
 {
     back_up(&(struct backup){.archive = 12, .objects = {100, 101, 1, 4}});
+}
+
+static void publishing_backup(void)
+{
+    back_up(&(struct backup){.archive = 10, .objects = {1, 102, 3}, .publishes = true});
 }
 
 static void append_backup(void)
@@ -355,6 +366,12 @@ const struct walk_plan worlds[] = {
      .actors = {{"check", check_beside}, {"prune", prune, true}}, .actor_count = 2, .switches = -1},
     {WORLD, .name = "lies", .make = make_with_reserve,
      .actors = {{"first", first_backup}, {"prune", prune, true}}, .actor_count = 2, .switches = 1,
+     .faults = 1},
+    {WORLD, .name = "lies and publishing", .make = make_two_and_reserve,
+     .actors = {{"publisher", publishing_backup}, {"forget", forget_and_prune, true}},
+     .actor_count = 2, .switches = 0, .faults = 1},
+    {WORLD, .name = "lies to prunes", .make = make_with_reserve,
+     .actors = {{"one", prune, true}, {"two", prune, true}}, .actor_count = 2, .switches = 0,
      .faults = 1},
 };
 const size_t world_count = sizeof worlds / sizeof *worlds;

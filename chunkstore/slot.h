@@ -89,7 +89,8 @@ int cs_keyring_unseal(struct cs_keyring *keyring, const uint8_t *data, size_t le
                       uint16_t epoch, const struct cs_id *repository_id,
                       const struct cs_identity *identity, struct cs_error *err);
 
-/* The issuer named in a keyring of the right size, and whether ${sign_public} signed it. */
+/* The issuer named in a keyring, whose header must be what its file's ${name} says; and whether
+ * ${sign_public} signed it. */
 int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, const char *name,
                       struct cs_error *err);
 bool cs_keyring_verify(const uint8_t data[CS_KEYRING_SIZE], const struct cs_id *repository_id,

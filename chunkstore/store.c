@@ -145,7 +145,9 @@ static int load_epoch(struct cs_store *store, struct cs_epoch *e, uint16_t epoch
     size_t len = 0;
     cs_keyring_file(name, &store->identity.slot, epoch);
     int rc = cs_backend_read_all(store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
-    if (rc == CS_NOT_FOUND && epoch > store->pins.epoch && !in_use(store))
+    /* nothing is folded before a checkpoint of our own, which is of an epoch that we had keys of */
+    if (rc == CS_NOT_FOUND && epoch > store->pins.epoch && store->state.key_count > 0 &&
+        !in_use(store))
         return fail_unused(store, err); /* and so got no keyring when this epoch began */
     if (rc == CS_NOT_FOUND)
         return cs_fail(err, CS_CORRUPT, "%s: the keyring is missing", name);
@@ -318,7 +320,7 @@ static int check_pins(struct cs_store *store, struct cs_error *err)
     char hex[CS_NAME_HEX];
     cs_name_hex(&store->identity.slot, hex);
     if (memcmp(&store->pins.repository_id, &store->config.repository_id, sizeof(struct cs_id)) != 0)
-        return cs_fail(err, CS_CORRUPT, "keys/%s: belongs to another repository", hex);
+        return cs_fail(err, CS_CORRUPT, "keys/%s: belongs to another repository than config", hex);
     if (memcmp(store->pins.config_hash, store->config_hash, CS_HASH_SIZE) != 0)
         return cs_fail(err, CS_CORRUPT, "config: is not the one that key slot %s pins", hex);
     int rc = cs_store_epoch(store, store->pins.epoch, &keys, err);

@@ -212,6 +212,14 @@ int cs_store_epoch(struct cs_store *store, uint16_t epoch, const struct cs_epoch
     return 0;
 }
 
+int cs_store_epoch_of(struct cs_store *store, uint16_t epoch, const char *object,
+                      const struct cs_epoch **keys, struct cs_error *err)
+{
+    struct cs_error why = {0};
+    int rc = cs_store_epoch(store, epoch, keys, &why);
+    return rc < 0 ? cs_fail(err, rc, "%s: of key epoch %u: %s", object, epoch, why.message) : 0;
+}
+
 int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err)
 {
     const struct cs_state_key *own = cs_state_key(&store->state, &store->identity.slot);

@@ -188,7 +188,7 @@ static int check_tree(void *arg, const struct cs_tree *tree, const struct record
         return 0;
     int rc = cs_tree_walk(c->store, tree,
                           tree->kind == CS_TREE_CONTENT ? visit_content : visit_placement, c, &ce);
-    if (rc == CS_CORRUPT) {
+    if (rc == CS_CORRUPT || rc == CS_IO) {
         char message[1200];
         snprintf(message, sizeof message, "%.120s: %s", c->where, ce.message);
         report(c, message);
@@ -225,7 +225,7 @@ static int check_archive(struct archive_check *c, const struct cs_archive *archi
     struct record_archive record = {0};
     c->where = archive->name;
     int rc = record_archive_read(&record, c->store, &archive->id, err);
-    if (rc == ERROR_CORRUPT) {
+    if (rc == ERROR_CORRUPT || rc == ERROR_IO) {
         report(c, err->message);
         return 0;
     }

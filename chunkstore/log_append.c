@@ -59,7 +59,9 @@ int cs_log_may_append(const struct cs_store *store, uint16_t type, struct cs_err
 {
     const struct cs_state_key *key = cs_state_key(&store->state, &store->identity.slot);
     if (store->rollback != NULL)
-        return cs_fail(err, CS_CORRUPT, "%s; nothing is written to it", store->rollback);
+        return cs_fail(err, CS_CORRUPT,
+                       "%s; nothing is written to it until `byre check --accept-rollback`",
+                       store->rollback);
     if (store->config.write_features != 0)
         return cs_fail(err, CS_UNSUPPORTED,
                        "config: writing needs features %#" PRIx64 " that this program lacks",

@@ -76,11 +76,12 @@ void cs_log_entry_clear(struct cs_log_entry *e)
 int cs_log_entry_read(struct cs_store *store, struct cs_log_entry *e, uint64_t number,
                       struct cs_error *err)
 {
-    char name[64];
+    char name[64], object[64];
     uint8_t ad[CS_ENTRY_IDENTITY];
     const struct cs_epoch *keys = NULL;
     *e = (struct cs_log_entry){0};
     cs_entry_file(name, number);
+    snprintf(object, sizeof object, "log entry %" PRIu64, number);
     int rc = cs_backend_read_all(store->backend, name, CS_ENTRY_MAX, &e->data, &e->len, err);
     if (rc < 0)
         return rc;
@@ -94,7 +95,7 @@ int cs_log_entry_read(struct cs_store *store, struct cs_log_entry *e, uint64_t n
                      e->len, (uint64_t)CS_ENTRY_HEAD + e->head.sealed + CS_SIGNATURE_SIZE);
         goto out;
     }
-    rc = cs_store_epoch(store, e->head.epoch, &keys, err);
+    rc = cs_store_epoch_of(store, e->head.epoch, object, &keys, err);
     if (rc < 0)
         goto out;
     e->payload_len = e->head.sealed - CS_SEAL_OVERHEAD;

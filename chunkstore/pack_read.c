@@ -63,7 +63,7 @@ static int read_trailer(struct cs_pack *pack, struct cs_store *store, const char
                      name, footer.trailer_at);
         goto out;
     }
-    rc = cs_store_epoch(store, footer.epoch, &keys, err);
+    rc = cs_store_epoch_of(store, footer.epoch, name, &keys, err);
     if (rc < 0)
         goto out;
     cs_trailer_identity(ad, &store->config.repository_id, &pack->name, footer.epoch,

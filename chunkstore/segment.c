@@ -380,7 +380,7 @@ static int read_blocks(struct cs_segment *s, struct cs_store *store, const struc
                        struct cs_error *err)
 {
     const struct cs_epoch *keys = NULL;
-    int rc = cs_store_epoch(store, h->epoch, &keys, err);
+    int rc = cs_store_epoch_of(store, h->epoch, name, &keys, err);
     if (rc < 0)
         return rc;
     uint8_t *sealed = malloc(CS_SEGMENT_BLOCK + CS_SEAL_OVERHEAD);

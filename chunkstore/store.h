@@ -64,6 +64,10 @@ struct cs_store {
 int cs_store_epoch(struct cs_store *store, uint16_t epoch, const struct cs_epoch **keys,
                    struct cs_error *err);
 
+/* The same for whoever reads ${object}, which says that it is of that epoch: failures name it. */
+int cs_store_epoch_of(struct cs_store *store, uint16_t epoch, const char *object,
+                      const struct cs_epoch **keys, struct cs_error *err);
+
 /* Verifies the keyrings loaded so far against the log: issuer, role, data public key. */
 int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err);
 

@@ -221,7 +221,7 @@ struct engine_keep { /* rules; an archive that any of them keeps is kept. 0: no 
     unsigned weekly;
     unsigned monthly;
     unsigned yearly;
-    struct engine_span within; /* before the newest of its group */
+    struct engine_span within; /* before the newest of its group that is not of the future */
     const char *const *tags;
     size_t tag_count;
 };

@@ -6,3 +6,10 @@ foreach(name IN ITEMS check copy_memo dirty_bits parent policy record)
   string(REPLACE "_" "-" dashed ${name})
   add_test(NAME unit-engine-${dashed} COMMAND test_engine_${name})
 endforeach()
+
+# Clocks that are wrong.
+add_executable(test_engine_clock ${CMAKE_CURRENT_LIST_DIR}/test_engine_clock.c
+                                 ${CMAKE_CURRENT_LIST_DIR}/cs_prune_fixture.c)
+target_link_libraries(test_engine_clock PRIVATE engine cs_fixture)
+target_link_options(test_engine_clock PRIVATE -Wl,--wrap=time -Wl,--wrap=clock_gettime)
+add_test(NAME unit-engine-clock COMMAND test_engine_clock)

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "log_entry.h"
 
 static char *head_path(const struct cs_store *store)
 {
@@ -52,6 +52,7 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err)
     }
     uint64_t number = 0;
     struct cs_id seen, found;
+    struct cs_error why;
     int rc = 0;
     char line[32 + CS_ID_HEX] = "", *end = line;
     bool readable = fgets(line, sizeof line, file) != NULL;
@@ -70,16 +71,28 @@ int cs_head_compare(struct cs_store *store, struct cs_error *err)
         goto out;
     }
     uint64_t last = store->position.next - 1;
-    bool older = number > last;
+    if (store->damage != NULL)
+        rc = cs_log_find_head(store, &last, err);
+    bool older = number > last, passed = false;
+    if (rc < 0 || (store->damage != NULL && !older))
+        goto out;
     if (!older) {
-        rc = hash_entry(store, number, found.bytes, err);
+        rc = hash_entry(store, number, found.bytes, &why);
+        bool other = rc < 0 || memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0;
+        int asked = other ? cs_log_passed_over(store, number, &passed, err) : 0;
         if (rc == CS_NOT_FOUND)
-            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+            rc = cs_fail(&why, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+        if (asked < 0)
+            rc = asked;
+        else if (passed) /* its place was taken by a repair */
+            rc = 0;
+        else if (rc < 0)
+            rc = cs_fail(err, rc, "%s", why.message);
         if (rc < 0)
             goto out;
     }
-    store->head_remembered = number == last;
-    if (older || memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0) {
+    store->head_remembered = number == last && !passed;
+    if (older || (!passed && memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0)) {
         store->head_remembered = false;
         int n = older ? asprintf(&store->rollback,
                                  "the repository was rolled back: its log ends at entry %" PRIu64
@@ -152,7 +165,7 @@ void cs_head_adopt(const struct cs_store *store)
 {
     const struct cs_backend_ops *ops = store->backend->ops;
     char folder[64];
-    if (store->state_dir == NULL || store->head_remembered)
+    if (store->state_dir == NULL || store->head_remembered || store->damage != NULL)
         return;
     cs_entry_folder(folder, store->position.next - 1);
     if (ops->sync(store->backend, folder, NULL) == 0 && ops->sync(store->backend, "log", NULL) == 0)

@@ -66,32 +66,97 @@ int cs_log_find_head(struct cs_store *store, uint64_t *number, struct cs_error *
     return rc;
 }
 
-int cs_log_find_checkpoint(struct cs_store *store, uint64_t head, uint64_t *number,
-                           struct cs_error *err)
+/* ---- the way through it ---- */
+
+static int read_head(struct cs_store *store, uint64_t number, struct cs_log_head *head,
+                     struct cs_error *err)
+{
+    char name[64];
+    uint8_t data[CS_ENTRY_HEAD];
+    cs_entry_file(name, number);
+    int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
+    if (rc == 0)
+        rc = cs_log_head_decode(head, data, sizeof data, number, err);
+    if (rc == CS_NOT_FOUND)
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+    return rc;
+}
+
+/* Adds the reset ${number}, unless it is none, or a later one passes it over. */
+static int add_reset(struct cs_store *store, uint64_t number, struct cs_log_path *path,
+                     struct cs_error *err)
+{
+    struct cs_log_entry e;
+    uint64_t from = 0;
+    int rc = cs_log_entry_read(store, &e, number, err);
+    if (rc == CS_NOT_FOUND)
+        return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+    if (rc < 0)
+        return rc;
+    bool is_one = cs_state_reset_from(&from, number, e.payload, e.payload_len, NULL) == 0;
+    cs_log_entry_clear(&e);
+    if (!is_one || (path->count > 0 && path->resets[path->count - 1].from <= number))
+        return 0;
+    struct cs_reset *more = reallocarray(path->resets, path->count + 1, sizeof *more);
+    if (more == NULL)
+        return cs_fail_memory(err);
+    path->resets = more;
+    more[path->count++] = (struct cs_reset){.from = from, .number = number};
+    return 0;
+}
+
+void cs_log_path_clear(struct cs_log_path *path)
+{
+    free(path->resets);
+    *path = (struct cs_log_path){0};
+}
+
+int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path_options *options,
+                     struct cs_log_path *path, struct cs_error *err)
 {
     uint64_t at = head;
+    bool named = false; /* by a later entry, as the last checkpoint */
+    *path = (struct cs_log_path){0};
     for (;;) {
-        char name[64];
-        uint8_t data[CS_ENTRY_HEAD];
         struct cs_log_head h = {0};
-        cs_entry_file(name, at);
-        int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
-        if (rc == 0)
-            rc = cs_log_head_decode(&h, data, sizeof data, at, err);
-        if (rc == CS_NOT_FOUND)
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", at);
+        int rc = read_head(store, at, &h, err);
+        bool own = memcmp(&h.signer, &store->identity.slot, sizeof h.signer) == 0;
+        if (rc == 0 && named && own && at < options->below) {
+            path->start = at;
+            return 0;
+        }
+        if (rc == 0 && h.reset && (at != head || !options->plain_head))
+            rc = add_reset(store, at, path, err);
+        if (rc == 0 && h.checkpoint >= at && at > 0)
+            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": names a later checkpoint", at);
+        if (rc < 0 && (rc == CS_NO_MEMORY || !options->tolerant))
+            return rc;
+        if (at == 0 || (rc == 0 && h.checkpoint == 0))
+            return 0;
+        named = rc == 0;
+        at = named ? h.checkpoint : at - 1;
+        rc = cs_store_cancelled(store, err);
         if (rc < 0)
             return rc;
-        if (at != head && memcmp(&h.signer, &store->identity.slot, sizeof h.signer) == 0) {
-            *number = at;
-            return 0;
-        }
-        if (h.checkpoint == 0) {
-            *number = 0;
-            return 0;
-        }
-        if (h.checkpoint >= at)
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": names a later checkpoint", at);
-        at = h.checkpoint;
     }
+}
+
+int cs_log_passed_over(struct cs_store *store, uint64_t number, bool *passed, struct cs_error *err)
+{
+    struct cs_path_options options = {.tolerant = true};
+    struct cs_log_path path;
+    *passed = false;
+    int rc = cs_log_find_path(store, store->position.next - 1, &options, &path, err);
+    for (size_t i = 0; rc == 0 && i < path.count; i++) {
+        struct cs_log_entry e;
+        if (number < path.resets[i].from || number >= path.resets[i].number ||
+            cs_log_entry_read(store, &e, path.resets[i].number, NULL) < 0)
+            continue;
+        const struct cs_state_key *key = cs_state_key(&store->state, &e.head.signer);
+        *passed |= key != NULL && key->role == CS_ROLE_FULL &&
+                   cs_log_entry_signed_by(store, &e, key->sign_public);
+        cs_log_entry_clear(&e);
+    }
+    cs_log_path_clear(&path);
+    return rc;
 }

@@ -47,6 +47,7 @@ struct cs_store {
 
     struct cs_state state;
     struct cs_log_position position;
+    char *damage;         /* why the log could not be folded, or NULL */
     bool log_loaded;      /* from here on every keyring is verified as it is loaded */
     bool head_remembered; /* outside: the head is the one that was seen before */
     char *rollback;       /* what is wrong with the head, or NULL */

@@ -7,11 +7,13 @@
 #include "cli/message.h"
 #include "cli/output.h"
 #include "cli/repository.h"
+#include "cli/signals.h"
 #include "cli/units.h"
 
 struct check_args {
     const char *read_data;
     bool accept_rollback;
+    bool repair;
 };
 
 static void on_report(void *arg, const char *message)
@@ -57,6 +59,28 @@ static void print_text(const struct engine_check_result *result, bool quiet, dou
            units_duration(seconds, duration));
 }
 
+static void on_repair(void *arg, const char *message)
+{
+    (void)arg;
+    message_info("%s", message);
+}
+
+static int repair_log(struct cs_store *store)
+{
+    struct engine_repair_log_options options = {
+        .report = on_repair,
+        .listener = {.cancel = signals_cancel()},
+    };
+    struct error err = {0};
+    bool written = false;
+
+    if (engine_repair_log(store, &options, &written, &err))
+        return fail_error(&err);
+    if (written)
+        message_info("the log is repaired");
+    return 0;
+}
+
 static int run(const struct cli *cli)
 {
     const struct check_args *args = cli->args;
@@ -73,9 +97,14 @@ static int run(const struct cli *cli)
     else if (args->read_data &&
              units_parse_percent("--read-data", args->read_data, &options.read_data, &err))
         return fail_error(&err);
-    code = repository_open_silently(&store, &cli->options, args->accept_rollback);
-    if (code)
+    code = args->repair ? repository_open_damaged(&store, &cli->options, args->accept_rollback)
+                        : repository_open_silently(&store, &cli->options, args->accept_rollback);
+    if (!code && args->repair)
+        code = repair_log(store);
+    if (code) {
+        cs_close(store);
         return code;
+    }
     progress_begin(&progress, &cli->options, stdout);
     options.listener = listener_for(&progress);
     if (engine_check(store, &options, &result, &err))
@@ -103,6 +132,8 @@ static const struct option_spec specs[] = {
      "read all stored bytes, or some of them", NULL},
     {"accept-rollback", 0, OPTION_FLAG, offsetof(struct check_args, accept_rollback), NULL,
      "take an older state as it is", NULL},
+    {"repair", 0, OPTION_FLAG, offsetof(struct check_args, repair), NULL,
+     "repair a damaged log first", NULL},
     {0},
 };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "engine/engine.h"
 #include "engine/record.h"
 #include "engine/walk.h"
@@ -266,6 +267,16 @@ static int check_archives(struct archive_check *c, struct error *err)
     return rc;
 }
 
+int engine_check_archives(struct cs_store *store, const struct engine_check_options *options,
+                          struct engine_check_result *result, struct error *err)
+{
+    struct archive_check c = {.store = store, .options = options, .result = result};
+    int rc = check_archives(&c, err);
+    free(c.seen.keys);
+    free(c.places);
+    return rc;
+}
+
 static void store_progress(void *arg, uint64_t done, uint64_t total)
 {
     const struct engine_listener *l = &((const struct engine_check_options *)arg)->listener;
@@ -298,11 +309,7 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
     result->packs_checked = store_result.packs_checked;
     result->bytes_checked = store_result.bytes_checked;
     result->data_unopened = store_result.data_unopened;
-    struct archive_check c = {.store = store, .options = options, .result = result};
-    int rc = check_archives(&c, err);
-    free(c.seen.keys);
-    free(c.places);
-    return rc;
+    return engine_check_archives(store, options, result, err);
 }
 
 void engine_check_result_clear(struct engine_check_result *result)

@@ -22,8 +22,7 @@ static int first_signer(const struct cs_log_entry *e, struct cs_state *state, st
     return 0;
 }
 
-/* ${states}: the entry counts, and says the whole state. */
-static void move_on(const struct cs_store *store, struct cs_log_position *pos,
+void cs_log_move_on(const struct cs_store *store, struct cs_log_position *pos,
                     const struct cs_log_entry *e, bool states)
 {
     cs_hash(pos->head, e->data, e->len);
@@ -84,40 +83,7 @@ int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
     }
     if (rc < 0)
         return rc;
-    move_on(store, pos, e, counts && cs_log_entry_type(e) == CS_ENTRY_CHECKPOINT);
-    return 0;
-}
-
-int cs_log_fold_reset(struct cs_store *store, struct cs_state *state, struct cs_log_position *pos,
-                      const struct cs_log_entry *e, struct cs_error *err)
-{
-    uint64_t number = e->head.number, from = 0;
-    struct cs_state fresh = {0};
-    const struct cs_state_key *key = cs_state_key(state, &e->head.signer);
-    if (key == NULL || !cs_log_entry_counts(state, e) ||
-        !cs_log_entry_signed_by(store, e, key->sign_public))
-        return cs_fail(err, CS_CORRUPT,
-                       "log entry %" PRIu64
-                       ": is a reset, but no full key from before entry %" PRIu64 " has signed it",
-                       number, pos->next);
-    int rc = cs_state_reset_from(&from, number, e->payload, e->payload_len, err);
-    if (rc == 0 &&
-        (from != pos->next || !e->head.reset || e->head.checkpoint != pos->last_checkpoint ||
-         memcmp(e->head.previous, pos->head, CS_HASH_SIZE) != 0))
-        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": does not go on behind entry %" PRIu64,
-                     number, pos->next - 1);
-    if (rc == 0)
-        rc = cs_state_load_checkpoint(&fresh, number, e->payload, e->payload_len, err);
-    if (rc == 0 && e->head.epoch + 1U != fresh.epoch_count)
-        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is of key epoch %u, out of its turn",
-                     number, e->head.epoch);
-    if (rc < 0) {
-        cs_state_clear(&fresh);
-        return rc;
-    }
-    cs_state_clear(state);
-    *state = fresh;
-    move_on(store, pos, e, true);
+    cs_log_move_on(store, pos, e, counts && cs_log_entry_type(e) == CS_ENTRY_CHECKPOINT);
     return 0;
 }
 
@@ -183,7 +149,7 @@ static int start_from_checkpoint(struct cs_store *store, uint64_t number, struct
         rc = cs_state_load_checkpoint(state, number, e.payload, e.payload_len, err);
     if (rc == 0) {
         *pos = (struct cs_log_position){0};
-        move_on(store, pos, &e, true);
+        cs_log_move_on(store, pos, &e, true);
     }
     cs_log_entry_clear(&e);
     return rc;
@@ -219,6 +185,7 @@ int cs_log_fold_path(struct cs_store *store, const struct cs_fold_options *optio
         else if (rc == CS_CORRUPT && !way.plain_head && stopped_at_head(&path, options->last, pos))
             again = way.plain_head = true;
         cs_log_path_clear(&path);
+        pos->void_head = way.plain_head;
         if (rc == 0)
             return 0;
         if (!again) {

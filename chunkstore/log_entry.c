@@ -63,6 +63,20 @@ int cs_log_head_decode(struct cs_log_head *h, const uint8_t *data, size_t len, u
     return 0;
 }
 
+int cs_log_head_read(struct cs_store *store, uint64_t number, struct cs_log_head *head,
+                     struct cs_error *err)
+{
+    char name[64];
+    uint8_t data[CS_ENTRY_HEAD];
+    cs_entry_file(name, number);
+    int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
+    if (rc == 0)
+        rc = cs_log_head_decode(head, data, sizeof data, number, err);
+    if (rc == CS_NOT_FOUND)
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+    return rc;
+}
+
 void cs_log_entry_identity(uint8_t ad[CS_ENTRY_IDENTITY], const struct cs_store *store,
                            const uint8_t *head)
 {

@@ -24,6 +24,10 @@ struct cs_log_entry { /* one that was read */
     size_t payload_len;
 };
 
+/* Reads the header of entry ${number} alone. */
+int cs_log_head_read(struct cs_store *store, uint64_t number, struct cs_log_head *head,
+                     struct cs_error *err);
+
 void cs_log_head_encode(uint8_t out[CS_ENTRY_HEAD], const struct cs_log_head *head);
 
 /* Decodes the header of the file of entry ${number}. */
@@ -50,6 +54,10 @@ uint16_t cs_log_entry_type(const struct cs_log_entry *entry);
 /* Whether the signer is one that may append such an entry; else the entry is void. */
 bool cs_log_entry_counts(const struct cs_state *state, const struct cs_log_entry *entry);
 
+/* Puts ${pos} behind ${entry}. ${states}: it counts, and says the whole state. */
+void cs_log_move_on(const struct cs_store *store, struct cs_log_position *pos,
+                    const struct cs_log_entry *entry, bool states);
+
 /* Holds ${entry} against the chain at ${pos} and applies it to ${state}. */
 int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_position *pos,
                 const struct cs_log_entry *entry, struct cs_error *err);
@@ -73,6 +81,7 @@ struct cs_log_path {
 
 struct cs_path_options {
     uint64_t below;  /* begin at none that is not below this; 0: at entry 0 */
+    uint64_t end;    /* look no further when there */
     bool plain_head; /* the newest entry is no reset, whatever it says */
     bool tolerant;   /* look past entries that cannot be read */
 };
@@ -82,8 +91,10 @@ int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path
                      struct cs_log_path *path, struct cs_error *err);
 void cs_log_path_clear(struct cs_log_path *path);
 
-/* Whether a reset of a full key passes over entry ${number} of a log that has been folded. */
-int cs_log_passed_over(struct cs_store *store, uint64_t number, bool *passed, struct cs_error *err);
+/* Whether a reset passes over entry ${number} of a log that has been folded. ${*trusted}: each that
+ * does is signed by a full key that is not among the ${n} of ${removed}. */
+int cs_log_passed_over(struct cs_store *store, uint64_t number, const struct cs_name *removed,
+                       size_t n, bool *passed, bool *trusted, struct cs_error *err);
 
 struct cs_fold_options {
     uint64_t last; /* the entry to fold to */

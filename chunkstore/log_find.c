@@ -68,20 +68,6 @@ int cs_log_find_head(struct cs_store *store, uint64_t *number, struct cs_error *
 
 /* ---- the way through it ---- */
 
-static int read_head(struct cs_store *store, uint64_t number, struct cs_log_head *head,
-                     struct cs_error *err)
-{
-    char name[64];
-    uint8_t data[CS_ENTRY_HEAD];
-    cs_entry_file(name, number);
-    int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
-    if (rc == 0)
-        rc = cs_log_head_decode(head, data, sizeof data, number, err);
-    if (rc == CS_NOT_FOUND)
-        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
-    return rc;
-}
-
 /* Adds the reset ${number}, unless it is none, or a later one passes it over. */
 static int add_reset(struct cs_store *store, uint64_t number, struct cs_log_path *path,
                      struct cs_error *err)
@@ -119,7 +105,7 @@ int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path
     *path = (struct cs_log_path){0};
     for (;;) {
         struct cs_log_head h = {0};
-        int rc = read_head(store, at, &h, err);
+        int rc = cs_log_head_read(store, at, &h, err);
         bool own = memcmp(&h.signer, &store->identity.slot, sizeof h.signer) == 0;
         if (rc == 0 && named && own && at < options->below) {
             path->start = at;
@@ -131,7 +117,7 @@ int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path
             rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": names a later checkpoint", at);
         if (rc < 0 && (rc == CS_NO_MEMORY || !options->tolerant))
             return rc;
-        if (at == 0 || (rc == 0 && h.checkpoint == 0))
+        if (at <= options->end || (rc == 0 && h.checkpoint == 0))
             return 0;
         named = rc == 0;
         at = named ? h.checkpoint : at - 1;
@@ -141,20 +127,36 @@ int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path
     }
 }
 
-int cs_log_passed_over(struct cs_store *store, uint64_t number, bool *passed, struct cs_error *err)
+static bool is_among(const struct cs_name *names, size_t n, const struct cs_name *name)
 {
-    struct cs_path_options options = {.tolerant = true};
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&names[i], name, sizeof *name) == 0)
+            return true;
+    return false;
+}
+
+int cs_log_passed_over(struct cs_store *store, uint64_t number, const struct cs_name *removed,
+                       size_t n, bool *passed, bool *trusted, struct cs_error *err)
+{
+    struct cs_path_options options = {
+        .end = number, .plain_head = store->position.void_head, .tolerant = true};
     struct cs_log_path path;
     *passed = false;
+    *trusted = true;
     int rc = cs_log_find_path(store, store->position.next - 1, &options, &path, err);
     for (size_t i = 0; rc == 0 && i < path.count; i++) {
+        const struct cs_reset *reset = &path.resets[i];
         struct cs_log_entry e;
-        if (number < path.resets[i].from || number >= path.resets[i].number ||
-            cs_log_entry_read(store, &e, path.resets[i].number, NULL) < 0)
+        if (number < reset->from || number >= reset->number)
             continue;
+        rc = cs_log_entry_read(store, &e, reset->number, err);
+        if (rc < 0)
+            break;
         const struct cs_state_key *key = cs_state_key(&store->state, &e.head.signer);
-        *passed |= key != NULL && key->role == CS_ROLE_FULL &&
-                   cs_log_entry_signed_by(store, &e, key->sign_public);
+        *passed = true;
+        *trusted &= key != NULL && key->role == CS_ROLE_FULL &&
+                    !is_among(removed, n, &e.head.signer) &&
+                    cs_log_entry_signed_by(store, &e, key->sign_public);
         cs_log_entry_clear(&e);
     }
     cs_log_path_clear(&path);

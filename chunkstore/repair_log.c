@@ -68,15 +68,11 @@ static int see_keyring(void *arg, const char *name, struct cs_error *err)
 /* An entry of an epoch that others have keyrings of is not damaged because we cannot open it. */
 static int require_keyring(struct cs_log_repair *r, uint64_t number, struct cs_error *err)
 {
-    char name[64];
-    uint8_t data[CS_ENTRY_HEAD];
     struct cs_log_head head;
     const struct cs_epoch *keys = NULL;
     struct cs_error why;
     struct cs_backend *backend = r->store->backend;
-    cs_entry_file(name, number);
-    if (cs_backend_read_exact(backend, name, 0, data, sizeof data, NULL) < 0 ||
-        cs_log_head_decode(&head, data, sizeof data, number, NULL) < 0)
+    if (cs_log_head_read(r->store, number, &head, NULL) < 0)
         return 0;
     int rc = cs_store_epoch(r->store, head.epoch, &keys, &why);
     if (rc == 0)

@@ -28,6 +28,8 @@ struct cs_log_position {
     uint64_t last_checkpoint;   /* number; 0: none */
     uint64_t entries_since;     /* entries and bytes folded since a checkpoint of our own */
     uint64_t bytes_since;
+    bool
+        void_head; /* what was the newest entry when it was loaded is a reset that does not count */
 };
 
 struct cs_store {

@@ -500,6 +500,61 @@ static void test_a_reset_by_whoever_is_not_full_is_void(void **state)
         }
 }
 
+static bool is_warned(const struct repo *repo)
+{
+    struct cs_open_options options = {
+        .secret = key_file(FOUNDER), .threads = 1, .state_dir = repo->heads};
+    struct cs_store *store = open_with(repo, &options);
+    bool warned = cs_rollback_warning(store) != NULL;
+    cs_close(store);
+    return warned;
+}
+
+/* Nor may a key that was removed pass over its removal; with the storage in its hands it can take
+ * the entry away, but who has seen that remembers. */
+static void test_a_reset_by_a_removed_key(void **state)
+{
+    struct repo *repo = *state;
+    char name[FIXTURE_PATH];
+    make_history(repo, 12);
+    repo_save(repo);
+    struct cs_store *store = open_store(repo), *removed = open_as(repo, FULL);
+    struct cs_name slot = removed->identity.slot;
+    uint64_t removal = next_entry(store);
+    assert_ok(cs_key_remove(store, &slot, false, err));
+    backup(store);
+    cs_close(store);
+    assert_false(is_warned(repo));
+    for (unsigned deleted = 0; deleted < 2; deleted++) {
+        /* it goes on behind an entry from before the removal */
+        struct cs_buf payload = {0}, entry = {0};
+        struct cs_log_head head = {.number = log_length(repo) + deleted,
+                                   .reset = true,
+                                   .checkpoint = removed->position.last_checkpoint,
+                                   .signer = slot};
+        memcpy(head.previous, removed->position.head, CS_HASH_SIZE);
+        assert_int_equal(removed->position.next, removal);
+        cs_entry_begin(&payload, CS_ENTRY_RESET, 1);
+        cs_put_u64(&payload, removal);
+        cs_entry_put_checkpoint(&payload, &removed->state);
+        head.sealed = (uint32_t)(payload.len + CS_SEAL_OVERHEAD);
+        assert_ok(cs_log_entry_build(removed, &head, &payload, &entry, err));
+        snprintf(name, sizeof name, "log/0000000000000/%03x", (unsigned)head.number);
+        file_write(repo, name, entry.data, entry.len);
+        cs_buf_clear(&payload);
+        cs_buf_clear(&entry);
+        if (deleted == 0) { /* it does not follow the entry before it either: the log is damaged */
+            assert_fails(CS_CORRUPT, try_open(&store, repo, FOUNDER, err));
+            file_remove(repo, name);
+            entry_name(name, (unsigned)removal);
+            file_remove(repo, name);
+        } else {
+            assert_true(is_warned(repo));
+        }
+    }
+    cs_close(removed);
+}
+
 /* A full key's that does not go on where it says is no history. */
 static void test_a_reset_out_of_place_is_damage(void **state)
 {
@@ -619,6 +674,7 @@ int main(void)
         with_repo(test_what_was_repaired_stays_so),
         with_repo(test_entry_0_and_keys_that_may_not),
         with_repo(test_a_reset_by_whoever_is_not_full_is_void),
+        with_repo(test_a_reset_by_a_removed_key),
         with_repo(test_a_reset_out_of_place_is_damage),
         with_repo(test_a_remembered_head),
         with_repo(test_a_repair_after_a_rollback),

@@ -84,15 +84,14 @@ static int require_keyring(struct cs_log_repair *r, uint64_t number, struct cs_e
     return cs_fail(err, rc, "%s: the log cannot be repaired with this key", why.message);
 }
 
-/* Epochs that lost entries have begun: our own keyrings have them, signed by a full key. */
-static int adopt_epochs(struct cs_log_repair *r, uint16_t last)
+int cs_log_repair_epochs(struct cs_log_repair *r, uint16_t last)
 {
     while (r->state.epoch_count <= last) {
         uint16_t epoch = (uint16_t)r->state.epoch_count;
         const struct cs_epoch *keys = NULL;
         int rc = cs_store_epoch(r->store, epoch, &keys, NULL);
         if (rc < 0)
-            return rc;
+            return rc == CS_NO_MEMORY ? rc : CS_CORRUPT;
         const struct cs_state_key *issuer = cs_state_key(&r->state, &keys->keyring.issuer);
         if (!cs_state_may_issue(issuer, epoch) ||
             !cs_keyring_verify(keys->raw, &r->store->config.repository_id, issuer->sign_public))
@@ -146,7 +145,7 @@ static const char *apply(struct cs_log_repair *r, const struct cs_log_entry *e, 
         *rc = 0;
         return "states what cannot be";
     }
-    *rc = adopt_epochs(r, e->head.epoch);
+    *rc = cs_log_repair_epochs(r, e->head.epoch);
     if (*rc == CS_NO_MEMORY)
         return NULL;
     if (*rc < 0 || e->head.epoch + 1U != r->state.epoch_count) {

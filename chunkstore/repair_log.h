@@ -24,6 +24,10 @@ void cs_log_repair_say(const struct cs_log_repair *r, const char *fmt, ...)
 /* Whether a read that failed with ${rc} and ${err} has shown damage: also a bad sector. */
 bool cs_log_repair_is_damage(int rc, const struct cs_error *err);
 
+/* Sees to it that epoch ${last} has begun: our own keyrings have those that lost entries began,
+ * signed by a full key. CS_CORRUPT where one does not. */
+int cs_log_repair_epochs(struct cs_log_repair *r, uint16_t last);
+
 /* Saves into ${r->state} what lost entries may have said, from what lies in the folders: keys that
  * were removed, packs, segments, archives. */
 int cs_log_repair_keys(struct cs_log_repair *r, struct cs_error *err);

@@ -108,6 +108,19 @@ static int see_file(void *arg, const char *text, struct cs_error *err)
     return 0;
 }
 
+/* Whether epoch ${epoch} of a file may be. */
+static int begun(struct cs_log_repair *r, const char *folder, const struct cs_name *name,
+                 uint16_t epoch, struct cs_error *err)
+{
+    char hex[CS_NAME_HEX];
+    int rc = cs_log_repair_epochs(r, epoch);
+    if (rc == CS_NO_MEMORY)
+        return cs_fail_memory(err);
+    return rc < 0 ? cs_fail(err, rc, "%s/%s: is of key epoch %u, which is not known", folder,
+                            cs_name_hex(name, hex), epoch)
+                  : 0;
+}
+
 /* Spared by a prune for a day, as if it had been published now. */
 static int adopt_pack(struct cs_log_repair *r, const struct cs_name *name, struct cs_error *err)
 {
@@ -115,14 +128,19 @@ static int adopt_pack(struct cs_log_repair *r, const struct cs_name *name, struc
     int rc = cs_pack_load(&pack, r->store, name, err);
     if (rc < 0)
         return rc;
-    struct cs_state_pack *slot = CS_STATE_GROW(r->state.packs, r->state.pack_count);
+    struct cs_state_pack *slot = NULL;
+    rc = begun(r, folders[CS_FILE_PACK], name, pack.header.epoch, err);
+    if (rc == 0) {
+        slot = CS_STATE_GROW(r->state.packs, r->state.pack_count);
+        rc = slot != NULL ? 0 : cs_fail_memory(err);
+    }
     if (slot != NULL)
         *slot = (struct cs_state_pack){.id = *name,
                                        .size = pack.size,
                                        .class = pack.header.class,
                                        .published = (int64_t)time(NULL)};
     cs_pack_clear(&pack);
-    return slot != NULL ? 0 : cs_fail_memory(err);
+    return rc;
 }
 
 static int adopt_segment(struct cs_log_repair *r, const struct cs_name *name, struct cs_error *err)
@@ -138,7 +156,9 @@ static int adopt_segment(struct cs_log_repair *r, const struct cs_name *name, st
     if (rc < 0)
         return rc;
     found.entries = cs_from_le64(header + 16);
-    rc = cs_segment_fetch(&segment, r->store, &found, err);
+    rc = begun(r, folders[CS_FILE_SEGMENT], name, cs_from_le16(header + 10), err);
+    if (rc == 0)
+        rc = cs_segment_fetch(&segment, r->store, &found, err);
     if (rc < 0)
         return rc;
     cs_segment_clear(&segment);

@@ -161,6 +161,20 @@ static const char *apply(struct cs_log_repair *r, const struct cs_log_entry *e, 
     return full ? "does not go with what is left before it" : NULL;
 }
 
+/* One that could not be read, because of ${why}. */
+static int pass_over(struct cs_log_repair *r, uint64_t number, int why_code,
+                     const struct cs_error *why, struct cs_error *err)
+{
+    int rc = require_keyring(r, number, err);
+    if (rc < 0)
+        return rc;
+    if (why_code == CS_NOT_FOUND)
+        cs_log_repair_say(r, "log entry %" PRIu64 ": is missing", number);
+    else
+        cs_log_repair_say(r, "%s", why->message);
+    return lose(r, number) < 0 ? cs_fail_memory(err) : 0;
+}
+
 static int replay(struct cs_log_repair *r, struct cs_error *err)
 {
     uint8_t before[CS_HASH_SIZE];
@@ -173,16 +187,10 @@ static int replay(struct cs_log_repair *r, struct cs_error *err)
         if (rc < 0 && !cs_log_repair_is_damage(rc, &why))
             return cs_fail(err, rc, "%s", why.message);
         if (rc < 0) {
-            rc = require_keyring(r, number, err);
+            rc = pass_over(r, number, rc, &why, err);
             if (rc < 0)
                 return rc;
-            cs_log_repair_say(r,
-                              rc == CS_NOT_FOUND ? "log entry %" PRIu64 " is missing"
-                                                 : "log entry %" PRIu64 " cannot be read",
-                              number);
             known = false;
-            if (lose(r, number) < 0)
-                return cs_fail_memory(err);
             continue;
         }
         bool follows =

@@ -133,7 +133,7 @@ static uint64_t entry_for(const struct cs_log_repair *r, int64_t time)
 {
     uint64_t after = 0;
     for (size_t i = 0; i < r->state.archive_count; i++)
-        if (r->state.archives[i]->time <= time && r->state.archives[i]->entry > after)
+        if (r->state.archives[i]->time < time && r->state.archives[i]->entry > after)
             after = r->state.archives[i]->entry;
     for (size_t i = 0; i < r->number_count; i++)
         if (r->numbers[i] > after)

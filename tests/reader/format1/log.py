@@ -75,7 +75,6 @@ class State:
         return struct.pack("<I", len(lists)) + b"".join(struct.pack("<HI", *head) + body for *head, body in
                                                ((type_, len(body), body) for type_, body in enumerate(bodies, 1)))
 
-
     @classmethod
     def parse(cls, c):
         """The state that sections say."""
@@ -110,9 +109,12 @@ class State:
         section(3, c.u32, add_pack)
         section(4, c.u32, lambda: insert(state.segments, c.take(16), item("QQ"), c.what))
         section(5, c.u32, add_archive)
-        section(6, c.u32, lambda: insert(state.condemned, (c.u8(), c.take(16)), None, c.what))
-        section(7, c.u32, lambda: insert(state.lost, (c.take(16), c.take(32)), None, c.what))
+        condemned, lost = [], []
+        section(6, c.u32, lambda: condemned.append((c.u8(), c.take(16))))
+        section(7, c.u32, lambda: lost.append((c.take(16), c.take(32))))
         c.end()
+        state.condemned, state.lost = dict.fromkeys(condemned), dict.fromkeys(lost)
+        c.need(len(state.condemned) == len(condemned) and all(kind < 2 for kind, _ in condemned), "a condemned name is there twice, or is no file")
         c.need(state.epochs and all(pack in state.packs for pack, _ in state.lost), "no epochs, or lost objects of unknown packs")
         return state
 

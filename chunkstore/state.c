@@ -199,6 +199,10 @@ static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload
         return cs_state_apply_lost(state, number, r, change, err);
     case CS_ENTRY_CHECKPOINT:
         return 0;
+    case CS_ENTRY_RESET: /* one in its place is loaded, not applied */
+        return cs_fail(err, CS_CONFLICT,
+                       "log entry %llu: the log was repaired meanwhile; begin anew",
+                       (unsigned long long)number);
     default:
         if (!(flags & CS_ENTRY_OPTIONAL))
             return cs_fail(err, CS_UNSUPPORTED,

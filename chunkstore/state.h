@@ -22,6 +22,7 @@ enum cs_entry_type {
     CS_ENTRY_CONDEMN = 7,
     CS_ENTRY_TAG = 8,
     CS_ENTRY_LOST = 10,
+    CS_ENTRY_RESET = 11,
 };
 
 enum { CS_ENTRY_OPTIONAL = 1 };                           /* flag */
@@ -136,7 +137,7 @@ int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *paylo
 int cs_state_try(const struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
                  struct cs_error *err);
 
-/* Replaces ${state} by what a checkpoint's payload holds. */
+/* Replaces ${state} by what the payload of a checkpoint, or of a reset, holds. */
 int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint8_t *payload,
                              size_t len, struct cs_error *err);
 
@@ -153,5 +154,9 @@ void cs_entry_begin(struct cs_buf *out, enum cs_entry_type type, int64_t time);
 void cs_entry_put_added(struct cs_buf *out, const struct cs_added *added);
 void cs_entry_put_names(struct cs_buf *out, const struct cs_name *names, size_t n);
 void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state);
+
+/* The first entry that a reset's payload makes an end of. CS_CORRUPT where it is none. */
+int cs_state_reset_from(uint64_t *from, uint64_t number, const uint8_t *payload, size_t len,
+                        struct cs_error *err);
 
 #endif

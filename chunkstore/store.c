@@ -14,6 +14,7 @@
 #include "index.h"
 #include "log.h"
 #include "pack_read.h"
+#include "repair_log.h"
 
 const char *cs_role_name(enum cs_role role)
 {
@@ -70,6 +71,11 @@ uint32_t cs_region_size(const struct cs_store *store)
 const char *cs_rollback_warning(const struct cs_store *store)
 {
     return store->rollback;
+}
+
+const char *cs_log_damage(const struct cs_store *store)
+{
+    return store->damage;
 }
 
 int cs_require_data_key(const struct cs_store *store, struct cs_error *err)
@@ -361,29 +367,48 @@ static void forget_slot(struct cs_store *store)
     cs_state_clear(&store->state);
     store->position = (struct cs_log_position){0};
     store->log_loaded = false;
+    free(store->damage);
+    store->damage = NULL;
     cs_wipe(&store->identity, sizeof store->identity);
 }
 
-static int open_slot(struct cs_store *store, struct cs_error *err)
+static int load_log(struct cs_store *store, bool even_damaged, struct cs_error *err)
+{
+    struct cs_error why;
+    int rc = cs_log_load(store, &why);
+    if (rc == 0)
+        return 0;
+    if (!even_damaged || !cs_log_repair_is_damage(rc, &why)) {
+        if (err != NULL)
+            *err = why;
+        return rc;
+    }
+    store->damage = strdup(why.message);
+    return store->damage != NULL ? 0 : cs_fail_memory(err);
+}
+
+static int open_slot(struct cs_store *store, bool even_damaged, struct cs_error *err)
 {
     int rc = check_pins(store, err);
     if (rc == 0)
-        rc = cs_log_load(store, err);
+        rc = load_log(store, even_damaged, err);
+    if (rc == 0 && store->damage != NULL)
+        return 0;
     return rc == 0 && !in_use(store) ? fail_unused(store, err) : rc;
 }
 
 /* A slot may be what is left of a change of keys that was cut short, and another one may take the
  * same secret: each is tried. */
-static int open_any_slot(struct cs_store *store, const struct cs_secret *secret,
+static int open_any_slot(struct cs_store *store, const struct cs_open_options *options,
                          struct cs_error *err)
 {
     struct cs_error first = {0};
     for (unsigned nth = 0;; nth++) {
         struct cs_error e = {0};
         bool found = false;
-        int rc = find_slot(store, secret, nth, &found, &e);
+        int rc = find_slot(store, &options->secret, nth, &found, &e);
         if (rc == 0)
-            rc = open_slot(store, &e);
+            rc = open_slot(store, options->even_damaged, &e);
         if (rc == 0)
             return 0;
         if (nth == 0)
@@ -473,7 +498,7 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
     if (rc == 0)
         rc = own_folder(&store->state_dir, options->state_dir, store, err);
     if (rc == 0)
-        rc = open_any_slot(store, &options->secret, err);
+        rc = open_any_slot(store, options, err);
     if (rc == 0 && !options->accept_rollback)
         rc = cs_head_compare(store, err);
     if (rc < 0)

@@ -28,6 +28,8 @@ struct cs_log_position {
     uint64_t last_checkpoint;   /* number; 0: none */
     uint64_t entries_since;     /* entries and bytes folded since a checkpoint of our own */
     uint64_t bytes_since;
+    bool
+        void_head; /* what was the newest entry when it was loaded is a reset that does not count */
 };
 
 struct cs_store {
@@ -47,6 +49,7 @@ struct cs_store {
 
     struct cs_state state;
     struct cs_log_position position;
+    char *damage;         /* why the log could not be folded, or NULL */
     bool log_loaded;      /* from here on every keyring is verified as it is loaded */
     bool head_remembered; /* outside: the head is the one that was seen before */
     char *rollback;       /* what is wrong with the head, or NULL */

@@ -128,6 +128,7 @@ struct cs_open_options {
     const char *state_dir; /* NULL: the head of the log is not remembered */
     unsigned
         threads; /* workers; 1: all is done in the calling thread; 0: the cores of this process */
+    bool even_damaged;          /* where the log is damaged, open it for cs_repair_log alone */
     bool accept_rollback;       /* remember the head that is found, whatever was seen before */
     const volatile int *cancel; /* NULL, or: becomes non-zero to stop what is going on */
 };
@@ -149,6 +150,10 @@ uint32_t cs_region_size(const struct cs_store *store); /* bytes */
 /* NULL, or what is wrong with the log's head against the one last seen from here. Lent. Such a
  * repository may be read with a warning; writing to it fails with CS_CORRUPT. */
 const char *cs_rollback_warning(const struct cs_store *store);
+
+/* NULL, or why the log cannot be read. Lent. Nothing but cs_repair_log and cs_close may be done
+ * with such a store. */
+const char *cs_log_damage(const struct cs_store *store);
 
 /* CS_AUTH with the role that is needed, unless the own role is full. For whoever is about to read
  * data. */
@@ -708,6 +713,37 @@ struct cs_repair_result {
  */
 int cs_repair(struct cs_store *store, const struct cs_repair_options *options,
               struct cs_repair_result *result, struct cs_error *err);
+
+/* ---- repairing the log ---------------------------------------------------- */
+
+struct cs_repair_log_options {
+    /* Told what was found, and what will be done, before it is done. */
+    void (*report)(void *arg, const char *message);
+    /*
+     * Fills time, name, host, tags and summary of ${archive}, in fresh memory that it is given,
+     * from its record. CS_CORRUPT where it is no record. NULL: archives whose log entries are lost
+     * stay lost.
+     */
+    int (*describe)(void *arg, const void *record, size_t len, struct cs_archive *archive,
+                    struct cs_error *err);
+    /*
+     * Finds which of the store's archives lack something, of what they need, in the index, or
+     * cannot be walked; the store is as the repair would leave it. ${*ids} is given. NULL: it is
+     * not asked what lost entries have forgotten and freed.
+     */
+    int (*damaged)(void *arg, struct cs_id **ids, size_t *count, struct cs_error *err);
+    void *arg;
+};
+
+/*
+ * Repairs the log where an entry is missing, or cannot be used: what could be saved is stated in
+ * one new entry, from which every reader goes on. No file is changed or deleted. ${*written}: there
+ * was something to repair; then the store is as the log says now, and nothing is lent any more.
+ * Nobody else should be writing. Role full needed; CS_CORRUPT where entry 0 is damaged, or after a
+ * rollback; CS_UNSUPPORTED where a newer program has written.
+ */
+int cs_repair_log(struct cs_store *store, const struct cs_repair_log_options *options,
+                  bool *written, struct cs_error *err);
 
 /* ---- stats --------------------------------------------------------------- */
 

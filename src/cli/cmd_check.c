@@ -9,6 +9,7 @@
 #include "cli/message.h"
 #include "cli/output.h"
 #include "cli/repository.h"
+#include "cli/signals.h"
 #include "cli/units.h"
 
 struct check_args {
@@ -176,6 +177,22 @@ static void print_text(const struct engine_check_result *result, bool quiet, dou
            units_duration(seconds, duration));
 }
 
+static int repair_log(struct cs_store *store)
+{
+    struct engine_repair_log_options options = {
+        .report = on_plan,
+        .listener = {.cancel = signals_cancel()},
+    };
+    struct error err = {0};
+    bool written = false;
+
+    if (engine_repair_log(store, &options, &written, &err))
+        return fail_error(&err);
+    if (written)
+        message_info("the log is repaired");
+    return 0;
+}
+
 static int run(const struct cli *cli)
 {
     const struct check_args *args = cli->args;
@@ -193,9 +210,14 @@ static int run(const struct cli *cli)
     else if (args->read_data &&
              units_parse_percent("--read-data", args->read_data, &options.read_data, &err))
         return fail_error(&err);
-    code = repository_open_silently(&store, &cli->options, args->accept_rollback);
-    if (code)
+    code = args->repair ? repository_open_damaged(&store, &cli->options, args->accept_rollback)
+                        : repository_open_silently(&store, &cli->options, args->accept_rollback);
+    if (!code && args->repair)
+        code = repair_log(store);
+    if (code) {
+        cs_close(store);
         return code;
+    }
     progress_begin(&progress, &cli->options, stdout);
     options.listener = listener_for(&progress);
     if (engine_check(store, &options, &result, &err))
@@ -224,7 +246,7 @@ static const struct option_spec specs[] = {
     {"read-data", 0, OPTION_OPTIONAL, offsetof(struct check_args, read_data), "PERCENT",
      "read all stored bytes, or some of them", NULL},
     {"repair", 0, OPTION_FLAG, offsetof(struct check_args, repair), NULL,
-     "rebuild the index, and give up what is lost", NULL},
+     "repair log and index, and give up what is lost", NULL},
     {"accept-rollback", 0, OPTION_FLAG, offsetof(struct check_args, accept_rollback), NULL,
      "take an older state as it is", NULL},
     {0},

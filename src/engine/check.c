@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "engine/damage.h"
 #include "engine/engine.h"
 #include "engine/record.h"
@@ -28,9 +29,9 @@ struct archive_check {
     struct cs_store *store;
     const struct engine_check_options *options;
     struct engine_check_result *result;
-    struct cs_damage found;   /* by the store's check */
-    struct subtree_set whole; /* what need not be walked again */
-    struct cs_place *places;  /* of a region */
+    const struct cs_damage *found; /* by the store's check */
+    struct subtree_set whole;      /* what need not be walked again */
+    struct cs_place *places;       /* of a region */
     /* at hand: */
     const struct cs_archive *archive;
     struct record_archive record;
@@ -122,7 +123,7 @@ static int check_chunks(struct archive_check *c, const struct cs_content *conten
     for (size_t i = 0; i < content->chunk_count; i++) {
         const struct cs_chunk *chunk = &content->chunks[i];
         struct cs_error why;
-        int rc = cs_check_object(c->store, &c->found, &chunk->id, &why);
+        int rc = cs_check_object(c->store, c->found, &chunk->id, &why);
         if (rc < 0 && rc != CS_CORRUPT)
             return cs_fail(err, rc, "%s", why.message);
         c->damaged += rc < 0;
@@ -255,7 +256,7 @@ static int check_blob(void *arg, const struct record_blob *blob, const char *whe
     (void)where;
     c->part = (struct damage_part){0};
     for (size_t i = 0; i < blob->count; i++) {
-        int rc = cs_check_object(c->store, &c->found, &blob->ids[i], &why);
+        int rc = cs_check_object(c->store, c->found, &blob->ids[i], &why);
         if (rc < 0 && rc != CS_CORRUPT)
             return engine_store_error(err, &why);
         if (rc < 0)
@@ -335,6 +336,17 @@ static int check_archives(struct archive_check *c, struct error *err)
     return rc;
 }
 
+int engine_check_archives(struct cs_store *store, const struct engine_check_options *options,
+                          const struct cs_damage *found, struct engine_check_result *result,
+                          struct error *err)
+{
+    struct archive_check c = {.store = store, .options = options, .found = found, .result = result};
+    int rc = check_archives(&c, err);
+    subtree_set_clear(&c.whole);
+    free(c.places);
+    return rc;
+}
+
 static void store_progress(void *arg, uint64_t done, uint64_t total)
 {
     const struct engine_listener *l = &((const struct engine_check_options *)arg)->listener;
@@ -354,17 +366,17 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
     struct cs_error ce;
     struct cs_check_result store_result;
     struct engine_check_options copy = *options;
-    struct archive_check c = {.store = store, .options = options, .result = result};
+    struct cs_damage found = {0};
     struct cs_check_options store_options = {
         .read_data = options->read_data,
-        .damage = &c.found,
+        .damage = &found,
         .report = store_report,
         .progress = store_progress,
         .arg = &copy,
     };
     *result = (struct engine_check_result){0};
     if (cs_check(store, &store_options, &store_result, &ce) < 0) {
-        cs_damage_clear(&c.found);
+        cs_damage_clear(&found);
         return engine_store_error(err, &ce);
     }
     result->errors = store_result.errors;
@@ -375,12 +387,10 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
     result->read_share = store_result.read_share;
     result->damaged_share_below = store_result.damaged_share_below;
     result->data_unopened = store_result.data_unopened;
-    int rc = options->repair ? repair_store(store, options, &c.found, result, err) : 0;
+    int rc = options->repair ? repair_store(store, options, &found, result, err) : 0;
     if (rc == 0)
-        rc = check_archives(&c, err);
-    cs_damage_clear(&c.found);
-    subtree_set_clear(&c.whole);
-    free(c.places);
+        rc = engine_check_archives(store, options, &found, result, err);
+    cs_damage_clear(&found);
     return rc;
 }
 

@@ -384,6 +384,23 @@ int engine_check(struct cs_store *store, const struct engine_check_options *opti
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);
 
+/* ---- repair ------------------------------------------------------------------ */
+
+struct engine_repair_log_options {
+    /* Told what was found, and what will be done, before it is done; listener.arg. */
+    void (*report)(void *arg, const char *message);
+    struct engine_listener listener;
+};
+
+/*
+ * Repairs a log of which entries are missing or cannot be used; ${*written}: there was something to
+ * repair. For a store opened with even_damaged: where cs_log_damage says something, this must come
+ * before anything else, and after it the store can be used as any other. What was lent of archives
+ * is not, any more. The rest of the repository is left as it is: check it afterwards.
+ */
+int engine_repair_log(struct cs_store *store, const struct engine_repair_log_options *options,
+                      bool *written, struct error *err);
+
 /* ---- stats ------------------------------------------------------------------- */
 
 struct engine_stats_options {

@@ -6,7 +6,7 @@ target_link_libraries(cs_fixture PUBLIC chunkstore cmocka byre_options)
 
 foreach(name IN ITEMS
   backend check check_object config crypt faults forget head keys log pack pending prune prune_races recovery
-  region repair segment slot state stats writer)
+  region repair repair_log segment slot state stats writer)
   add_executable(test_cs_store_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_store_${name}.c)
   target_link_libraries(test_cs_store_${name} PRIVATE cs_fixture)
   add_test(NAME unit-cs-store-${name} COMMAND test_cs_store_${name})

@@ -50,7 +50,7 @@ static bool active;
 static struct descriptor descriptors[DESCRIPTORS];
 static enum call made[MOST_CALLS];
 static size_t made_count;
-static bool full; /* FAULT_FROM_HERE has begun */
+static bool full; /* FAULT_FROM_HERE or FAULT_FULL has begun */
 static const char *wrong;
 
 void calls_begin(const struct calls_options *o)
@@ -125,7 +125,7 @@ static enum fault_kind begin_call(enum call call)
     if (options.fault.kind == FAULT_NONE || number != options.fault.at)
         return FAULT_NONE;
     errno = options.fault.sys;
-    if (options.fault.kind != FAULT_FROM_HERE)
+    if (options.fault.kind != FAULT_FROM_HERE && options.fault.kind != FAULT_FULL)
         return options.fault.kind;
     full = true;
     return call == CALL_WRITE ? FAULT_SHORT : FAULT_ERROR;
@@ -378,6 +378,8 @@ int __wrap_unlinkat(int dir, const char *name, int flags)
     if (fault == FAULT_ERROR)
         return -1;
     int rc = __real_unlinkat(dir, name, flags);
+    if (rc == 0 && options.fault.kind == FAULT_FULL && strstr(path, "/tmp/") == NULL)
+        full = false;
     if (rc == 0 && options.disk != NULL) {
         disk_unlink(options.disk, path);
         changed(CALL_DELETE);

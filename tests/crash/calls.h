@@ -35,6 +35,7 @@ enum fault_kind {
     FAULT_NONE,
     FAULT_ERROR,     /* the call does nothing and fails */
     FAULT_FROM_HERE, /* so do all later ones that need space; this one, if a write, takes a part */
+    FAULT_FULL,      /* as FAULT_FROM_HERE, until something is deleted that is not below tmp/ */
     FAULT_SHORT,     /* a read or write that does a part */
     FAULT_DONE,      /* the call does its work and fails all the same */
 };

@@ -57,6 +57,9 @@ struct calls_options {
 void calls_begin(const struct calls_options *options); /* copied, but for what it points to */
 void calls_end(void);
 
+/* The next such call does nothing and fails with ${sys}. */
+void calls_fail_next(enum call call, int sys);
+
 /* The calls so far, of which the caller makes nothing but names. */
 size_t calls_made(enum call const **calls);
 

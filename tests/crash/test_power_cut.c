@@ -5,6 +5,7 @@
  * promised by then. And where a flush is left out, that must show.
  * usage: test_power_cut [SAMPLES]: random states for each cut, beside all of the plain ones
  */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -266,6 +267,50 @@ static void test_a_flush_that_a_prune_leaves_out_is_found(void **state)
     assert_missed(*state, false, "repo/segments", prune);
 }
 
+static void fail_flush_of_entry(void *arg, enum call call)
+{
+    (void)arg;
+    if (call == CALL_LINK)
+        calls_fail_next(CALL_FLUSH_FOLDER, EIO);
+}
+
+/* Somebody's entry, which condemns, has its name, but he is stopped before its folder is flushed.
+ * Then somebody else deletes what it condemns. */
+static void delete_for_another(struct trial *t, const char *ignored)
+{
+    const struct world_step *prune = world_step_named("prune");
+    struct calls_options options = {
+        .root = t->root, .disk = t->disk, .changed = fail_flush_of_entry};
+    for (const struct world_step *s = world_steps; s < prune; s++)
+        assert_ok(s->run(t->world, err));
+    t->world->heads[0] = 0; /* who remembers the log's head flushes it */
+    calls_begin(&options);
+    assert_fails(CS_IO, prune->run(t->world, err)); /* the first that it writes is the entry */
+    options.changed = at_change;
+    options.arg = t;
+    calls_begin(&options);
+    disk_ignore_flushes(t->disk, false, ignored);
+    t->step = prune;
+    assert_ok(prune->run(t->world, err));
+}
+
+static void test_who_deletes_has_the_log_durable(void **state)
+{
+    struct trial t;
+    begin_trial(&t, *state, false, NULL);
+    delete_for_another(&t, NULL);
+    if (!t.good)
+        fail_msg("%s", t.why);
+    print_message("deleting for another: %zu states replayed\n", t.states);
+    end_trial(&t);
+    begin_trial(&t, *state, false, NULL);
+    delete_for_another(&t, LOG_FOLDER);
+    if (t.good)
+        fail_msg("without flushing the log nothing went wrong");
+    print_message("without flushing the log: %s\n", t.why);
+    end_trial(&t);
+}
+
 int main(int argc, char **argv)
 {
     deep = argc > 1;
@@ -277,6 +322,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_a_flush_that_is_left_out_is_found, folder_setup,
                                         repo_teardown),
         cmocka_unit_test_setup_teardown(test_a_flush_that_a_prune_leaves_out_is_found, folder_setup,
+                                        repo_teardown),
+        cmocka_unit_test_setup_teardown(test_who_deletes_has_the_log_durable, folder_setup,
                                         repo_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

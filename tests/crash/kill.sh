@@ -100,7 +100,12 @@ turns=(backup backup copy backup forget prune check backup forget prune copy key
 for ((i = 2; i < kills + 2; i++)); do
     what=${turns[i % ${#turns[@]}]}
     name=${names[0]} argument=()
-    [ "$what" != forget ] || [ ${#names[@]} -gt 2 ] || what=backup
+    if [ "$what" = forget ] && [ ${#names[@]} -lt 3 ]; then
+        change "$i"
+        cp disk.qcow2 "image-whole-$i"
+        expect_exit 0 byre "${backup[@]}" "whole-$i"
+        names+=("whole-$i")
+    fi
     case $what in
     backup)
         change "$i"

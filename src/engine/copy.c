@@ -213,7 +213,7 @@ static void end_writer(struct copy *c, int rc, enum engine_copy_state state)
 static int tolerate(struct copy *c, const struct engine_copied *copied, struct error *err)
 {
     char hex[CS_ID_HEX];
-    if (err->code != ERROR_CORRUPT)
+    if (engine_unless_forgotten(c->run.from, copied->source, err) != ERROR_CORRUPT)
         return err->code;
     cs_id_hex(&copied->source->id, hex);
     error_wrap(err, "archive %.16s of %s is not copied", hex, copied->source->name);

@@ -39,6 +39,11 @@ int engine_store_error(struct error *err, const struct cs_error *store_error);
 int engine_find_archive(const struct cs_store *store, const char *argument,
                         const struct cs_archive **archive, struct error *err);
 
+/* For whoever was reading ${archive} and failed with ${err}: where that is damage, but somebody has
+ * forgotten the archive meanwhile, it is ERROR_NOT_FOUND instead. Returns the code of ${err}. */
+int engine_unless_forgotten(const struct cs_store *store, const struct cs_archive *archive,
+                            struct error *err);
+
 /* Whether ${name} may be an archive's name; else ERROR_USAGE with the reason. */
 int engine_check_name(const char *name, struct error *err);
 
@@ -142,8 +147,9 @@ struct engine_restore_result {
     uint64_t bytes_written;
 };
 
-/* ERROR_EXISTS: a target is there and force is not set. ERROR_IN_USE: a machine uses it. The result
- * is to be cleared, also on failure. */
+/* ERROR_EXISTS: a target is there and force is not set. ERROR_IN_USE: a machine uses it.
+ * ERROR_NOT_FOUND: the archive was forgotten meanwhile. The result is to be cleared, also on
+ * failure. */
 int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                    const struct engine_restore_options *options,
                    struct engine_restore_result *result, struct error *err);
@@ -304,7 +310,8 @@ struct engine_copy_result {
  * Copies archives of the repository ${from}, which a full key has opened, into ${to}: each is a
  * commit of its own. One that cannot be read whole is left out, and reported; the others are
  * copied. Returns 0 then, too. ERROR_USAGE where the two are one repository; ERROR_UNSUPPORTED
- * where they divide disks otherwise. The result is to be cleared, also on failure.
+ * where they divide disks otherwise; ERROR_NOT_FOUND where an archive was forgotten meanwhile,
+ * which ends it. The result is to be cleared, also on failure.
  */
 int engine_copy(struct cs_store *from, struct cs_store *to,
                 const struct engine_copy_options *options, struct engine_copy_result *result,

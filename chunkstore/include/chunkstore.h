@@ -366,7 +366,8 @@ int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
                               size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
-/* The same, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL then, and
+/* The same, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL then,
+ * and
  * ${err} says why. What is below it is not known; the walk goes on beside it. */
 int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree,
                              int (*visit)(void *arg, const struct cs_subtree *at,

@@ -392,7 +392,8 @@ struct cs_survey {
 int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
                    struct cs_error *err);
 
-/* The same, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL then, and
+/* As cs_tree_walk, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL
+ * then, and
  * ${err} says why. What is below it is not known; the walk goes on beside it. */
 int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree,
                              int (*visit)(void *arg, const struct cs_subtree *at,

@@ -66,7 +66,7 @@ static bool is_taken(const struct copy *copy, size_t i)
         first--;
     while (end < copy->count && in_folder(copy->files[end].name, "log"))
         end++;
-    return i - first < 5 || end - i <= 5;
+    return i - first < 3 || end - i <= 4;
 }
 
 static void put(const struct world *w, const char *name, const struct stored *from)

@@ -555,6 +555,32 @@ static void test_a_reset_by_a_removed_key(void **state)
     cs_close(removed);
 }
 
+/* An archive that came back has no author, whatever lies where its entry was. */
+static void test_who_made_what_came_back(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_author author;
+    bool written = false;
+    make_history(repo, 12);
+    unsigned lost = (unsigned)h.made[6].entry;
+    do_damage(repo, lost, EXCHANGED);
+    assert_ok(try_repair(repo, FOUNDER, &written, err));
+    for (unsigned step = 0; step < 2; step++) {
+        struct cs_store *store = open_store(repo);
+        for (size_t i = 0; i < cs_archive_count(store); i++) {
+            const struct cs_archive *archive = cs_archive_at(store, i);
+            if (archive->entry == lost)
+                assert_fails(step == 0 ? CS_CORRUPT : CS_NOT_FOUND,
+                             cs_archive_author(store, archive, &author, err));
+            else
+                assert_ok(cs_archive_author(store, archive, &author, err));
+        }
+        cs_close(store);
+        if (step == 0)
+            do_damage(repo, lost, DELETED);
+    }
+}
+
 /* A full key's that does not go on where it says is no history. */
 static void test_a_reset_out_of_place_is_damage(void **state)
 {
@@ -675,6 +701,7 @@ int main(void)
         with_repo(test_entry_0_and_keys_that_may_not),
         with_repo(test_a_reset_by_whoever_is_not_full_is_void),
         with_repo(test_a_reset_by_a_removed_key),
+        with_repo(test_who_made_what_came_back),
         with_repo(test_a_reset_out_of_place_is_damage),
         with_repo(test_a_remembered_head),
         with_repo(test_a_repair_after_a_rollback),

@@ -311,6 +311,9 @@ int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
     if (key == NULL || !cs_log_entry_signed_by(store, &e, key->sign_public))
         rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its signature does not hold",
                      archive->entry);
+    else if (!cs_state_adds_archive(e.payload, e.payload_len, &archive->id))
+        rc =
+            cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": adds another archive", archive->entry);
     else
         *author = (struct cs_author){
             .slot = e.head.signer,

@@ -139,6 +139,8 @@ int cs_prune_sync_log(struct cs_store *store, struct cs_error *err)
         char folder[64];
         cs_entry_folder(folder, number);
         rc = store->backend->ops->sync(store->backend, folder, err);
+        if (rc == CS_NOT_FOUND) /* a reset may have passed over all that was in it */
+            rc = 0;
     }
     return rc < 0 ? rc : store->backend->ops->sync(store->backend, "log", err);
 }

@@ -38,6 +38,26 @@ bool cs_log_repair_is_damage(int rc, const struct cs_error *err)
     return rc == CS_CORRUPT || rc == CS_NOT_FOUND || (rc == CS_IO && err->sys == EIO);
 }
 
+const char *cs_log_damage(const struct cs_store *store)
+{
+    return store->damage;
+}
+
+int cs_log_repair_load(struct cs_store *store, bool even_damaged, struct cs_error *err)
+{
+    struct cs_error why;
+    int rc = cs_log_load(store, &why);
+    if (rc == 0)
+        return 0;
+    if (!even_damaged || !cs_log_repair_is_damage(rc, &why)) {
+        if (err != NULL)
+            *err = why;
+        return rc;
+    }
+    store->damage = strdup(why.message);
+    return store->damage != NULL ? 0 : cs_fail_memory(err);
+}
+
 /* ---- entries behind the damage ---- */
 
 static int lose(struct cs_log_repair *r, uint64_t number)

@@ -21,6 +21,9 @@ struct cs_log_repair {
 void cs_log_repair_say(const struct cs_log_repair *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* As cs_log_load; with ${even_damaged} also where that shows damage, which the store then names. */
+int cs_log_repair_load(struct cs_store *store, bool even_damaged, struct cs_error *err);
+
 /* Whether a read that failed with ${rc} and ${err} has shown damage: also a bad sector. */
 bool cs_log_repair_is_damage(int rc, const struct cs_error *err);
 

@@ -137,6 +137,9 @@ int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *paylo
 int cs_state_try(const struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
                  struct cs_error *err);
 
+/* Whether this is the payload of an archive entry that adds ${id}. */
+bool cs_state_adds_archive(const uint8_t *payload, size_t len, const struct cs_id *id);
+
 /* Replaces ${state} by what the payload of a checkpoint, or of a reset, holds. */
 int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint8_t *payload,
                              size_t len, struct cs_error *err);

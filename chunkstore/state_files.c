@@ -340,6 +340,18 @@ int cs_state_apply_files(struct cs_state *state, uint64_t number, struct cs_read
     return rc;
 }
 
+bool cs_state_adds_archive(const uint8_t *payload, size_t len, const struct cs_id *id)
+{
+    struct changes c = {0};
+    struct cs_reader r = cs_reader_of(payload, len);
+    uint16_t type = cs_get_u16(&r);
+    cs_get_bytes(&r, CS_PAYLOAD_HEAD - sizeof type);
+    bool adds = type == CS_ENTRY_ARCHIVE && parse(&c, 0, &r, type, 0, NULL) == 0 &&
+                memcmp(&c.fresh.archives[0]->id, id, sizeof *id) == 0;
+    cs_state_clear(&c.fresh);
+    return adds;
+}
+
 /* ---- objects that were proven bad ---- */
 
 enum { LOST_BYTES = CS_NAME_SIZE + CS_ID_SIZE };

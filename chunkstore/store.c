@@ -73,11 +73,6 @@ const char *cs_rollback_warning(const struct cs_store *store)
     return store->rollback;
 }
 
-const char *cs_log_damage(const struct cs_store *store)
-{
-    return store->damage;
-}
-
 int cs_require_data_key(const struct cs_store *store, struct cs_error *err)
 {
     if (cs_own_role(store) == CS_ROLE_FULL)
@@ -372,26 +367,11 @@ static void forget_slot(struct cs_store *store)
     cs_wipe(&store->identity, sizeof store->identity);
 }
 
-static int load_log(struct cs_store *store, bool even_damaged, struct cs_error *err)
-{
-    struct cs_error why;
-    int rc = cs_log_load(store, &why);
-    if (rc == 0)
-        return 0;
-    if (!even_damaged || !cs_log_repair_is_damage(rc, &why)) {
-        if (err != NULL)
-            *err = why;
-        return rc;
-    }
-    store->damage = strdup(why.message);
-    return store->damage != NULL ? 0 : cs_fail_memory(err);
-}
-
 static int open_slot(struct cs_store *store, bool even_damaged, struct cs_error *err)
 {
     int rc = check_pins(store, err);
     if (rc == 0)
-        rc = load_log(store, even_damaged, err);
+        rc = cs_log_repair_load(store, even_damaged, err);
     if (rc == 0 && store->damage != NULL)
         return 0;
     return rc == 0 && !in_use(store) ? fail_unused(store, err) : rc;

@@ -186,7 +186,8 @@ struct cs_author { /* of a log entry */
     bool own;
 };
 
-/* Who has made ${archive}: reads its log entry again, and holds the signature against it. */
+/* Who has made ${archive}: reads its log entry again, and holds the signature against it.
+ * CS_NOT_FOUND or CS_CORRUPT where that entry is lost, so that nobody can tell. */
 int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
                       struct cs_author *author, struct cs_error *err);
 

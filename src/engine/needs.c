@@ -6,10 +6,8 @@
  */
 #include "engine/needs.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "engine/record.h"
+#include "engine/subtree_set.h"
 #include "engine/walk.h"
 
 /* An error of the engine on its way through the store. */
@@ -150,44 +148,14 @@ int needs_walk(const struct needs *n, const struct cs_id *archive, struct cs_err
 
 struct meeting {
     struct cs_store *store;
-    struct seen {
-        uint64_t word; /* of an id, not 0 */
-        uint64_t other;
-    } * seen; /* nodes and leaves: snapshots share them */
-    size_t count;
-    size_t room; /* a power of two */
+    struct subtree_set seen; /* nodes and leaves: snapshots share them */
 };
-
-static bool see(struct seen *seen, size_t room, struct seen one)
-{
-    size_t at = one.word & (room - 1);
-    for (; seen[at].word != 0; at = (at + 1) & (room - 1))
-        if (seen[at].word == one.word && seen[at].other == one.other)
-            return false;
-    seen[at] = one;
-    return true;
-}
 
 static int see_first(struct meeting *m, const struct cs_id *id, bool *fresh, struct cs_error *err)
 {
-    struct seen one;
-    memcpy(&one, id, sizeof one);
-    one.word |= 1;
-    if (m->count * 2 >= m->room) {
-        size_t room = m->room > 0 ? m->room * 2 : 1024;
-        struct seen *bigger = calloc(room, sizeof *bigger);
-        if (bigger == NULL)
-            return cs_fail_memory(err);
-        for (size_t i = 0; i < m->room; i++)
-            if (m->seen[i].word != 0)
-                see(bigger, room, m->seen[i]);
-        free(m->seen);
-        m->seen = bigger;
-        m->room = room;
-    }
-    *fresh = see(m->seen, m->room, one);
-    m->count += *fresh;
-    return 0;
+    const struct cs_subtree at = {.id = *id};
+    *fresh = !subtree_set_has(&m->seen, &at, 0);
+    return *fresh ? subtree_set_add(&m->seen, &at, 0, err) : 0;
 }
 
 static int meet(void *arg, const struct cs_id *id, bool *fresh, struct cs_error *err)
@@ -216,7 +184,7 @@ int needs_are_met(struct cs_store *store, const struct cs_id *archive, const vol
         .store = store, .need = meet, .missing = give_up, .arg = &m, .cancel = cancel};
     struct cs_error ce = {0};
     int rc = needs_walk(&needs, archive, &ce);
-    free(m.seen);
+    subtree_set_clear(&m.seen);
     *met = rc == 0;
     if (rc == CS_CORRUPT)
         engine_store_error(why, &ce);

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Holding a repository against its format: slots, keyrings, log, packs,
- * segments, and as many stored bytes as are asked for. One damage does not hide
- * the next.
+ * Holding a repository against its format: log, packs, segments, and as many
+ * stored bytes as are asked for; slots and keyrings are check_keys.c's. One
+ * damage does not hide the next.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_keys.h"
+#include "damage.h"
 #include "log.h"
+#include "names.h"
 #include "pack_read.h"
+#include "sample.h"
 
 struct check {
     struct cs_store *store;
@@ -19,9 +23,14 @@ struct check {
     struct cs_state state; /* folded from entry 0 */
     uint64_t bytes_total;  /* of all packs */
     uint64_t bytes_done;
+    uint64_t bytes_read; /* of packs that were read whole */
+    bool *chosen;        /* packs to read */
     struct cs_segment *segments;
     size_t segment_count;
     uint64_t **expected; /* entries that each segment has of each of its packs, less those found */
+    struct cs_damage *damage;
+    struct cs_names listed; /* packs that are there; made when one is first missed */
+    bool is_listed;
 };
 
 static void report(void *arg, const char *message)
@@ -32,8 +41,9 @@ static void report(void *arg, const char *message)
 }
 
 /* Damage is reported and the check goes on; anything else ends it. */
-static int tolerate(struct check *c, int rc, struct cs_error *err)
+static int tolerate(void *arg, int rc, struct cs_error *err)
 {
+    struct check *c = arg;
     if (rc != CS_CORRUPT && rc != CS_NOT_FOUND && rc != CS_UNSUPPORTED && rc != CS_IO)
         return rc;
     report(c, err->message);
@@ -57,64 +67,17 @@ static int check_config(struct check *c, struct cs_error *err)
     return tolerate(c, rc, err);
 }
 
-static int check_slot(struct check *c, const struct cs_state_key *key, struct cs_error *err)
-{
-    char name[64];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    struct cs_slot_head head;
-    cs_slot_file(name, &key->slot);
-    int rc = cs_backend_read_all(c->store->backend, name, CS_SLOT_SIZE, &data, &len, err);
-    if (rc == 0)
-        rc = cs_slot_decode(&head, data, len, name, err);
-    if (rc == 0 && (memcmp(head.dh_public, key->dh_public, CS_KEY_SIZE) != 0 ||
-                    memcmp(head.sign_public, key->sign_public, CS_KEY_SIZE) != 0))
-        rc = cs_fail(err, CS_CORRUPT, "%s: has other public keys than the log says", name);
-    free(data);
-    return tolerate(c, rc, err);
-}
-
-static int check_keyring(struct check *c, const struct cs_state_key *key, uint16_t epoch,
-                         struct cs_error *err)
-{
-    char name[64];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    struct cs_name issuer_name;
-    cs_keyring_file(name, &key->slot, epoch);
-    int rc = cs_backend_read_all(c->store->backend, name, CS_KEYRING_SIZE, &data, &len, err);
-    if (rc == 0)
-        rc = cs_keyring_issuer(&issuer_name, data, len, name, err);
-    if (rc == 0) {
-        const struct cs_state_key *issuer = cs_state_key(&c->state, &issuer_name);
-        if (!cs_state_may_issue(issuer, epoch) ||
-            !cs_keyring_verify(data, &c->store->config.repository_id, issuer->sign_public))
-            rc = cs_fail(err, CS_CORRUPT, "%s: its signature by a full key does not hold", name);
-    }
-    free(data);
-    return tolerate(c, rc, err);
-}
-
-static int check_keys(struct check *c, struct cs_error *err)
-{
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < c->state.key_count; i++) {
-        const struct cs_state_key *key = &c->state.keys[i];
-        if (key->removed)
-            continue;
-        rc = check_slot(c, key, err);
-        for (uint16_t epoch = 0; rc == 0 && epoch < c->state.epoch_count; epoch++)
-            rc = check_keyring(c, key, epoch, err);
-    }
-    return rc;
-}
-
 /* ---- segments and packs ---- */
 
 /* Whether a prune has made an end of it since the log was read, so that it is rightly missing. */
 static bool is_condemned(struct check *c, enum cs_file_kind kind, const struct cs_name *name)
 {
     return cs_log_catch_up(c->store, NULL) == 0 && cs_state_condemned(&c->store->state, kind, name);
+}
+
+static int add_segment(struct check *c, const struct cs_name *name, struct cs_error *err)
+{
+    return cs_damage_add_name(&c->damage->segments, &c->damage->segment_count, name, err);
 }
 
 /* ${*overtaken}: a prune has put other segments in the place of these. */
@@ -134,6 +97,8 @@ static int load_segments(struct check *c, bool *overtaken, struct cs_error *err)
             return 0;
         if (rc < 0) {
             rc = tolerate(c, rc, err);
+            if (rc == 0)
+                rc = add_segment(c, &c->state.segments[i].id, err);
             continue;
         }
         uint64_t *expected = calloc(s->pack_count, sizeof *expected);
@@ -178,17 +143,20 @@ static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_
     char name[64], message[192];
     uint64_t missing = 0, strange = 0;
     const struct cs_trailer *t = &pack->trailer;
-    (void)err;
+    int rc = 0;
     cs_pack_file(name, &pack->name);
     for (uint32_t f = 0; f < t->frame_count; f++)
         for (uint16_t i = 0; i < t->frames[f].objects; i++)
             missing +=
                 !find_entry(c, &pack->name, &t->objects[t->frames[f].first + i], (uint16_t)f, i);
-    for (size_t i = 0; i < c->segment_count; i++)
-        for (uint32_t p = 0; p < c->segments[i].pack_count; p++)
-            if (memcmp(c->segments[i].packs + (size_t)p * CS_NAME_SIZE, &pack->name,
-                       CS_NAME_SIZE) == 0)
+    for (size_t i = 0; rc == 0 && i < c->segment_count; i++)
+        for (uint32_t p = 0; rc == 0 && p < c->segments[i].pack_count; p++)
+            if (c->expected[i][p] > 0 && memcmp(c->segments[i].packs + (size_t)p * CS_NAME_SIZE,
+                                                &pack->name, CS_NAME_SIZE) == 0) {
                 strange += c->expected[i][p];
+                rc = add_segment(c, &c->segments[i].id, err);
+            }
+    c->damage->unindexed += missing;
     if (missing > 0) {
         snprintf(message, sizeof message, "%s: %" PRIu64 " of its %zu objects are not in the index",
                  name, missing, t->object_count);
@@ -199,60 +167,78 @@ static int check_entries(struct check *c, const struct cs_pack *pack, struct cs_
                  "%s: the index names %" PRIu64 " objects in it that are not there", name, strange);
         report(c, message);
     }
-    return 0;
+    return rc;
 }
 
-/* The ids of a frame's objects against their bytes. */
-static int check_objects(struct check *c, const struct cs_pack *pack, uint32_t n,
-                         const uint8_t *plain, const char *name, struct cs_error *err)
+/* Notes the bad objects of frame ${n}, but for those of which the log says so already. */
+static int add_bad(struct check *c, const struct cs_pack *pack, uint32_t n, const bool *bad,
+                   struct cs_error *err)
 {
     const struct cs_frame *f = &pack->trailer.frames[n];
-    size_t at = 0;
-    for (uint16_t i = 0; i < f->objects; i++) {
+    int rc = 0;
+    for (uint16_t i = 0; rc == 0 && i < f->objects; i++) {
         const struct cs_object *o = &pack->trailer.objects[f->first + i];
-        struct cs_id id;
-        cs_object_id(c->store, pack->header.class, o->type, plain + at, o->length, &id);
-        if (memcmp(&id, &o->id, sizeof id) != 0) {
-            char hex[CS_ID_HEX];
-            return cs_fail(err, CS_CORRUPT, "%s: object %s in frame %" PRIu32 " has other bytes",
-                           name, cs_id_hex(&o->id, hex), n);
-        }
-        at += o->length;
+        bool lost = false;
+        if (!bad[i])
+            continue;
+        rc = cs_state_lost(&c->state, &pack->name, &o->id, &lost, err);
+        if (rc == 0 && !lost)
+            rc = cs_damage_add_object(c->damage, &pack->name, &o->id, err);
     }
-    return 0;
+    return rc;
 }
 
-static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n, uint8_t *sealed,
-                       uint8_t *plain, struct cs_error *err)
+/* A frame that could not be read. */
+static int add_unread_frame(struct check *c, const struct cs_pack *pack, uint32_t n,
+                            struct cs_error *err)
 {
-    char name[64];
-    uint8_t checksum[CS_CHECKSUM_SIZE];
     const struct cs_frame *f = &pack->trailer.frames[n];
-    cs_pack_file(name, &pack->name);
-    int rc = cs_pack_read_frame(c->store, pack, n, sealed, err);
-    if (rc < 0)
-        return rc;
-    cs_checksum(checksum, sealed, f->stored);
-    if (memcmp(checksum, f->checksum, sizeof checksum) != 0)
-        return cs_fail(err, CS_CORRUPT, "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
-                       f->offset);
-    if (pack->header.class == CS_DATA && cs_own_role(c->store) != CS_ROLE_FULL) {
-        c->result->data_unopened = true;
-        return 0;
+    int rc = 0;
+    for (uint16_t i = 0; rc == 0 && i < f->objects; i++)
+        rc = cs_damage_add_unread(c->damage, &pack->name, &pack->trailer.objects[f->first + i].id,
+                                  err);
+    return rc;
+}
+
+/* Returns ${rc}, or the failure to note it. */
+static int add_unread(struct check *c, const struct cs_name *pack, int rc, struct cs_error *err)
+{
+    int added = cs_damage_add_name(&c->damage->unread, &c->damage->unread_count, pack, err);
+    return added < 0 ? added : rc;
+}
+
+static int check_frame(struct check *c, const struct cs_pack *pack, uint32_t n,
+                       struct cs_frame_check *frame, struct cs_error *err)
+{
+    size_t known = c->damage->object_count;
+    int rc = cs_pack_check_frame(c->store, pack, n, frame, err);
+    c->result->data_unopened |= frame->unopened;
+    if (rc == CS_IO) {
+        int added = add_unread_frame(c, pack, n, err);
+        return added < 0 ? added : add_unread(c, &pack->name, rc, err);
     }
-    rc = cs_pack_open_frame(c->store, pack, n, sealed, plain, err);
-    return rc < 0 ? rc : check_objects(c, pack, n, plain, name, err);
+    if (rc != CS_CORRUPT)
+        return rc;
+    int added = add_bad(c, pack, n, frame->bad, err);
+    if (added < 0)
+        return added;
+    /* what the log says is no news; who suffers from it is told by the archives */
+    return c->damage->object_count > known ? rc : 0;
 }
 
 static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_error *err)
 {
-    uint8_t *sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD), *plain = malloc(CS_FRAME_MAX);
-    int rc = 0;
-    if (sealed == NULL || plain == NULL)
-        rc = cs_fail_memory(err);
+    struct cs_frame_check frame;
+    struct cs_damage *d = c->damage;
+    size_t known = d->object_count, known_unread = d->unread_object_count;
+    bool whole = true;
+    int rc = cs_frame_check_init(&frame, err);
     for (uint32_t n = 0; rc == 0 && n < pack->trailer.frame_count; n++) {
-        rc = check_frame(c, pack, n, sealed, plain, err);
+        rc = check_frame(c, pack, n, &frame, err);
         if (rc < 0 && is_condemned(c, CS_FILE_PACK, &pack->name)) {
+            d->object_count = known;
+            d->unread_object_count = known_unread;
+            whole = false;
             rc = 0;
             break;
         }
@@ -262,22 +248,90 @@ static int check_frames(struct check *c, const struct cs_pack *pack, struct cs_e
         if (rc == 0)
             rc = cs_store_cancelled(c->store, err);
     }
-    free(sealed);
-    free(plain);
+    if (rc == 0 && whole) {
+        c->result->packs_read++;
+        c->bytes_read += pack->size;
+    }
+    cs_frame_check_clear(&frame);
     return rc;
 }
 
-/* Chooses packs at random, one by one, with the asked-for probability. */
-static bool chosen(const struct check *c)
+static uint64_t random64(void *arg)
 {
-    uint32_t random;
-    if (c->options->read_data <= 0)
-        return false;
+    uint64_t random;
+    (void)arg;
     cs_random(&random, sizeof random);
-    return random < c->options->read_data * 4294967296.0;
+    return random;
 }
 
-static int check_pack(struct check *c, const struct cs_state_pack *which, struct cs_error *err)
+/* Chooses the packs to read. */
+static int choose(struct check *c, struct cs_error *err)
+{
+    size_t n = c->state.pack_count;
+    uint64_t *sizes = calloc(n + 1, sizeof *sizes);
+    int rc = 0;
+    c->chosen = calloc(n + 1, sizeof *c->chosen);
+    if (sizes == NULL || c->chosen == NULL)
+        rc = cs_fail_memory(err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        sizes[i] = c->state.packs[i].size;
+    if (rc == 0 && c->options->read_data > 0)
+        rc = cs_sample_draw(c->chosen, sizes, n, c->options->read_data, random64, NULL, err);
+    free(sizes);
+    return rc;
+}
+
+/* What was read, and what it says of all where nothing was found wrong. */
+static void conclude(const struct check *c, bool whole)
+{
+    struct cs_check_result *r = c->result;
+    if (r->packs_read == 0)
+        return;
+    r->read_share = (double)c->bytes_read / (double)c->bytes_total;
+    if (whole)
+        r->damaged_share_below =
+            (double)cs_sample_bound(r->packs_checked, r->packs_read, CS_CHECK_CONFIDENCE) /
+            (double)r->packs_checked;
+}
+
+static int see_pack(void *arg, const char *text, struct cs_error *err)
+{
+    struct check *c = arg;
+    struct cs_name name;
+    if (!cs_name_parse(&name, text) || cs_names_find(&c->listed, &name, NULL))
+        return 0;
+    return cs_names_add(&c->listed, &name, 0) < 0 ? cs_fail_memory(err) : 0;
+}
+
+/* A pack that cannot be loaded, because of ${rc} and ${err}: is it gone, broken, or unreadable?
+ * Returns ${rc}, or the failure to find out. */
+static int add_bad_pack(struct check *c, const struct cs_name *pack, int rc, struct cs_error *err)
+{
+    const struct cs_backend_ops *ops = c->store->backend->ops;
+    struct cs_damage *d = c->damage;
+    struct cs_error e = {0};
+    char name[64];
+    uint64_t size = 0;
+    cs_pack_file(name, pack);
+    int looked = rc == CS_CORRUPT ? ops->size(c->store->backend, name, &size, &e) : CS_IO;
+    if (looked == CS_NOT_FOUND && !c->is_listed) {
+        c->is_listed = ops->list(c->store->backend, "packs", see_pack, c, &e) == 0;
+        if (e.code == CS_NO_MEMORY)
+            return cs_fail_memory(err);
+    }
+    int added;
+    if (looked == 0)
+        added = cs_damage_add_name(&d->broken, &d->broken_count, pack, err);
+    else if (looked == CS_NOT_FOUND && c->is_listed && !cs_names_find(&c->listed, pack, NULL))
+        added = cs_damage_add_name(&d->gone, &d->gone_count, pack, err);
+    else
+        added = add_unread(c, pack, cs_damage_add_name(&d->unopened, &d->unopened_count, pack, err),
+                           err);
+    return added < 0 ? added : rc;
+}
+
+static int check_pack(struct check *c, const struct cs_state_pack *which, bool read,
+                      struct cs_error *err)
 {
     struct cs_pack pack;
     char name[64];
@@ -286,18 +340,16 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
     if (rc < 0 && is_condemned(c, CS_FILE_PACK, &which->id))
         return 0;
     if (rc < 0)
-        return tolerate(c, rc, err);
+        return tolerate(c, add_bad_pack(c, &which->id, rc, err), err);
     if (pack.size != which->size || pack.header.class != which->class) {
-        rc = tolerate(c,
-                      cs_fail(err, CS_CORRUPT,
-                              "%s: has %" PRIu64 " bytes of class %d, the log says %" PRIu64
-                              " of class %d",
-                              name, pack.size, pack.header.class, which->size, which->class),
-                      err);
+        rc = cs_fail(err, CS_CORRUPT,
+                     "%s: has %" PRIu64 " bytes of class %d, the log says %" PRIu64 " of class %d",
+                     name, pack.size, pack.header.class, which->size, which->class);
+        rc = tolerate(c, add_bad_pack(c, &which->id, rc, err), err);
     }
     if (rc == 0)
         rc = check_entries(c, &pack, err);
-    if (rc == 0 && chosen(c))
+    if (rc == 0 && read)
         rc = check_frames(c, &pack, err);
     c->result->packs_checked++;
     cs_pack_clear(&pack);
@@ -306,17 +358,20 @@ static int check_pack(struct check *c, const struct cs_state_pack *which, struct
 
 static int check_packs(struct check *c, struct cs_error *err)
 {
-    int rc = 0;
+    int rc = choose(c, err);
+    uint64_t before = c->result->errors;
     for (size_t i = 0; i < c->state.pack_count; i++)
         c->bytes_total += c->state.packs[i].size;
     for (size_t i = 0; rc == 0 && i < c->state.pack_count; i++) {
-        rc = check_pack(c, &c->state.packs[i], err);
+        rc = check_pack(c, &c->state.packs[i], c->chosen[i], err);
         c->bytes_done += c->state.packs[i].size;
         if (c->options->progress != NULL)
             c->options->progress(c->options->arg, c->bytes_done, c->bytes_total);
         if (rc == 0)
             rc = cs_store_cancelled(c->store, err);
     }
+    if (rc == 0)
+        conclude(c, c->result->errors == before);
     return rc;
 }
 
@@ -328,9 +383,11 @@ static void clear(struct check *c)
     }
     free(c->segments);
     free(c->expected);
+    free(c->chosen);
     cs_state_clear(&c->state);
     c->segments = NULL;
     c->expected = NULL;
+    c->chosen = NULL;
     c->segment_count = 0;
 }
 
@@ -348,6 +405,7 @@ static int load(struct check *c, struct cs_error *err)
     void (*tell)(void *arg, const char *message) = report;
     do {
         clear(c);
+        c->damage->segment_count = 0;
         overtaken = false;
         rc = cs_log_verify(c->store, &c->state, tell, c, err);
         if (rc < 0)
@@ -362,7 +420,13 @@ static int load(struct check *c, struct cs_error *err)
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err)
 {
-    struct check c = {.store = store, .options = options, .result = result};
+    struct cs_damage unasked = {0};
+    struct check c = {
+        .store = store,
+        .options = options,
+        .result = result,
+        .damage = options->damage != NULL ? options->damage : &unasked,
+    };
     struct cs_error e = {0};
     *result = (struct cs_check_result){0};
     int rc = check_config(&c, &e);
@@ -371,9 +435,12 @@ int cs_check(struct cs_store *store, const struct cs_check_options *options,
     if (rc == 0 && store->rollback != NULL)
         report(&c, store->rollback);
     if (rc == 0)
-        rc = check_keys(&c, &e);
+        rc = cs_check_keys(store, &c.state, tolerate, &c, &e);
     if (rc == 0)
         rc = check_packs(&c, &e);
     clear(&c);
+    cs_names_clear(&c.listed);
+    cs_damage_sort(c.damage);
+    cs_damage_clear(&unasked);
     return rc < 0 ? cs_fail(err, rc, "%s", e.message) : 0;
 }

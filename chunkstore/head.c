@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One small file per repository: the number and the hash of the last log entry
- * seen. It lies outside of the cache, for losing it loses a protection.
+ * seen, and below it the keys that had been removed by then, whose resets are
+ * none. It lies outside of the cache, for losing it loses a protection.
  */
 #include "head.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "log_entry.h"
 
 static char *head_path(const struct cs_store *store)
 {
@@ -37,64 +39,113 @@ static int hash_entry(struct cs_store *store, uint64_t number, uint8_t hash[CS_H
     return rc;
 }
 
+struct remembered { /* as the file says */
+    uint64_t number;
+    struct cs_id hash;
+    struct cs_name *removed; /* keys that were no more by then */
+    size_t count;
+};
+
+static bool read_remembered(FILE *file, struct remembered *m)
+{
+    char line[32 + CS_ID_HEX] = "", *end = line;
+    if (fgets(line, sizeof line, file) == NULL)
+        return false;
+    errno = 0;
+    m->number = strtoull(line, &end, 10);
+    end[strcspn(end, "\n")] = 0;
+    if (errno != 0 || end == line || *end != ' ' || !cs_id_parse(&m->hash, end + 1))
+        return false;
+    while (fgets(line, sizeof line, file) != NULL) {
+        struct cs_name *more = reallocarray(m->removed, m->count + 1, sizeof *more);
+        if (more == NULL)
+            return false;
+        m->removed = more;
+        line[strcspn(line, "\n")] = 0;
+        if (!cs_name_parse(&more[m->count++], line))
+            return false;
+    }
+    return true;
+}
+
+/* Puts on record what is wrong with the log. */
+static int roll_back(struct cs_store *store, struct cs_error *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static int roll_back(struct cs_store *store, struct cs_error *err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&store->rollback, fmt, args);
+    va_end(args);
+    if (n >= 0)
+        return 0;
+    store->rollback = NULL;
+    return cs_fail_memory(err);
+}
+
+static int compare(struct cs_store *store, const struct remembered *m, struct cs_error *err)
+{
+    uint64_t last = store->position.next - 1;
+    struct cs_id found;
+    int rc = store->damage != NULL ? cs_log_find_head(store, &last, err) : 0;
+    if (rc < 0)
+        return rc;
+    if (m->number > last)
+        return roll_back(store, err,
+                         "the repository was rolled back: its log ends at entry %" PRIu64
+                         ", and entry %" PRIu64 " has been seen from here",
+                         last, m->number);
+    if (store->damage != NULL)
+        return 0;
+    bool passed = false, trusted = false;
+    rc = cs_log_passed_over(store, m->number, m->removed, m->count, &passed, &trusted, err);
+    if (rc < 0 || (passed && trusted)) /* its place was taken by a repair */
+        return rc;
+    if (passed)
+        return roll_back(store, err,
+                         "a key that had been removed has reset the log to before entry %" PRIu64
+                         ", which has been seen from here",
+                         m->number);
+    rc = hash_entry(store, m->number, found.bytes, err);
+    if (rc == CS_NOT_FOUND)
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", m->number);
+    if (rc < 0)
+        return rc;
+    store->head_remembered = m->number == last;
+    if (memcmp(found.bytes, m->hash.bytes, CS_ID_SIZE) == 0)
+        return 0;
+    store->head_remembered = false;
+    return roll_back(store, err,
+                     "the repository has another history than the one seen from here: entry "
+                     "%" PRIu64 " of its log was another",
+                     m->number);
+}
+
 int cs_head_compare(struct cs_store *store, struct cs_error *err)
 {
+    struct remembered m = {0};
     if (store->state_dir == NULL)
         return 0;
     char *path = head_path(store);
     if (path == NULL)
         return cs_fail_memory(err);
+    int rc = 0;
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        int rc = errno == ENOENT ? 0 : cs_fail_sys(err, errno, "%s", path);
-        free(path);
-        return rc;
+        rc = errno == ENOENT ? 0 : cs_fail_sys(err, errno, "%s", path);
+        goto out;
     }
-    uint64_t number = 0;
-    struct cs_id seen, found;
-    int rc = 0;
-    char line[32 + CS_ID_HEX] = "", *end = line;
-    bool readable = fgets(line, sizeof line, file) != NULL;
-    if (readable) {
-        errno = 0;
-        number = strtoull(line, &end, 10);
-        end[strcspn(end, "\n")] = 0;
-        readable = errno == 0 && end != line && *end == ' ' && cs_id_parse(&seen, end + 1);
-    }
+    bool readable = read_remembered(file, &m);
     fclose(file);
-    if (!readable) {
+    if (!readable)
         rc = cs_fail(err, CS_IO,
                      "%s: is damaged, so that a rolled-back repository would go unnoticed; delete "
                      "it to begin anew",
                      path);
-        goto out;
-    }
-    uint64_t last = store->position.next - 1;
-    bool older = number > last;
-    if (!older) {
-        rc = hash_entry(store, number, found.bytes, err);
-        if (rc == CS_NOT_FOUND)
-            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
-        if (rc < 0)
-            goto out;
-    }
-    store->head_remembered = number == last;
-    if (older || memcmp(found.bytes, seen.bytes, CS_ID_SIZE) != 0) {
-        store->head_remembered = false;
-        int n = older ? asprintf(&store->rollback,
-                                 "the repository was rolled back: its log ends at entry %" PRIu64
-                                 ", and entry %" PRIu64 " has been seen from here",
-                                 last, number)
-                      : asprintf(&store->rollback,
-                                 "the repository has another history than the one seen from here: "
-                                 "entry %" PRIu64 " of its log was another",
-                                 number);
-        if (n < 0) {
-            store->rollback = NULL;
-            rc = cs_fail_memory(err);
-        }
-    }
+    else
+        rc = compare(store, &m, err);
 out:
+    free(m.removed);
     free(path);
     return rc;
 }
@@ -138,6 +189,9 @@ void cs_head_remember(const struct cs_store *store)
     if (file != NULL) {
         bool good =
             fprintf(file, "%" PRIu64 " %s\n", store->position.next - 1, cs_id_hex(&hash, hex)) > 0;
+        for (size_t i = 0; good && i < store->state.key_count; i++)
+            if (store->state.keys[i].removed)
+                good = fprintf(file, "%s\n", cs_name_hex(&store->state.keys[i].slot, hex)) > 0;
         good = fflush(file) == 0 && good;
         good = fsync(fileno(file)) == 0 && good;
         good = fclose(file) == 0 && good;
@@ -152,7 +206,7 @@ void cs_head_adopt(const struct cs_store *store)
 {
     const struct cs_backend_ops *ops = store->backend->ops;
     char folder[64];
-    if (store->state_dir == NULL || store->head_remembered)
+    if (store->state_dir == NULL || store->head_remembered || store->damage != NULL)
         return;
     cs_entry_folder(folder, store->position.next - 1);
     if (ops->sync(store->backend, folder, NULL) == 0 && ops->sync(store->backend, "log", NULL) == 0)

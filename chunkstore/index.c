@@ -290,20 +290,12 @@ int cs_index_places(struct cs_store *store, const struct cs_id *id, struct cs_lo
     return rc;
 }
 
-static bool is_unreadable(const struct cs_store *store, const struct cs_name *pack)
-{
-    for (size_t i = 0; i < store->unreadable_count; i++)
-        if (memcmp(&store->unreadable[i], pack, sizeof *pack) == 0)
-            return true;
-    return false;
-}
-
 int cs_index_has(struct cs_store *store, const struct cs_id *id, struct cs_location *location,
                  bool *found, struct cs_error *err)
 {
     for (unsigned nth = 0;; nth++) {
         int rc = cs_index_find(store, id, nth, location, found, err);
-        if (rc < 0 || !*found || !is_unreadable(store, &location->pack))
+        if (rc < 0 || !*found || !cs_names_find(&store->unreadable, &location->pack, NULL))
             return rc;
     }
 }

@@ -83,8 +83,7 @@ out:
     return rc;
 }
 
-int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, const char *name,
-                      struct cs_error *err)
+static int require_keyring(const uint8_t *data, size_t len, const char *name, struct cs_error *err)
 {
     if (len != CS_KEYRING_SIZE || memcmp(data, magic, 8) != 0)
         return cs_fail(err, CS_CORRUPT, "%s: is no keyring", name);
@@ -92,6 +91,21 @@ int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, c
         return cs_fail(err, CS_CORRUPT,
                        "%s: has version %u, which this repository\'s format does not know", name,
                        cs_from_le16(data + 8));
+    return 0;
+}
+
+int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, const char *name,
+                      struct cs_error *err)
+{
+    char expected[64];
+    struct cs_name slot;
+    int rc = require_keyring(data, len, name, err);
+    if (rc < 0)
+        return rc;
+    memcpy(slot.bytes, data + 12, CS_NAME_SIZE);
+    cs_keyring_file(expected, &slot, cs_from_le16(data + 10));
+    if (strcmp(expected, name) != 0)
+        return cs_fail(err, CS_CORRUPT, "%s: is another keyring under this name", name);
     memcpy(issuer->bytes, data + ISSUER_AT, CS_NAME_SIZE);
     return 0;
 }
@@ -109,9 +123,10 @@ int cs_keyring_unseal(struct cs_keyring *keyring, const uint8_t *data, size_t le
 {
     uint8_t key[CS_KEY_SIZE], payload[PAYLOAD_SIZE];
     struct cs_keyring k = {0};
-    int rc = cs_keyring_issuer(&k.issuer, data, len, name, err);
+    int rc = require_keyring(data, len, name, err);
     if (rc < 0)
         return rc;
+    memcpy(k.issuer.bytes, data + ISSUER_AT, CS_NAME_SIZE);
     if (!seal_key(key, identity->dh_private, data + EPHEMERAL_AT, data + EPHEMERAL_AT,
                   identity->dh_public, repository_id) ||
         !cs_unseal(payload, key, data, HEAD_SIZE, data + HEAD_SIZE,

@@ -101,6 +101,8 @@ int cs_key_add(struct cs_store *store, const struct cs_secret *secret, enum cs_r
         rc = require_full(store, err);
     if (rc == 0)
         rc = cs_log_fold_whole(store, err);
+    if (rc == 0) /* before files are made for an entry that will not be */
+        rc = cs_log_may_append(store, CS_ENTRY_KEY, err);
     if (rc < 0)
         return rc;
     cs_identity_new(&identity);
@@ -255,6 +257,8 @@ int cs_key_remove(struct cs_store *store, const struct cs_name *slot, bool new_e
     int rc = require_full(store, err);
     if (rc == 0)
         rc = cs_log_fold_whole(store, err);
+    if (rc == 0) /* before files are made for an entry that will not be */
+        rc = cs_log_may_append(store, CS_ENTRY_KEY, err);
     if (rc < 0)
         return rc;
     const struct cs_state_key *key = cs_state_key(&store->state, &leaving);
@@ -287,10 +291,8 @@ int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct
     uint8_t sealed[CS_SLOT_SIZE];
     char name[64];
     int rc = cs_log_catch_up(store, err);
-    if (rc == 0 &&
-        (store->rollback != NULL || cs_state_key(&store->state, &store->identity.slot)->removed))
-        rc =
-            cs_fail(err, CS_AUTH, "the key in use has been removed, or the repository rolled back");
+    if (rc == 0) /* which every role may */
+        rc = cs_log_may_append(store, CS_ENTRY_PUBLISH, err);
     if (rc == 0)
         rc = cs_slot_seal(sealed, &store->identity, &store->pins, secret, err);
     cs_slot_file(name, &store->identity.slot);

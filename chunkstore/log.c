@@ -22,11 +22,28 @@ static int first_signer(const struct cs_log_entry *e, struct cs_state *state, st
     return 0;
 }
 
+void cs_log_move_on(const struct cs_store *store, struct cs_log_position *pos,
+                    const struct cs_log_entry *e, bool states)
+{
+    cs_hash(pos->head, e->data, e->len);
+    pos->next = e->head.number + 1;
+    pos->entries_since++;
+    pos->bytes_since += e->len;
+    if (!states)
+        return;
+    pos->last_checkpoint = e->head.number;
+    if (memcmp(&e->head.signer, &store->identity.slot, sizeof e->head.signer) == 0)
+        pos->entries_since = pos->bytes_since = 0;
+}
+
 int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_position *pos,
                 const struct cs_log_entry *e, struct cs_error *err)
 {
     uint64_t number = e->head.number;
     int rc = 0;
+    if (memcmp(e->head.previous, pos->head, CS_HASH_SIZE) != 0 && e->head.reset)
+        return cs_fail(err, CS_CONFLICT,
+                       "log entry %" PRIu64 ": the log was repaired meanwhile; begin anew", number);
     if (memcmp(e->head.previous, pos->head, CS_HASH_SIZE) != 0)
         return cs_fail(
             err, CS_CORRUPT,
@@ -40,6 +57,10 @@ int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
                        "log entry %" PRIu64 ": is of key epoch %u, out of its turn", number,
                        e->head.epoch);
     if (number == 0) {
+        uint8_t hash[CS_HASH_SIZE];
+        cs_hash(hash, e->data, e->len);
+        if (memcmp(hash, store->pins.first_entry_hash, CS_HASH_SIZE) != 0)
+            return cs_fail(err, CS_CORRUPT, "log entry 0: is not the one that the key slot pins");
         rc = first_signer(e, state, err);
         if (rc < 0)
             return rc;
@@ -50,7 +71,10 @@ int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
                        number);
     /* what its signer may not do is void: it stays in the chain and changes nothing */
     bool counts = cs_log_entry_counts(state, e);
-    if (counts && number > 0)
+    if (counts && e->head.reset != (cs_log_entry_type(e) == CS_ENTRY_RESET))
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its header is not of its type",
+                     number);
+    else if (counts && number > 0)
         rc = cs_state_apply(state, number, e->payload, e->payload_len, err);
     if (rc == CS_CORRUPT && key->role != CS_ROLE_FULL) {
         counts =
@@ -59,75 +83,129 @@ int cs_log_fold(struct cs_store *store, struct cs_state *state, struct cs_log_po
     }
     if (rc < 0)
         return rc;
-    cs_hash(pos->head, e->data, e->len);
-    pos->next = number + 1;
-    pos->entries_since++;
-    pos->bytes_since += e->len;
-    if (counts && cs_log_entry_type(e) == CS_ENTRY_CHECKPOINT) {
-        pos->last_checkpoint = number;
-        if (memcmp(&e->head.signer, &store->identity.slot, sizeof e->head.signer) == 0)
-            pos->entries_since = pos->bytes_since = 0;
+    cs_log_move_on(store, pos, e, counts && cs_log_entry_type(e) == CS_ENTRY_CHECKPOINT);
+    return 0;
+}
+
+/* ---- folding a whole log ---- */
+
+/* The reset that takes the place of entry ${number}, or NULL. */
+static const struct cs_reset *reset_from(const struct cs_log_path *path, uint64_t number)
+{
+    for (size_t i = 0; i < path->count; i++)
+        if (path->resets[i].from == number)
+            return &path->resets[i];
+    return NULL;
+}
+
+/* Folds what comes next on the way. CS_NOT_FOUND: there is no such file. */
+static int fold_next(struct cs_store *store, const struct cs_fold_options *options,
+                     const struct cs_log_path *path, struct cs_state *state,
+                     struct cs_log_position *pos, struct cs_error *err)
+{
+    struct cs_log_entry e;
+    const struct cs_reset *reset = path != NULL ? reset_from(path, pos->next) : NULL;
+    uint64_t number = reset != NULL ? reset->number : pos->next;
+    int rc = cs_log_entry_read(store, &e, number, err);
+    if (rc < 0)
+        return rc;
+    if (options->look != NULL && reset == NULL)
+        rc = options->look(options->arg, state, &e, err);
+    if (rc == 0)
+        rc = reset != NULL ? cs_log_fold_reset(store, state, pos, &e, err)
+                           : cs_log_fold(store, state, pos, &e, err);
+    cs_log_entry_clear(&e);
+    return rc == 0 ? cs_store_cancelled(store, err) : rc;
+}
+
+static int fold_on(struct cs_store *store, const struct cs_fold_options *options,
+                   const struct cs_log_path *path, struct cs_state *state,
+                   struct cs_log_position *pos, struct cs_error *err)
+{
+    while (options->on || pos->next <= options->last) {
+        uint64_t number = pos->next;
+        int rc = fold_next(store, options, path, state, pos, err);
+        if (rc == CS_NOT_FOUND && number > options->last)
+            return 0;
+        if (rc == CS_NOT_FOUND)
+            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
 
-static int start_from_checkpoint(struct cs_store *store, uint64_t number, struct cs_error *err)
+static int start_from_checkpoint(struct cs_store *store, uint64_t number, struct cs_state *state,
+                                 struct cs_log_position *pos, struct cs_error *err)
 {
     struct cs_log_entry e;
     int rc = cs_log_entry_read(store, &e, number, err);
     if (rc < 0)
         return rc;
-    if (!cs_log_entry_signed_by(store, &e, store->identity.sign_public) ||
-        cs_log_entry_type(&e) != CS_ENTRY_CHECKPOINT)
+    if (!cs_log_entry_signed_by(store, &e, store->identity.sign_public))
         rc =
             cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is no checkpoint of this key", number);
     else
-        rc = cs_state_load_checkpoint(&store->state, number, e.payload, e.payload_len, err);
+        rc = cs_state_load_checkpoint(state, number, e.payload, e.payload_len, err);
     if (rc == 0) {
-        store->position = (struct cs_log_position){.next = number + 1, .last_checkpoint = number};
-        cs_hash(store->position.head, e.data, e.len);
+        *pos = (struct cs_log_position){0};
+        cs_log_move_on(store, pos, &e, true);
     }
     cs_log_entry_clear(&e);
     return rc;
 }
 
-/* Folds entries until ${last} (inclusive) has been applied, and goes on while there are more. */
-static int fold_on(struct cs_store *store, struct cs_state *state, struct cs_log_position *pos,
-                   uint64_t last, struct cs_error *err)
+/* Whether the fold stopped at a reset that is the newest entry: one that does not count is void, as
+ * is anything that its signer may not do. */
+static bool stopped_at_head(const struct cs_log_path *path, uint64_t head,
+                            const struct cs_log_position *pos)
 {
+    return path->count > 0 && path->resets[0].number == head && path->resets[0].from == pos->next;
+}
+
+int cs_log_fold_path(struct cs_store *store, const struct cs_fold_options *options,
+                     struct cs_state *state, struct cs_log_position *pos, struct cs_error *err)
+{
+    struct cs_path_options way = {.below = options->whole ? 0 : UINT64_MAX,
+                                  .tolerant = options->tolerant};
     for (;;) {
-        struct cs_log_entry e;
-        uint64_t number = pos->next;
-        int rc = cs_log_entry_read(store, &e, number, err);
-        if (rc == CS_NOT_FOUND) {
-            if (number > last)
-                return 0;
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+        struct cs_log_path path;
+        struct cs_error why;
+        bool begun = true;
+        int rc = cs_log_find_path(store, options->last, &way, &path, &why);
+        if (rc == 0 && path.start > 0) {
+            rc = start_from_checkpoint(store, path.start, state, pos, &why);
+            begun = rc == 0;
         }
-        if (rc < 0)
-            return rc;
-        rc = cs_log_fold(store, state, pos, &e, err);
-        if (rc == 0 && number == 0 &&
-            memcmp(pos->head, store->pins.first_entry_hash, CS_HASH_SIZE) != 0)
-            rc = cs_fail(err, CS_CORRUPT, "log entry 0: is not the one that the key slot pins");
-        cs_log_entry_clear(&e);
         if (rc == 0)
-            rc = cs_store_cancelled(store, err);
-        if (rc < 0)
+            rc = fold_on(store, options, &path, state, pos, &why);
+        bool again = rc == CS_CORRUPT && !begun;
+        if (again) /* one that is no good is not needed: an earlier one, or none, will do */
+            way.below = path.start;
+        else if (rc == CS_CORRUPT && !way.plain_head && stopped_at_head(&path, options->last, pos))
+            again = way.plain_head = true;
+        cs_log_path_clear(&path);
+        pos->void_head = way.plain_head;
+        if (rc == 0)
+            return 0;
+        if (!again) {
+            if (rc == CS_CONFLICT) /* for who was here before; for who begins it is damage */
+                rc = why.code = CS_CORRUPT;
+            if (err != NULL)
+                *err = why;
             return rc;
+        }
+        cs_state_clear(state);
+        *pos = (struct cs_log_position){0};
     }
 }
 
 int cs_log_load(struct cs_store *store, struct cs_error *err)
 {
-    uint64_t head = 0, checkpoint = 0;
-    int rc = cs_log_find_head(store, &head, err);
+    struct cs_fold_options options = {.on = true};
+    int rc = cs_log_find_head(store, &options.last, err);
     if (rc == 0)
-        rc = cs_log_find_checkpoint(store, head, &checkpoint, err);
-    if (rc == 0 && checkpoint > 0)
-        rc = start_from_checkpoint(store, checkpoint, err);
-    if (rc == 0)
-        rc = fold_on(store, &store->state, &store->position, head, err);
+        rc = cs_log_fold_path(store, &options, &store->state, &store->position, err);
     if (rc == 0)
         rc = cs_store_verify_epochs(store, err);
     store->log_loaded = rc == 0;
@@ -138,17 +216,8 @@ int cs_log_fold_whole(struct cs_store *store, struct cs_error *err)
 {
     struct cs_state state = {0};
     struct cs_log_position pos = {0}, known = store->position;
-    struct cs_log_entry e;
-    int rc = 0;
-    while (rc == 0 && pos.next < known.next) {
-        rc = cs_log_entry_read(store, &e, pos.next, err);
-        if (rc == CS_NOT_FOUND)
-            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", pos.next);
-        if (rc < 0)
-            break;
-        rc = cs_log_fold(store, &state, &pos, &e, err);
-        cs_log_entry_clear(&e);
-    }
+    struct cs_fold_options options = {.last = known.next - 1, .whole = true};
+    int rc = cs_log_fold_path(store, &options, &state, &pos, err);
     if (rc == 0 && memcmp(pos.head, known.head, CS_HASH_SIZE) != 0)
         rc = cs_fail(err, CS_CORRUPT, "the log is not the one that was opened");
     if (rc < 0) {
@@ -162,8 +231,9 @@ int cs_log_fold_whole(struct cs_store *store, struct cs_error *err)
 
 int cs_log_catch_up(struct cs_store *store, struct cs_error *err)
 {
+    struct cs_fold_options options = {.on = true};
     uint64_t before = store->position.next;
-    int rc = fold_on(store, &store->state, &store->position, 0, err);
+    int rc = fold_on(store, &options, NULL, &store->state, &store->position, err);
     if (rc == 0 && store->position.next != before)
         rc = cs_store_verify_epochs(store, err);
     return rc;
@@ -171,9 +241,13 @@ int cs_log_catch_up(struct cs_store *store, struct cs_error *err)
 
 /* ---- verifying all of it ---- */
 
-static int hold_checkpoint(const struct cs_state *state, const struct cs_log_entry *e,
-                           void (*report)(void *arg, const char *message), void *arg,
-                           struct cs_error *err)
+struct verify {
+    void (*report)(void *arg, const char *message);
+    void *arg;
+};
+
+static int hold_checkpoint(const struct verify *v, const struct cs_state *state,
+                           const struct cs_log_entry *e, struct cs_error *err)
 {
     struct cs_buf expected = {0};
     cs_entry_begin(&expected, CS_ENTRY_CHECKPOINT, 0);
@@ -189,41 +263,41 @@ static int hold_checkpoint(const struct cs_state *state, const struct cs_log_ent
         snprintf(message, sizeof message,
                  "log entry %" PRIu64 ": the checkpoint does not agree with the entries before it",
                  e->head.number);
-        report(arg, message);
+        v->report(v->arg, message);
     }
     cs_buf_clear(&expected);
+    return 0;
+}
+
+static int verify_entry(void *arg, const struct cs_state *state, const struct cs_log_entry *e,
+                        struct cs_error *err)
+{
+    const struct verify *v = arg;
+    struct cs_error broken;
+    if (e->head.number == 0 || !cs_log_entry_counts(state, e))
+        return 0;
+    if (cs_log_entry_type(e) == CS_ENTRY_CHECKPOINT)
+        return hold_checkpoint(v, state, e, err);
+    if (cs_state_try(state, e->head.number, e->payload, e->payload_len, &broken) == CS_CORRUPT)
+        v->report(v->arg, broken.message);
     return 0;
 }
 
 int cs_log_verify(struct cs_store *store, struct cs_state *state,
                   void (*report)(void *arg, const char *message), void *arg, struct cs_error *err)
 {
+    struct verify verify = {.report = report, .arg = arg};
     struct cs_log_position pos = {0};
-    while (pos.next < store->position.next) {
-        struct cs_log_entry e;
-        int rc = cs_log_entry_read(store, &e, pos.next, err);
-        if (rc == CS_NOT_FOUND)
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", pos.next);
-        if (rc < 0)
-            return rc;
-        if (pos.next > 0 && cs_log_entry_counts(state, &e)) {
-            struct cs_error broken;
-            if (cs_log_entry_type(&e) == CS_ENTRY_CHECKPOINT)
-                rc = hold_checkpoint(state, &e, report, arg, err);
-            else if (cs_state_try(state, pos.next, e.payload, e.payload_len, &broken) == CS_CORRUPT)
-                report(arg, broken.message);
-        }
-        if (rc == 0)
-            rc = cs_log_fold(store, state, &pos, &e, err);
-        cs_log_entry_clear(&e);
-        if (rc == 0)
-            rc = cs_store_cancelled(store, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (memcmp(pos.head, store->position.head, CS_HASH_SIZE) != 0)
-        return cs_fail(err, CS_CORRUPT, "the log changed while it was verified");
-    return 0;
+    struct cs_fold_options options = {
+        .last = store->position.next - 1,
+        .whole = true,
+        .look = verify_entry,
+        .arg = &verify,
+    };
+    int rc = cs_log_fold_path(store, &options, state, &pos, err);
+    if (rc == 0 && memcmp(pos.head, store->position.head, CS_HASH_SIZE) != 0)
+        rc = cs_fail(err, CS_CORRUPT, "the log changed while it was verified");
+    return rc;
 }
 
 int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
@@ -237,6 +311,9 @@ int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
     if (key == NULL || !cs_log_entry_signed_by(store, &e, key->sign_public))
         rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": its signature does not hold",
                      archive->entry);
+    else if (!cs_state_adds_archive(e.payload, e.payload_len, &archive->id))
+        rc =
+            cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": adds another archive", archive->entry);
     else
         *author = (struct cs_author){
             .slot = e.head.signer,

@@ -14,6 +14,27 @@
 
 enum { NO_CHECKPOINT_BEFORE = 64 /* entries; shorter logs are read at once anyway */ };
 
+int cs_log_entry_build(struct cs_store *store, const struct cs_log_head *head,
+                       const struct cs_buf *payload, struct cs_buf *out, struct cs_error *err)
+{
+    uint8_t ad[CS_ENTRY_IDENTITY];
+    const struct cs_epoch *keys = NULL;
+    int rc = cs_store_epoch(store, head->epoch, &keys, err);
+    if (rc < 0)
+        return rc;
+    out->len = 0;
+    cs_put_zeros(out, (size_t)cs_entry_size(payload->len));
+    if (out->failed)
+        return cs_fail_memory(err);
+    cs_log_head_encode(out->data, head);
+    cs_log_entry_identity(ad, store, out->data);
+    cs_seal(out->data + CS_ENTRY_HEAD, keys->log_key, ad, sizeof ad, payload->data, payload->len);
+    size_t len = out->len - CS_SIGNATURE_SIZE;
+    return cs_sign(out->data + len, store->identity.sign_seed, "byre log",
+                   store->config.repository_id.bytes, CS_ID_SIZE, out->data, len, err);
+}
+
+/* The entry that comes next. */
 static int entry_build(struct cs_store *store, const struct cs_buf *payload, struct cs_buf *out,
                        struct cs_error *err)
 {
@@ -24,22 +45,8 @@ static int entry_build(struct cs_store *store, const struct cs_buf *payload, str
         .checkpoint = store->position.last_checkpoint,
         .signer = store->identity.slot,
     };
-    uint8_t ad[CS_ENTRY_IDENTITY];
-    const struct cs_epoch *keys = NULL;
-    int rc = cs_store_epoch(store, head.epoch, &keys, err);
-    if (rc < 0)
-        return rc;
     memcpy(head.previous, store->position.head, CS_HASH_SIZE);
-    out->len = 0;
-    cs_put_zeros(out, (size_t)cs_entry_size(payload->len));
-    if (out->failed)
-        return cs_fail_memory(err);
-    cs_log_head_encode(out->data, &head);
-    cs_log_entry_identity(ad, store, out->data);
-    cs_seal(out->data + CS_ENTRY_HEAD, keys->log_key, ad, sizeof ad, payload->data, payload->len);
-    size_t len = out->len - CS_SIGNATURE_SIZE;
-    return cs_sign(out->data + len, store->identity.sign_seed, "byre log",
-                   store->config.repository_id.bytes, CS_ID_SIZE, out->data, len, err);
+    return cs_log_entry_build(store, &head, payload, out, err);
 }
 
 /* Whether the entry under our number is ours after all: a reply was lost, not the race. */
@@ -59,7 +66,11 @@ int cs_log_may_append(const struct cs_store *store, uint16_t type, struct cs_err
 {
     const struct cs_state_key *key = cs_state_key(&store->state, &store->identity.slot);
     if (store->rollback != NULL)
-        return cs_fail(err, CS_CORRUPT, "%s; nothing is written to it", store->rollback);
+        return cs_fail(err, CS_CORRUPT,
+                       "%s; nothing is written to it until `byre check --accept-rollback`",
+                       store->rollback);
+    if (store->damage != NULL)
+        return cs_fail(err, CS_CORRUPT, "%s", store->damage);
     if (store->config.write_features != 0)
         return cs_fail(err, CS_UNSUPPORTED,
                        "config: writing needs features %#" PRIx64 " that this program lacks",

@@ -10,6 +10,9 @@
 
 static const char magic[8] = "byre-log";
 
+/* In the field of the last checkpoint: so a reset is told without being opened. */
+static const uint64_t reset_bit = 1ULL << 63;
+
 void cs_entry_file(char out[64], uint64_t number)
 {
     snprintf(out, 64, "log/%013" PRIx64 "/%03" PRIx64, number >> 12, number & 0xfff);
@@ -33,7 +36,7 @@ void cs_log_head_encode(uint8_t out[CS_ENTRY_HEAD], const struct cs_log_head *h)
     cs_le32(out + 12, h->sealed);
     cs_le64(out + 16, h->number);
     memcpy(out + 24, h->previous, CS_HASH_SIZE);
-    cs_le64(out + 56, h->checkpoint);
+    cs_le64(out + 56, h->checkpoint | (h->reset ? reset_bit : 0));
     memcpy(out + 64, h->signer.bytes, CS_NAME_SIZE);
 }
 
@@ -51,12 +54,27 @@ int cs_log_head_decode(struct cs_log_head *h, const uint8_t *data, size_t len, u
     h->sealed = cs_from_le32(data + 12);
     h->number = cs_from_le64(data + 16);
     memcpy(h->previous, data + 24, CS_HASH_SIZE);
-    h->checkpoint = cs_from_le64(data + 56);
+    h->checkpoint = cs_from_le64(data + 56) & ~reset_bit;
+    h->reset = cs_from_le64(data + 56) & reset_bit;
     memcpy(h->signer.bytes, data + 64, CS_NAME_SIZE);
     if (h->number != number)
         return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is entry %" PRIu64 " by its header",
                        number, h->number);
     return 0;
+}
+
+int cs_log_head_read(struct cs_store *store, uint64_t number, struct cs_log_head *head,
+                     struct cs_error *err)
+{
+    char name[64];
+    uint8_t data[CS_ENTRY_HEAD];
+    cs_entry_file(name, number);
+    int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
+    if (rc == 0)
+        rc = cs_log_head_decode(head, data, sizeof data, number, err);
+    if (rc == CS_NOT_FOUND)
+        rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+    return rc;
 }
 
 void cs_log_entry_identity(uint8_t ad[CS_ENTRY_IDENTITY], const struct cs_store *store,
@@ -76,11 +94,12 @@ void cs_log_entry_clear(struct cs_log_entry *e)
 int cs_log_entry_read(struct cs_store *store, struct cs_log_entry *e, uint64_t number,
                       struct cs_error *err)
 {
-    char name[64];
+    char name[64], object[64];
     uint8_t ad[CS_ENTRY_IDENTITY];
     const struct cs_epoch *keys = NULL;
     *e = (struct cs_log_entry){0};
     cs_entry_file(name, number);
+    snprintf(object, sizeof object, "log entry %" PRIu64, number);
     int rc = cs_backend_read_all(store->backend, name, CS_ENTRY_MAX, &e->data, &e->len, err);
     if (rc < 0)
         return rc;
@@ -94,7 +113,7 @@ int cs_log_entry_read(struct cs_store *store, struct cs_log_entry *e, uint64_t n
                      e->len, (uint64_t)CS_ENTRY_HEAD + e->head.sealed + CS_SIGNATURE_SIZE);
         goto out;
     }
-    rc = cs_store_epoch(store, e->head.epoch, &keys, err);
+    rc = cs_store_epoch_of(store, e->head.epoch, object, &keys, err);
     if (rc < 0)
         goto out;
     e->payload_len = e->head.sealed - CS_SEAL_OVERHEAD;

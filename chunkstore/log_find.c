@@ -66,32 +66,99 @@ int cs_log_find_head(struct cs_store *store, uint64_t *number, struct cs_error *
     return rc;
 }
 
-int cs_log_find_checkpoint(struct cs_store *store, uint64_t head, uint64_t *number,
-                           struct cs_error *err)
+/* ---- the way through it ---- */
+
+/* Adds the reset ${number}, unless it is none, or a later one passes it over. */
+static int add_reset(struct cs_store *store, uint64_t number, struct cs_log_path *path,
+                     struct cs_error *err)
+{
+    struct cs_log_entry e;
+    uint64_t from = 0;
+    int rc = cs_log_entry_read(store, &e, number, err);
+    if (rc == CS_NOT_FOUND)
+        return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", number);
+    if (rc < 0)
+        return rc;
+    bool is_one = cs_state_reset_from(&from, number, e.payload, e.payload_len, NULL) == 0;
+    cs_log_entry_clear(&e);
+    if (!is_one || (path->count > 0 && path->resets[path->count - 1].from <= number))
+        return 0;
+    struct cs_reset *more = reallocarray(path->resets, path->count + 1, sizeof *more);
+    if (more == NULL)
+        return cs_fail_memory(err);
+    path->resets = more;
+    more[path->count++] = (struct cs_reset){.from = from, .number = number};
+    return 0;
+}
+
+void cs_log_path_clear(struct cs_log_path *path)
+{
+    free(path->resets);
+    *path = (struct cs_log_path){0};
+}
+
+int cs_log_find_path(struct cs_store *store, uint64_t head, const struct cs_path_options *options,
+                     struct cs_log_path *path, struct cs_error *err)
 {
     uint64_t at = head;
+    bool named = false; /* by a later entry, as the last checkpoint */
+    *path = (struct cs_log_path){0};
     for (;;) {
-        char name[64];
-        uint8_t data[CS_ENTRY_HEAD];
         struct cs_log_head h = {0};
-        cs_entry_file(name, at);
-        int rc = cs_backend_read_exact(store->backend, name, 0, data, sizeof data, err);
-        if (rc == 0)
-            rc = cs_log_head_decode(&h, data, sizeof data, at, err);
-        if (rc == CS_NOT_FOUND)
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", at);
+        int rc = cs_log_head_read(store, at, &h, err);
+        bool own = memcmp(&h.signer, &store->identity.slot, sizeof h.signer) == 0;
+        if (rc == 0 && named && own && at < options->below) {
+            path->start = at;
+            return 0;
+        }
+        if (rc == 0 && h.reset && (at != head || !options->plain_head))
+            rc = add_reset(store, at, path, err);
+        if (rc == 0 && h.checkpoint >= at && at > 0)
+            rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": names a later checkpoint", at);
+        if (rc < 0 && (rc == CS_NO_MEMORY || !options->tolerant))
+            return rc;
+        if (at <= options->end || (rc == 0 && h.checkpoint == 0))
+            return 0;
+        named = rc == 0;
+        at = named ? h.checkpoint : at - 1;
+        rc = cs_store_cancelled(store, err);
         if (rc < 0)
             return rc;
-        if (at != head && memcmp(&h.signer, &store->identity.slot, sizeof h.signer) == 0) {
-            *number = at;
-            return 0;
-        }
-        if (h.checkpoint == 0) {
-            *number = 0;
-            return 0;
-        }
-        if (h.checkpoint >= at)
-            return cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": names a later checkpoint", at);
-        at = h.checkpoint;
     }
+}
+
+static bool is_among(const struct cs_name *names, size_t n, const struct cs_name *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&names[i], name, sizeof *name) == 0)
+            return true;
+    return false;
+}
+
+int cs_log_passed_over(struct cs_store *store, uint64_t number, const struct cs_name *removed,
+                       size_t n, bool *passed, bool *trusted, struct cs_error *err)
+{
+    struct cs_path_options options = {
+        .end = number, .plain_head = store->position.void_head, .tolerant = true};
+    struct cs_log_path path;
+    *passed = false;
+    *trusted = true;
+    int rc = cs_log_find_path(store, store->position.next - 1, &options, &path, err);
+    for (size_t i = 0; rc == 0 && i < path.count; i++) {
+        const struct cs_reset *reset = &path.resets[i];
+        struct cs_log_entry e;
+        if (number < reset->from || number >= reset->number)
+            continue;
+        rc = cs_log_entry_read(store, &e, reset->number, err);
+        if (rc < 0)
+            break;
+        const struct cs_state_key *key = cs_state_key(&store->state, &e.head.signer);
+        *passed = true;
+        *trusted &= key != NULL && key->role == CS_ROLE_FULL &&
+                    !is_among(removed, n, &e.head.signer) &&
+                    cs_log_entry_signed_by(store, &e, key->sign_public);
+        cs_log_entry_clear(&e);
+    }
+    cs_log_path_clear(&path);
+    return rc;
 }

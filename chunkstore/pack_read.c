@@ -16,6 +16,12 @@ void cs_pack_clear(struct cs_pack *pack)
     cs_trailer_clear(&pack->trailer);
 }
 
+/* Of what the log names: that may be damage, or a prune that was faster. */
+static int missing(const char *name, struct cs_error *err)
+{
+    return cs_fail(err, CS_CORRUPT, "%s: is missing", name);
+}
+
 static int read_trailer(struct cs_pack *pack, struct cs_store *store, const char *name,
                         const uint8_t head[CS_PACK_HEADER_SIZE],
                         const uint8_t foot[CS_PACK_FOOTER_SIZE], struct cs_error *err)
@@ -57,7 +63,7 @@ static int read_trailer(struct cs_pack *pack, struct cs_store *store, const char
                      name, footer.trailer_at);
         goto out;
     }
-    rc = cs_store_epoch(store, footer.epoch, &keys, err);
+    rc = cs_store_epoch_of(store, footer.epoch, name, &keys, err);
     if (rc < 0)
         goto out;
     cs_trailer_identity(ad, &store->config.repository_id, &pack->name, footer.epoch,
@@ -82,10 +88,8 @@ int cs_pack_load(struct cs_pack *out, struct cs_store *store, const struct cs_na
     struct cs_pack pack = {.name = *id};
     cs_pack_file(name, id);
     int rc = store->backend->ops->size(store->backend, name, &pack.size, err);
-    if (rc == CS_NOT_FOUND)
-        return cs_fail(err, CS_CORRUPT, "%s: is missing", name);
     if (rc < 0)
-        return rc;
+        return rc == CS_NOT_FOUND ? missing(name, err) : rc;
     if (pack.size < CS_PACK_HEADER_SIZE + CS_PACK_FOOTER_SIZE)
         return cs_fail(err, CS_CORRUPT, "%s: has %" PRIu64 " bytes, too few for a pack", name,
                        pack.size);
@@ -97,6 +101,8 @@ int cs_pack_load(struct cs_pack *out, struct cs_store *store, const struct cs_na
                                    sizeof foot, err);
     if (rc == 0)
         rc = read_trailer(&pack, store, name, head, foot, err);
+    if (rc == CS_NOT_FOUND) /* deleted since it was measured */
+        rc = missing(name, err);
     if (rc < 0)
         cs_pack_clear(&pack);
     else
@@ -110,7 +116,8 @@ int cs_pack_read_frame(struct cs_store *store, const struct cs_pack *pack, uint3
     char name[64];
     const struct cs_frame *f = &pack->trailer.frames[n];
     cs_pack_file(name, &pack->name);
-    return cs_backend_read_exact(store->backend, name, f->offset, sealed, f->stored, err);
+    int rc = cs_backend_read_exact(store->backend, name, f->offset, sealed, f->stored, err);
+    return rc == CS_NOT_FOUND ? missing(name, err) : rc;
 }
 
 static int frame_key(uint8_t key[CS_KEY_SIZE], struct cs_store *store, const struct cs_pack *pack,

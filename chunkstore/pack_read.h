@@ -29,6 +29,21 @@ int cs_pack_read_frame(struct cs_store *store, const struct cs_pack *pack, uint3
 int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
                        const uint8_t *sealed, uint8_t *plain, struct cs_error *err);
 
+struct cs_frame_check { /* the result, and room for the work */
+    bool *bad;          /* of each object in the frame: proven not to be what its id says */
+    bool unopened;      /* held against its checksum only */
+    uint8_t *sealed;
+    uint8_t *plain;
+};
+
+int cs_frame_check_init(struct cs_frame_check *check, struct cs_error *err);
+void cs_frame_check_clear(struct cs_frame_check *check);
+
+/* Reads frame ${n}, and holds it against checksum, seal and ids. CS_CORRUPT: some of its objects
+ * are bad. After any other failure nothing is known. */
+int cs_pack_check_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
+                        struct cs_frame_check *check, struct cs_error *err);
+
 /* ---- objects, by way of the store's caches (read.c) ---- */
 
 /* What the trailer says of the object at ${where}, without reading it. CS_NOT_FOUND: it is not

@@ -5,6 +5,7 @@
  */
 #include "prune.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -42,16 +43,30 @@ static uint64_t listed_bytes(const struct cs_prune *p)
     return bytes;
 }
 
+static void tell_lost(const struct cs_prune *p)
+{
+    char message[128];
+    if (p->result->lost == 0 || p->options->warning == NULL)
+        return;
+    snprintf(message, sizeof message,
+             "%llu objects that archives need are lost, as byre check has said: they are passed "
+             "over",
+             (unsigned long long)p->result->lost);
+    p->options->warning(p->options->arg, message);
+}
+
 /* What is there, and what is to become of it. */
 static int look(struct cs_prune *p, struct cs_error *err)
 {
     struct cs_store *store = p->store;
     int rc = cs_log_catch_up(store, err);
+    p->condemn_entries = store->state.condemn_entries;
     if (rc == 0)
         rc = cs_index_refresh(store, err);
     if (rc < 0)
         return rc;
     cs_index_clear_marks(store->index);
+    p->lost_entries = store->state.lost_entries;
     rc = cs_prune_list(p, err);
     if (rc == 0)
         rc = take_packs(p, err);
@@ -60,6 +75,7 @@ static int look(struct cs_prune *p, struct cs_error *err)
         rc = cs_prune_mark_archives(p, err);
     if (rc == 0) /* reading may have read the log on */
         rc = cs_index_refresh(store, err);
+    tell_lost(p);
     if (rc == 0)
         rc = cs_prune_find_orphans(p, err);
     return rc < 0 ? rc : cs_prune_plan(p, err);
@@ -88,6 +104,17 @@ static void foretell(struct cs_prune *p)
     r->bytes_after = r->bytes_before - freed;
 }
 
+/* That objects were found nowhere is forgotten where none of them is missed any more. */
+static int forget_lost(struct cs_prune *p, struct cs_step *step, struct cs_error *err)
+{
+    static const struct cs_name nowhere;
+    bool any = false;
+    int rc = cs_state_has_lost(&p->store->state, &nowhere, &any, err);
+    if (rc == 0 && any && p->result->lost == 0)
+        rc = cs_names_to_add(&step->condemned[CS_FILE_PACK], &nowhere, err);
+    return rc;
+}
+
 /* The first step: all that can go without moving anything. */
 static int drop(struct cs_prune *p, struct cs_error *err)
 {
@@ -101,6 +128,8 @@ static int drop(struct cs_prune *p, struct cs_error *err)
     for (unsigned kind = 0; kind < CS_FILE_KINDS; kind++)
         for (size_t i = 0; rc == 0 && i < p->orphans[kind].count; i++)
             rc = cs_names_to_add(&step.condemned[kind], &p->orphans[kind].at[i], err);
+    if (rc == 0)
+        rc = forget_lost(p, &step, err);
     if (rc == 0)
         rc = cs_step_append(&step, err);
     cs_step_clear(&step);
@@ -141,6 +170,14 @@ static int free_space(struct cs_prune *p, struct cs_error *err)
     return rc;
 }
 
+/* Whether somebody else has condemned something since it began: then what is missing is no damage.
+ */
+static bool overtaken(const struct cs_prune *p)
+{
+    return cs_log_catch_up(p->store, NULL) == 0 &&
+           p->store->state.condemn_entries != p->condemn_entries;
+}
+
 static int prune_once(struct cs_store *store, const struct cs_prune_options *options, bool no_grace,
                       struct cs_prune_result *result, struct cs_error *err)
 {
@@ -157,6 +194,8 @@ static int prune_once(struct cs_store *store, const struct cs_prune_options *opt
         foretell(&p);
     else if (rc == 0)
         rc = free_space(&p, err);
+    if (rc == CS_CORRUPT && overtaken(&p))
+        rc = cs_prune_conflict(err);
     cs_index_clear_marks(store->index);
     cs_prune_list_clear(&p);
     cs_prune_plan_clear(&p);

@@ -29,6 +29,7 @@ struct cs_pack_use {
     uint32_t frame_count;
     uint32_t *stored;     /* bytes of each frame */
     uint8_t *live_frames; /* a bit each */
+    uint8_t *lost_frames; /* the same: those that hold something that was proven bad; NULL: none */
     uint64_t unused;      /* bytes in frames that are not needed */
     bool uncovered;       /* cs_prune_find_uncovered: something is needed of other frames */
     bool done;            /* condemned by this prune */
@@ -61,8 +62,10 @@ struct cs_prune {
     struct cs_names pack_names; /* positions in packs */
     struct cs_names_to orphans[CS_FILE_KINDS];
 
-    uint64_t marked_through; /* archives of entries before this number are marked */
-    uint64_t done;           /* bytes moved */
+    uint64_t marked_through;  /* archives of entries before this number are marked */
+    uint64_t condemn_entries; /* that the log had when it began, and our own */
+    uint64_t lost_entries;    /* that the log had when marking began */
+    uint64_t done;            /* bytes moved */
     uint64_t total;
 };
 
@@ -115,6 +118,9 @@ void cs_prune_plan_clear(struct cs_prune *p);
 int cs_prune_find_uncovered(struct cs_prune *p, struct cs_error *err);
 
 /* ---- prune_step.c ---- */
+
+/* CS_CONFLICT: another prune is at work. */
+int cs_prune_conflict(struct cs_error *err);
 
 struct cs_step { /* one entry to come */
     struct cs_prune *prune;

@@ -8,7 +8,7 @@
 #include "log.h"
 #include "prune.h"
 
-enum { DAY = 86400 };
+enum { LEFT_BEHIND = 86400 /* seconds */ };
 
 static const char *const folders[] = {[CS_FILE_PACK] = "packs", [CS_FILE_SEGMENT] = "segments"};
 
@@ -95,15 +95,14 @@ const struct cs_listed *cs_prune_listed(const struct cs_prune *p, enum cs_file_k
 
 /* ---- orphans ---- */
 
-static int is_old(struct cs_prune *p, const char *name, int64_t age, bool *old,
-                  struct cs_error *err)
+static int is_old(struct cs_prune *p, const char *name, bool *old, struct cs_error *err)
 {
     int64_t modified = 0;
     *old = false;
     int rc = p->store->backend->ops->modified(p->store->backend, name, &modified, err);
     if (rc == CS_NOT_FOUND)
         return 0;
-    *old = rc == 0 && p->now - modified > age;
+    *old = rc == 0 && p->now - modified > CS_PRUNE_GRACE;
     return rc;
 }
 
@@ -122,7 +121,7 @@ int cs_prune_find_orphans(struct cs_prune *p, struct cs_error *err)
             continue;
         cs_prune_file_name(path, f->kind, &f->name);
         if (!p->no_grace)
-            rc = is_old(p, path, CS_PRUNE_GRACE, &old, err);
+            rc = is_old(p, path, &old, err);
         if (rc == 0 && old)
             rc = cs_names_to_add(&p->orphans[f->kind], &f->name, err);
         else
@@ -140,6 +139,8 @@ int cs_prune_sync_log(struct cs_store *store, struct cs_error *err)
         char folder[64];
         cs_entry_folder(folder, number);
         rc = store->backend->ops->sync(store->backend, folder, err);
+        if (rc == CS_NOT_FOUND) /* a reset may have passed over all that was in it */
+            rc = 0;
     }
     return rc < 0 ? rc : store->backend->ops->sync(store->backend, "log", err);
 }
@@ -179,20 +180,32 @@ int cs_prune_delete_condemned(struct cs_prune *p, struct cs_names_to gone[CS_FIL
     return rc;
 }
 
+struct sweep {
+    struct cs_prune *prune;
+    int64_t now; /* at least that late it is by the clock that dates files */
+};
+
 static int sweep_file(void *arg, const char *text, struct cs_error *err)
 {
-    struct cs_prune *p = arg;
+    const struct sweep *sweep = arg;
+    struct cs_backend *backend = sweep->prune->store->backend;
     char path[64];
-    bool old = false;
+    int64_t modified = 0;
     if (snprintf(path, sizeof path, "tmp/%s", text) >= (int)sizeof path)
         return 0;
-    int rc = is_old(p, path, DAY, &old, err);
-    if (rc == 0 && old)
-        rc = p->store->backend->ops->remove(p->store->backend, path, err);
+    int rc = backend->ops->modified(backend, path, &modified, err);
+    if (rc == 0 && sweep->now - modified > LEFT_BEHIND)
+        rc = backend->ops->remove(backend, path, err);
     return rc == CS_NOT_FOUND ? 0 : rc;
 }
 
+/* Our own clock may be wrong, and others write here: the newest log entry tells the time. */
 int cs_prune_sweep(struct cs_prune *p, struct cs_error *err)
 {
-    return p->store->backend->ops->list(p->store->backend, "tmp", sweep_file, p, err);
+    struct cs_backend *backend = p->store->backend;
+    struct sweep sweep = {.prune = p};
+    char newest[64];
+    cs_entry_file(newest, p->store->position.next - 1);
+    int rc = backend->ops->modified(backend, newest, &sweep.now, err);
+    return rc < 0 ? rc : backend->ops->list(backend, "tmp", sweep_file, &sweep, err);
 }

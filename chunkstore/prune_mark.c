@@ -76,6 +76,14 @@ int cs_mark(struct cs_marker *marker, const struct cs_id *id, bool *fresh, struc
             return 0;
         places[n++] = places[i];
     }
+    bool lost = false;
+    if (count == 0)
+        rc = cs_is_lost(p->store, id, &lost, err);
+    if (rc < 0)
+        return rc;
+    p->result->lost += lost;
+    if (lost)
+        return 0;
     if (n == 0)
         return cs_fail(err, CS_CORRUPT, "object %s is missing: %s", cs_id_hex(id, hex),
                        count == 0 ? "the index does not have it" : "its pack is not there");

@@ -75,6 +75,36 @@ static bool is_partial(const struct cs_pack_use *use)
     return use->needed > 0 && use->needed < use->entries;
 }
 
+static int find_lost_frames(struct cs_prune *p, struct cs_pack_use *use, const struct cs_trailer *t,
+                            struct cs_error *err)
+{
+    struct cs_state *state = &p->store->state;
+    bool lost = false;
+    int rc = cs_state_has_lost(state, &use->pack.id, &lost, err);
+    if (rc < 0 || !lost)
+        return rc;
+    use->lost_frames = calloc(use->frame_count / 8 + 1, 1);
+    if (use->lost_frames == NULL)
+        return cs_fail_memory(err);
+    for (uint32_t f = 0; rc == 0 && f < use->frame_count; f++)
+        for (uint16_t i = 0; rc == 0 && i < t->frames[f].objects; i++) {
+            rc = cs_state_lost(state, &use->pack.id, &t->objects[t->frames[f].first + i].id, &lost,
+                               err);
+            if (rc == 0 && lost)
+                use->lost_frames[f / 8] |= (uint8_t)(1U << (f % 8));
+        }
+    return rc;
+}
+
+/* Whether something bad would come along where the live frames move: it could not be told there. */
+static bool has_lost_in_live_frames(const struct cs_pack_use *use)
+{
+    for (uint32_t i = 0; use->lost_frames != NULL && i < use->frame_count / 8 + 1; i++)
+        if ((use->lost_frames[i] & use->live_frames[i]) != 0)
+            return true;
+    return false;
+}
+
 /* Takes the sizes of its frames from the trailer. A pack whose trailer cannot be read stays. */
 static int measure(struct cs_prune *p, struct cs_pack_use *use, struct cs_error *err)
 {
@@ -95,17 +125,10 @@ static int measure(struct cs_prune *p, struct cs_pack_use *use, struct cs_error 
         rc = cs_fail_memory(err);
     for (uint32_t i = 0; rc == 0 && i < use->frame_count; i++)
         use->stored[i] = pack.trailer.frames[i].stored;
+    if (rc == 0)
+        rc = find_lost_frames(p, use, &pack.trailer, err);
     cs_pack_clear(&pack);
     return rc;
-}
-
-static bool has_lost(const struct cs_prune *p, const struct cs_pack_use *use)
-{
-    const struct cs_state *state = &p->store->state;
-    for (size_t i = 0; i < state->lost_count; i++)
-        if (memcmp(&state->lost[i].pack, &use->pack.id, CS_NAME_SIZE) == 0)
-            return true;
-    return false;
 }
 
 static bool is_spared(const struct cs_prune *p, const struct cs_pack_use *use)
@@ -127,6 +150,14 @@ static int compare_unused(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
+static void rewrite(struct cs_prune *p, struct cs_pack_use *use, uint64_t *kept, uint64_t *unused)
+{
+    use->fate = CS_FATE_REWRITE;
+    p->total += use->pack.size - use->unused;
+    *unused -= use->unused;
+    *kept -= use->unused;
+}
+
 static int choose_rewrites(struct cs_prune *p, struct cs_error *err)
 {
     struct cs_pack_use **partial = calloc(p->pack_count + 1, sizeof(struct cs_pack_use *));
@@ -142,17 +173,16 @@ static int choose_rewrites(struct cs_prune *p, struct cs_error *err)
             use->unused += frame_is_live(use, f) ? 0 : use->stored[f];
         kept += use->pack.size;
         unused += use->unused;
-        /* a damaged object must stay with what the log says of it */
-        if (use->unused > 0 && !is_spared(p, use) && !has_lost(p, use))
+        if (use->unused == 0 || is_spared(p, use) || has_lost_in_live_frames(use))
+            continue;
+        if (use->lost_frames != NULL) /* worth it, however little it frees: nobody is told again */
+            rewrite(p, use, &kept, &unused);
+        else
             partial[n++] = use;
     }
     qsort(partial, n, sizeof *partial, compare_unused);
-    for (size_t i = 0; i < n && (double)unused > p->options->max_unused * (double)kept; i++) {
-        partial[i]->fate = CS_FATE_REWRITE;
-        p->total += partial[i]->pack.size - partial[i]->unused;
-        unused -= partial[i]->unused;
-        kept -= partial[i]->unused;
-    }
+    for (size_t i = 0; i < n && (double)unused > p->options->max_unused * (double)kept; i++)
+        rewrite(p, partial[i], &kept, &unused);
     p->result->bytes_unused = unused;
     free(partial);
     return 0;
@@ -182,6 +212,7 @@ void cs_prune_plan_clear(struct cs_prune *p)
     for (size_t i = 0; i < p->pack_count; i++) {
         free(p->packs[i].stored);
         free(p->packs[i].live_frames);
+        free(p->packs[i].lost_frames);
     }
     free(p->packs);
     p->packs = NULL;

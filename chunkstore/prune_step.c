@@ -11,7 +11,7 @@
 #include "prune.h"
 #include "reserve.h"
 
-static int another_prune(struct cs_error *err)
+int cs_prune_conflict(struct cs_error *err)
 {
     return cs_fail(err, CS_CONFLICT, "another prune is at work here; try again later");
 }
@@ -25,7 +25,9 @@ static int catch_up(struct cs_prune *p, struct cs_error *err)
         seen = p->store->position.next;
         rc = cs_index_refresh(p->store, err);
         if (rc == 0 && cs_index_lost_marks(p->store->index) > 0)
-            return another_prune(err);
+            return cs_prune_conflict(err);
+        if (rc == 0 && p->store->state.lost_entries != p->lost_entries)
+            return cs_fail(err, CS_CONFLICT, "a repair is at work here; try again later");
         if (rc == 0)
             rc = cs_prune_mark_archives(p, err);
     } while (rc == 0 && seen != p->store->position.next);
@@ -76,12 +78,12 @@ static int holds(void *arg, struct cs_error *err)
         return rc;
     for (size_t i = 0; i < step->source_count; i++)
         if (cs_state_pack(state, &step->sources[i]->pack.id) == NULL)
-            return another_prune(err);
+            return cs_prune_conflict(err);
     for (size_t i = 0; i < step->pack_count; i++)
         if (cs_state_condemned(state, CS_FILE_PACK, &step->packs[i].id))
-            return another_prune(err);
+            return cs_prune_conflict(err);
     if (step->segment_count > 0 && cs_state_condemned(state, CS_FILE_SEGMENT, &step->segment.id))
-        return another_prune(err);
+        return cs_prune_conflict(err);
     rc = cs_prune_find_uncovered(p, err);
     if (rc < 0)
         return rc;
@@ -152,6 +154,7 @@ int cs_step_append(struct cs_step *step, struct cs_error *err)
     if (rc < 0)
         return rc;
     p->marked_through = p->store->position.next; /* the last entry is ours, and no archive's */
+    p->condemn_entries++;
     mark_done(step);
     rc = cs_index_refresh(p->store, err);
     if (rc == 0 && cs_index_lost_marks(p->store->index) > 0)
@@ -161,21 +164,28 @@ int cs_step_append(struct cs_step *step, struct cs_error *err)
     return rc;
 }
 
+static void take_back_file(const struct cs_prune *p, enum cs_file_kind kind,
+                           const struct cs_name *name)
+{
+    char path[64];
+    if (cs_names_find(&p->store->state.live[kind], name, NULL))
+        return;
+    cs_prune_file_name(path, kind, name);
+    p->store->backend->ops->remove(p->store->backend, path, NULL);
+}
+
+/* A first try of the entry may have got its name, and failed for all that; then a second one finds
+ * its own packs condemned. What the log says counts. */
 void cs_step_take_back(struct cs_step *step)
 {
     struct cs_prune *p = step->prune;
-    if (step->appended)
+    if (step->appended || step->pack_count + step->segment_count == 0 ||
+        cs_log_catch_up(p->store, NULL) < 0)
         return;
-    for (size_t i = 0; i < step->pack_count; i++) {
-        char name[64];
-        cs_prune_file_name(name, CS_FILE_PACK, &step->packs[i].id);
-        p->store->backend->ops->remove(p->store->backend, name, NULL);
-    }
-    if (step->segment_count > 0) {
-        char name[64];
-        cs_prune_file_name(name, CS_FILE_SEGMENT, &step->segment.id);
-        p->store->backend->ops->remove(p->store->backend, name, NULL);
-    }
+    for (size_t i = 0; i < step->pack_count; i++)
+        take_back_file(p, CS_FILE_PACK, &step->packs[i].id);
+    if (step->segment_count > 0)
+        take_back_file(p, CS_FILE_SEGMENT, &step->segment.id);
 }
 
 void cs_step_clear(struct cs_step *step)

@@ -213,17 +213,9 @@ int cs_read_place(struct cs_store *store, const struct cs_location *where, const
 /* From now on nothing new relies on what is in ${pack}. */
 static int note_unreadable(struct cs_store *store, const struct cs_name *pack, struct cs_error *err)
 {
-    size_t n = store->unreadable_count;
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&store->unreadable[i], pack, sizeof *pack) == 0)
-            return 0;
-    struct cs_name *more = reallocarray(store->unreadable, n + 1, sizeof *more);
-    if (more == NULL)
-        return cs_fail_memory(err);
-    more[n] = *pack;
-    store->unreadable = more;
-    store->unreadable_count++;
-    return 0;
+    if (cs_names_find(&store->unreadable, pack, NULL))
+        return 0;
+    return cs_names_add(&store->unreadable, pack, 0) < 0 ? cs_fail_memory(err) : 0;
 }
 
 static int find_once(struct cs_store *store, enum cs_class class, const struct cs_id *id,

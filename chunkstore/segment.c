@@ -380,7 +380,7 @@ static int read_blocks(struct cs_segment *s, struct cs_store *store, const struc
                        struct cs_error *err)
 {
     const struct cs_epoch *keys = NULL;
-    int rc = cs_store_epoch(store, h->epoch, &keys, err);
+    int rc = cs_store_epoch_of(store, h->epoch, name, &keys, err);
     if (rc < 0)
         return rc;
     uint8_t *sealed = malloc(CS_SEGMENT_BLOCK + CS_SEAL_OVERHEAD);
@@ -416,8 +416,6 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
     struct cs_segment s = {.id = which->id};
     segment_file(name, &which->id);
     int rc = store->backend->ops->size(store->backend, name, &size, err);
-    if (rc == CS_NOT_FOUND)
-        return cs_fail(err, CS_CORRUPT, "%s: is missing", name);
     if (rc == 0 && size != which->size)
         return cs_fail(err, CS_CORRUPT, "%s: has %" PRIu64 " bytes, the log says %" PRIu64, name,
                        size, which->size);
@@ -426,7 +424,7 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
     if (rc == 0)
         rc = header_decode(&h, header, which, name, err);
     if (rc != 0)
-        return rc;
+        goto out;
     s.entry_count = h.entries;
     s.pack_count = h.packs;
     s.fan_bits = fan_bits_for(h.entries);
@@ -443,6 +441,8 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
     if (rc == 0 && !derive(&s))
         rc = cs_fail(err, CS_CORRUPT, "%s: its entries are out of order or name no pack", name);
 out:
+    if (rc == CS_NOT_FOUND) /* it may be deleted between any two of these calls */
+        rc = cs_fail(err, CS_CORRUPT, "%s: is missing", name);
     if (rc < 0)
         cs_segment_clear(&s);
     else

@@ -191,6 +191,12 @@ int cs_slot_decode(struct cs_slot_head *head, const uint8_t *data, size_t len, c
     return 0;
 }
 
+bool cs_slot_is_dear(const struct cs_slot_head *head)
+{
+    return head->memory > ARGON2_MEMORY ||
+           (uint64_t)head->passes * head->memory > (uint64_t)ARGON2_PASSES * ARGON2_MEMORY;
+}
+
 int cs_slot_unseal(struct cs_identity *identity, struct cs_pins *pins,
                    const struct cs_slot_head *head, const uint8_t data[CS_SLOT_SIZE],
                    const struct cs_secret *secret, struct cs_error *err)

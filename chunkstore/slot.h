@@ -55,6 +55,10 @@ int cs_slot_seal(uint8_t out[CS_SLOT_SIZE], const struct cs_identity *identity,
 int cs_slot_decode(struct cs_slot_head *head, const uint8_t *data, size_t len, const char *name,
                    struct cs_error *err);
 
+/* Whether trying a secret on it takes more time or memory than on a slot that this version makes.
+ */
+bool cs_slot_is_dear(const struct cs_slot_head *head);
+
 /* Opens a slot that cs_slot_decode has accepted. CS_AUTH: it takes another secret. */
 int cs_slot_unseal(struct cs_identity *identity, struct cs_pins *pins,
                    const struct cs_slot_head *head, const uint8_t data[CS_SLOT_SIZE],
@@ -89,7 +93,8 @@ int cs_keyring_unseal(struct cs_keyring *keyring, const uint8_t *data, size_t le
                       uint16_t epoch, const struct cs_id *repository_id,
                       const struct cs_identity *identity, struct cs_error *err);
 
-/* The issuer named in a keyring of the right size, and whether ${sign_public} signed it. */
+/* The issuer named in a keyring, whose header must be what its file's ${name} says; and whether
+ * ${sign_public} signed it. */
 int cs_keyring_issuer(struct cs_name *issuer, const uint8_t *data, size_t len, const char *name,
                       struct cs_error *err);
 bool cs_keyring_verify(const uint8_t data[CS_KEYRING_SIZE], const struct cs_id *repository_id,

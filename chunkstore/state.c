@@ -91,24 +91,43 @@ static int compare_lost(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct cs_lost));
 }
 
+static int sort_lost(struct cs_state *state, struct cs_error *err)
+{
+    if (state->lost_count == 0 || state->sorted_lost != NULL)
+        return 0;
+    struct cs_lost *sorted = calloc(state->lost_count, sizeof *sorted);
+    if (sorted == NULL)
+        return cs_fail_memory(err);
+    memcpy(sorted, state->lost, state->lost_count * sizeof *sorted);
+    qsort(sorted, state->lost_count, sizeof *sorted, compare_lost);
+    state->sorted_lost = sorted;
+    return 0;
+}
+
 int cs_state_lost(struct cs_state *state, const struct cs_name *pack, const struct cs_id *id,
                   bool *lost, struct cs_error *err)
 {
     struct cs_lost wanted = {.pack = *pack, .id = *id};
-    *lost = false;
-    if (state->lost_count == 0)
-        return 0;
-    if (state->sorted_lost == NULL) {
-        struct cs_lost *sorted = calloc(state->lost_count, sizeof *sorted);
-        if (sorted == NULL)
-            return cs_fail_memory(err);
-        memcpy(sorted, state->lost, state->lost_count * sizeof *sorted);
-        qsort(sorted, state->lost_count, sizeof *sorted, compare_lost);
-        state->sorted_lost = sorted;
-    }
-    *lost = bsearch(&wanted, state->sorted_lost, state->lost_count, sizeof wanted, compare_lost) !=
-            NULL;
-    return 0;
+    int rc = sort_lost(state, err);
+    *lost = rc == 0 && state->lost_count > 0 &&
+            bsearch(&wanted, state->sorted_lost, state->lost_count, sizeof wanted, compare_lost) !=
+                NULL;
+    return rc;
+}
+
+static int compare_pack(const void *pack, const void *lost)
+{
+    return memcmp(pack, &((const struct cs_lost *)lost)->pack, sizeof(struct cs_name));
+}
+
+int cs_state_has_lost(struct cs_state *state, const struct cs_name *pack, bool *lost,
+                      struct cs_error *err)
+{
+    int rc = sort_lost(state, err);
+    *lost = rc == 0 && state->lost_count > 0 &&
+            bsearch(pack, state->sorted_lost, state->lost_count, sizeof(struct cs_lost),
+                    compare_pack) != NULL;
+    return rc;
 }
 
 bool cs_state_may_issue(const struct cs_state_key *key, uint16_t epoch)
@@ -180,6 +199,10 @@ static int apply(struct cs_state *state, uint64_t number, const uint8_t *payload
         return cs_state_apply_lost(state, number, r, change, err);
     case CS_ENTRY_CHECKPOINT:
         return 0;
+    case CS_ENTRY_RESET: /* one in its place is loaded, not applied */
+        return cs_fail(err, CS_CONFLICT,
+                       "log entry %llu: the log was repaired meanwhile; begin anew",
+                       (unsigned long long)number);
     default:
         if (!(flags & CS_ENTRY_OPTIONAL))
             return cs_fail(err, CS_UNSUPPORTED,

@@ -22,6 +22,7 @@ enum cs_entry_type {
     CS_ENTRY_CONDEMN = 7,
     CS_ENTRY_TAG = 8,
     CS_ENTRY_LOST = 10,
+    CS_ENTRY_RESET = 11,
 };
 
 enum { CS_ENTRY_OPTIONAL = 1 };                           /* flag */
@@ -62,11 +63,6 @@ struct cs_condemned { /* a name that may not become live any more, whose file ma
     enum cs_file_kind kind;
 };
 
-struct cs_lost { /* a stored object that was proven bad */
-    struct cs_name pack;
-    struct cs_id id;
-};
-
 struct cs_state {
     struct cs_state_key *keys;
     size_t key_count;
@@ -92,6 +88,7 @@ struct cs_state {
     size_t forgotten_count;
     uint64_t key_entries; /* key entries applied since loading, to notice that there are new ones */
     uint64_t condemn_entries; /* the same, of condemn entries */
+    uint64_t lost_entries;    /* the same, of lost entries */
     uint64_t unknown_entry;   /* number + 1 of an entry of unknown optional type; 0: none */
 };
 
@@ -109,9 +106,17 @@ size_t cs_state_archive(const struct cs_state *state, const struct cs_id *id);
 bool cs_state_condemned(const struct cs_state *state, enum cs_file_kind kind,
                         const struct cs_name *name);
 
-/* Whether the object in that pack was proven bad. */
+/* The name of zeros, which stands for no pack. */
+bool cs_state_is_no_pack(const struct cs_name *name);
+
+/* Whether the object in that pack was proven bad; with the name that stands for no pack, whether
+ * the log says that it was found nowhere. */
 int cs_state_lost(struct cs_state *state, const struct cs_name *pack, const struct cs_id *id,
                   bool *lost, struct cs_error *err);
+
+/* Whether any object of ${pack} was proven bad. */
+int cs_state_has_lost(struct cs_state *state, const struct cs_name *pack, bool *lost,
+                      struct cs_error *err);
 
 /* Whether ${key} (may be NULL) may have issued keyrings of ${epoch}: role full, and not removed
  * before it began. */
@@ -132,7 +137,10 @@ int cs_state_apply(struct cs_state *state, uint64_t number, const uint8_t *paylo
 int cs_state_try(const struct cs_state *state, uint64_t number, const uint8_t *payload, size_t len,
                  struct cs_error *err);
 
-/* Replaces ${state} by what a checkpoint's payload holds. */
+/* Whether this is the payload of an archive entry that adds ${id}. */
+bool cs_state_adds_archive(const uint8_t *payload, size_t len, const struct cs_id *id);
+
+/* Replaces ${state} by what the payload of a checkpoint, or of a reset, holds. */
 int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint8_t *payload,
                              size_t len, struct cs_error *err);
 
@@ -149,5 +157,9 @@ void cs_entry_begin(struct cs_buf *out, enum cs_entry_type type, int64_t time);
 void cs_entry_put_added(struct cs_buf *out, const struct cs_added *added);
 void cs_entry_put_names(struct cs_buf *out, const struct cs_name *names, size_t n);
 void cs_entry_put_checkpoint(struct cs_buf *out, const struct cs_state *state);
+
+/* The first entry that a reset's payload makes an end of. CS_CORRUPT where it is none. */
+int cs_state_reset_from(uint64_t *from, uint64_t number, const uint8_t *payload, size_t len,
+                        struct cs_error *err);
 
 #endif

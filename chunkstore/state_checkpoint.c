@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The state as one payload of sections, and back. */
+/* The state as one payload of sections, and back: of a checkpoint, or of a reset. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,8 +184,11 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
     struct cs_state fresh = {0};
     struct cs_reader r = cs_reader_of(payload, len);
     int rc = 0;
-    bool right = cs_get_u16(&r) == CS_ENTRY_CHECKPOINT;
+    uint16_t type = cs_get_u16(&r);
+    bool right = type == CS_ENTRY_CHECKPOINT || type == CS_ENTRY_RESET;
     cs_get_bytes(&r, 10); /* flags and time */
+    if (type == CS_ENTRY_RESET)
+        cs_get_u64(&r); /* from */
     right = right && cs_get_u32(&r) == SECTIONS;
     for (unsigned i = 0; right && rc == 0 && i < SECTIONS; i++) {
         right = cs_get_u16(&r) == i + 1;
@@ -202,7 +205,8 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
     if (rc == 0)
         rc = cs_state_make_names(&fresh);
     for (size_t i = 0; rc == 0 && i < fresh.lost_count; i++)
-        if (cs_state_pack(&fresh, &fresh.lost[i].pack) == NULL)
+        if (!cs_state_is_no_pack(&fresh.lost[i].pack) &&
+            cs_state_pack(&fresh, &fresh.lost[i].pack) == NULL)
             rc = CS_CORRUPT;
     if (rc == CS_CORRUPT)
         cs_state_corrupt(err, number, &r);
@@ -214,5 +218,17 @@ int cs_state_load_checkpoint(struct cs_state *state, uint64_t number, const uint
     }
     cs_state_clear(state);
     *state = fresh;
+    return 0;
+}
+
+int cs_state_reset_from(uint64_t *from, uint64_t number, const uint8_t *payload, size_t len,
+                        struct cs_error *err)
+{
+    struct cs_reader r = cs_reader_of(payload, len);
+    uint16_t type = cs_get_u16(&r);
+    cs_get_bytes(&r, 10); /* flags and time */
+    *from = cs_get_u64(&r);
+    if (r.bad || type != CS_ENTRY_RESET || *from == 0 || *from >= number)
+        return cs_state_corrupt(err, number, &r);
     return 0;
 }

@@ -51,6 +51,12 @@ int cs_state_get_segments(struct cs_reader *r, struct cs_state *state)
     return 0;
 }
 
+bool cs_state_is_no_pack(const struct cs_name *name)
+{
+    static const struct cs_name none;
+    return memcmp(name, &none, sizeof none) == 0;
+}
+
 struct name_list { /* names in a payload, end to end */
     const uint8_t *at;
     uint32_t count;
@@ -122,6 +128,8 @@ static int fail_added(struct cs_error *err, uint64_t number, enum cs_file_kind k
 static int may_add(const struct cs_state *state, struct cs_names *taken, enum cs_file_kind kind,
                    const struct cs_name *name, uint64_t number, struct cs_error *err)
 {
+    if (kind == CS_FILE_PACK && cs_state_is_no_pack(name))
+        return fail_added(err, number, kind, name, "no pack may be called");
     if (cs_names_find(&state->live[kind], name, NULL))
         return fail_added(err, number, kind, name, "is live already");
     if (cs_names_find(&state->dead[kind], name, NULL))
@@ -233,6 +241,7 @@ static int condemn(struct cs_state *state, enum cs_file_kind kind, const struct 
     for (uint32_t i = 0; i < removed->count; i++) {
         struct cs_name name = name_at(removed, i);
         if (cs_names_find(&state->dead[kind], &name, NULL) ||
+            (kind == CS_FILE_PACK && cs_state_is_no_pack(&name)) ||
             (!all && !cs_names_find(&state->live[kind], &name, NULL)))
             continue;
         struct cs_condemned *d = CS_STATE_GROW(state->condemned, state->condemned_count);
@@ -243,8 +252,19 @@ static int condemn(struct cs_state *state, enum cs_file_kind kind, const struct 
     return 0;
 }
 
-/* What is condemned is not live, and what was bad in it is of no interest any more. */
-static int drop_condemned(struct cs_state *state)
+static bool names_no_pack(const struct name_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct cs_name name = name_at(list, i);
+        if (cs_state_is_no_pack(&name))
+            return true;
+    }
+    return false;
+}
+
+/* What is condemned is not live, and what was bad in it is of no interest any more. ${nowhere}: nor
+ * is what was found nowhere. */
+static int drop_condemned(struct cs_state *state, bool nowhere)
 {
     size_t packs = 0, segments = 0, lost = 0;
     for (size_t i = 0; i < state->pack_count; i++)
@@ -254,7 +274,8 @@ static int drop_condemned(struct cs_state *state)
         if (!cs_names_find(&state->dead[CS_FILE_SEGMENT], &state->segments[i].id, NULL))
             state->segments[segments++] = state->segments[i];
     for (size_t i = 0; i < state->lost_count; i++)
-        if (!cs_names_find(&state->dead[CS_FILE_PACK], &state->lost[i].pack, NULL))
+        if (!cs_names_find(&state->dead[CS_FILE_PACK], &state->lost[i].pack, NULL) &&
+            !(nowhere && cs_state_is_no_pack(&state->lost[i].pack)))
             state->lost[lost++] = state->lost[i];
     bool changed = packs < state->pack_count || segments < state->segment_count;
     state->pack_count = packs;
@@ -301,7 +322,7 @@ static int change_files(struct cs_state *state, struct changes *c, uint16_t type
     for (unsigned kind = 0; rc == 0 && kind < CS_FILE_KINDS; kind++)
         rc = condemn(state, kind, &c->removed[kind], all);
     if (rc == 0 && (all || type == CS_ENTRY_REPLACE))
-        rc = drop_condemned(state);
+        rc = drop_condemned(state, names_no_pack(&c->removed[CS_FILE_PACK]));
     state->condemn_entries += all;
     return rc < 0 ? rc : append(state, &c->fresh);
 }
@@ -317,6 +338,18 @@ int cs_state_apply_files(struct cs_state *state, uint64_t number, struct cs_read
         rc = cs_fail_memory(err);
     cs_state_clear(&c.fresh);
     return rc;
+}
+
+bool cs_state_adds_archive(const uint8_t *payload, size_t len, const struct cs_id *id)
+{
+    struct changes c = {0};
+    struct cs_reader r = cs_reader_of(payload, len);
+    uint16_t type = cs_get_u16(&r);
+    cs_get_bytes(&r, CS_PAYLOAD_HEAD - sizeof type);
+    bool adds = type == CS_ENTRY_ARCHIVE && parse(&c, 0, &r, type, 0, NULL) == 0 &&
+                memcmp(&c.fresh.archives[0]->id, id, sizeof *id) == 0;
+    cs_state_clear(&c.fresh);
+    return adds;
 }
 
 /* ---- objects that were proven bad ---- */
@@ -336,6 +369,43 @@ int cs_state_get_lost(struct cs_reader *r, struct cs_state *state)
     return 0;
 }
 
+static int compare_positions(const void *a, const void *b, void *arg)
+{
+    const struct cs_lost *lost = arg;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    int order = memcmp(&lost[x], &lost[y], sizeof *lost);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* Makes ${fresh} have nothing twice, and nothing that ${state} has, or that is in no live pack. */
+static int keep_news(struct cs_state *state, struct cs_state *fresh, struct cs_error *err)
+{
+    size_t n = fresh->lost_count, kept = 0;
+    size_t *order = calloc(n + 1, sizeof *order);
+    bool *old = calloc(n + 1, sizeof *old);
+    int rc = order == NULL || old == NULL ? cs_fail_memory(err) : 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        order[i] = i;
+        if (cs_state_is_no_pack(&fresh->lost[i].pack) ||
+            cs_state_pack(state, &fresh->lost[i].pack) != NULL)
+            rc = cs_state_lost(state, &fresh->lost[i].pack, &fresh->lost[i].id, &old[i], err);
+        else
+            old[i] = true;
+    }
+    if (rc == 0 && n > 0)
+        qsort_r(order, n, sizeof *order, compare_positions, fresh->lost);
+    for (size_t i = 1; rc == 0 && i < n; i++)
+        if (memcmp(&fresh->lost[order[i]], &fresh->lost[order[i - 1]], sizeof *fresh->lost) == 0)
+            old[order[i]] = true;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        if (!old[i])
+            fresh->lost[kept++] = fresh->lost[i];
+    fresh->lost_count = kept;
+    free(order);
+    free(old);
+    return rc;
+}
+
 int cs_state_apply_lost(struct cs_state *state, uint64_t number, struct cs_reader r, bool change,
                         struct cs_error *err)
 {
@@ -345,19 +415,17 @@ int cs_state_apply_lost(struct cs_state *state, uint64_t number, struct cs_reade
         rc = cs_fail_memory(err);
     else if (!cs_reader_done(&r))
         rc = cs_state_corrupt(err, number, &r);
+    if (rc == 0 && change)
+        rc = keep_news(state, &fresh, err);
     for (size_t i = 0; rc == 0 && change && i < fresh.lost_count; i++) {
-        bool there = false;
-        if (cs_state_pack(state, &fresh.lost[i].pack) == NULL)
-            continue;
-        rc = cs_state_lost(state, &fresh.lost[i].pack, &fresh.lost[i].id, &there, err);
-        if (rc < 0 || there)
-            continue;
         struct cs_lost *lost = CS_STATE_GROW(state->lost, state->lost_count);
-        if (lost == NULL) {
+        if (lost == NULL)
             rc = cs_fail_memory(err);
-            continue;
-        }
-        *lost = fresh.lost[i];
+        else
+            *lost = fresh.lost[i];
+    }
+    if (change) {
+        state->lost_entries++;
         free(state->sorted_lost);
         state->sorted_lost = NULL;
     }

@@ -28,6 +28,8 @@ struct cs_log_position {
     uint64_t last_checkpoint;   /* number; 0: none */
     uint64_t entries_since;     /* entries and bytes folded since a checkpoint of our own */
     uint64_t bytes_since;
+    bool
+        void_head; /* what was the newest entry when it was loaded is a reset that does not count */
 };
 
 struct cs_store {
@@ -47,6 +49,7 @@ struct cs_store {
 
     struct cs_state state;
     struct cs_log_position position;
+    char *damage;         /* why the log could not be folded, or NULL */
     bool log_loaded;      /* from here on every keyring is verified as it is loaded */
     bool head_remembered; /* outside: the head is the one that was seen before */
     char *rollback;       /* what is wrong with the head, or NULL */
@@ -56,13 +59,17 @@ struct cs_store {
     struct cs_pack_cache *packs; /* the same */
     unsigned writers;            /* runs that are open */
     uint64_t reserve_wanted;     /* bytes; the reserve was given up and is to be put back */
-    struct cs_name *unreadable;  /* packs of which something was asked for and could not be read */
-    size_t unreadable_count;
+    struct cs_names unreadable;  /* packs that are missing, or of which something was asked for and
+                                    could not be read: nothing new relies on them */
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */
 int cs_store_epoch(struct cs_store *store, uint16_t epoch, const struct cs_epoch **keys,
                    struct cs_error *err);
+
+/* The same for whoever reads ${object}, which says that it is of that epoch: failures name it. */
+int cs_store_epoch_of(struct cs_store *store, uint16_t epoch, const char *object,
+                      const struct cs_epoch **keys, struct cs_error *err);
 
 /* Verifies the keyrings loaded so far against the log: issuer, role, data public key. */
 int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err);

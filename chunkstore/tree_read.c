@@ -279,7 +279,18 @@ struct walk {
     enum cs_tree_kind kind;
     visit_fn *visit;
     void *arg;
+    bool past_damage;
 };
+
+/* What cannot be had is visited too, where that is wanted. */
+static int visit_missing(const struct walk *w, const struct cs_subtree *at, int rc,
+                         struct cs_error *err)
+{
+    if (rc != CS_CORRUPT || !w->past_damage)
+        return rc;
+    rc = w->visit(w->arg, at, NULL, 0, err);
+    return rc < 0 ? rc : 0;
+}
 
 static int walk_leaf(const struct walk *w, const struct cs_subtree *at, struct cs_error *err)
 {
@@ -287,7 +298,7 @@ static int walk_leaf(const struct walk *w, const struct cs_subtree *at, struct c
     size_t len;
     int rc = cs_read_object(w->store, type_of(w->kind, 0), &at->id, &data, &len, err);
     if (rc < 0)
-        return rc;
+        return visit_missing(w, at, rc, err);
     rc = w->visit(w->arg, at, data, len, err);
     free(data);
     return rc < 0 ? rc : 0;
@@ -301,7 +312,7 @@ static int walk_node(const struct walk *w, const struct cs_subtree *at, struct c
     size_t len;
     int rc = read_node(w->store, w->kind, at, &node, &data, &len, err);
     if (rc < 0)
-        return rc;
+        return visit_missing(w, at, rc, err);
     rc = w->visit(w->arg, at, data, len, err);
     free(data);
     if (rc <= 0)
@@ -314,13 +325,87 @@ static int walk_node(const struct walk *w, const struct cs_subtree *at, struct c
     return rc;
 }
 
-int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit, void *arg,
-                 struct cs_error *err)
+static int walk_tree(const struct walk *w, const struct cs_tree *tree, struct cs_error *err)
 {
-    struct walk w = {.store = store, .kind = tree->kind, .visit = visit, .arg = arg};
     struct cs_subtree root = root_of(tree);
     int rc = check_tree(tree, err);
     if (rc < 0 || tree->empty)
         return rc;
-    return root.level > 0 ? walk_node(&w, &root, err) : walk_leaf(&w, &root, err);
+    return root.level > 0 ? walk_node(w, &root, err) : walk_leaf(w, &root, err);
+}
+
+int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit, void *arg,
+                 struct cs_error *err)
+{
+    struct walk w = {.store = store, .kind = tree->kind, .visit = visit, .arg = arg};
+    return walk_tree(&w, tree, err);
+}
+
+int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree, visit_fn *visit,
+                             void *arg, struct cs_error *err)
+{
+    struct walk w = {
+        .store = store, .kind = tree->kind, .visit = visit, .arg = arg, .past_damage = true};
+    return walk_tree(&w, tree, err);
+}
+
+struct survey {
+    struct cs_store *store;
+    enum cs_tree_kind kind;
+    const struct cs_survey *how;
+};
+
+static bool is_damage(int rc)
+{
+    return rc == CS_CORRUPT || rc == CS_NOT_FOUND || rc == CS_UNSUPPORTED || rc == CS_IO;
+}
+
+/* Reads what is at ${at}: the node, or the leaf for its caller. */
+static int survey_read(const struct survey *s, const struct cs_subtree *at, struct cs_node *node,
+                       struct cs_error *err)
+{
+    void *data = NULL;
+    size_t len = 0;
+    int rc = 0;
+    if (at->level > 0) {
+        rc = read_node(s->store, s->kind, at, node, &data, &len, err);
+    } else {
+        rc = cs_read_object(s->store, type_of(s->kind, 0), &at->id, &data, &len, err);
+        if (rc == 0)
+            rc = s->how->leaf(s->how->arg, at, data, len, err);
+        else
+            data = NULL;
+    }
+    free(data);
+    return rc;
+}
+
+/* Goes as deep as the level, which is at most CS_TREE_LEVEL_MAX. */
+static int survey_at(const struct survey *s, const struct cs_subtree *at, struct cs_error *err)
+{
+    struct cs_node node = {0};
+    struct cs_error why = {0};
+    if (!s->how->enter(s->how->arg, at))
+        return 0;
+    int rc = survey_read(s, at, &node, &why);
+    if (is_damage(rc))
+        return s->how->damaged(s->how->arg, at, &why, err);
+    if (rc < 0)
+        return cs_fail(err, rc, "%s", why.message);
+    for (uint64_t left = node.bitmap; left != 0 && rc == 0; left &= left - 1) {
+        struct cs_subtree child = child_of(at, &node, (unsigned)__builtin_ctzll(left));
+        rc = survey_at(s, &child, err);
+    }
+    return rc < 0 ? rc : s->how->leave(s->how->arg, at, err);
+}
+
+int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
+                   struct cs_error *err)
+{
+    struct survey s = {.store = store, .kind = tree->kind, .how = how};
+    struct cs_subtree root = root_of(tree);
+    struct cs_error why = {0};
+    if (check_tree(tree, &why) < 0)
+        return how->damaged(how->arg, &root, &why, err);
+    return tree->empty ? 0 : survey_at(&s, &root, err);
 }

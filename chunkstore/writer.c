@@ -71,6 +71,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     if (rc == 0)
         rc = cs_index_refresh(store, err);
     w->condemn_entries = store->state.condemn_entries;
+    w->lost_entries = store->state.lost_entries;
     if (store->writers == 1)
         cs_index_clear_marks(store->index);
     if (rc < 0) {
@@ -169,6 +170,11 @@ int cs_writer_uses_archive(struct cs_writer *w, const struct cs_id *archive, str
     for (size_t i = 0; i < w->used_count; i++)
         if (memcmp(&w->used[i], archive, sizeof *archive) == 0)
             return 0;
+    /* what was freed before the run began is not looked for at its end */
+    if (cs_state_archive(&w->store->state, archive) == w->store->state.archive_count)
+        return cs_fail(
+            err, CS_CONFLICT,
+            "an archive that this run builds on was forgotten; the run has to begin anew");
     struct cs_id *used = reallocarray(w->used, w->used_count + 1, sizeof *used);
     if (used == NULL)
         return cs_fail_memory(err);

@@ -26,6 +26,7 @@ struct cs_writer {
     struct cs_id *used; /* archives whose subtrees were taken over */
     size_t used_count;
     uint64_t condemn_entries; /* that the log had when all that is relied on was last looked up */
+    uint64_t lost_entries;    /* that it had when the run began */
     struct cs_counters counters;
     uint64_t unpublished;   /* bytes of new objects since the last publish */
     int64_t published_at;   /* monotonic seconds */

@@ -103,14 +103,17 @@ static int conflict(struct cs_error *err, const char *what)
 
 /*
  * Whether everything is still there that the next entry needs, after whatever others have
- * condemned: the objects that the run found instead of storing them, the archives whose subtrees it
- * took over, and its own new packs, which nobody knows before this entry.
+ * condemned, or called lost: the objects that the run found instead of storing them, the archives
+ * whose subtrees it took over, and its own new packs, which nobody knows before this entry.
  */
 static int still_there(void *arg, struct cs_error *err)
 {
     const struct resting *r = arg;
     struct cs_writer *w = r->writer;
     struct cs_state *state = &w->store->state;
+    if (state->lost_entries != w->lost_entries)
+        return cs_fail(err, CS_CONFLICT,
+                       "a repair has found something damaged meanwhile; the run has to begin anew");
     if (state->condemn_entries == w->condemn_entries)
         return 0;
     int rc = cs_index_refresh(w->store, err);
@@ -231,7 +234,13 @@ static int start_over(struct cs_writer *w, const struct durable *d, struct cs_er
     w->unpublished = 0;
     w->published_at = cs_writer_seconds();
     int rc = cs_index_refresh(w->store, err);
-    return rc < 0 ? rc : cs_index_mark_segment(w->store->index, &d->segment.id, err);
+    if (rc < 0)
+        return rc;
+    /* refreshing may have read the log on: then there is nothing to mark, and nothing to miss later
+     */
+    if (cs_state_segment(&w->store->state, &d->segment.id) == NULL)
+        return conflict(err, "the index of what this run has published");
+    return cs_index_mark_segment(w->store->index, &d->segment.id, err);
 }
 
 int cs_writer_publish(struct cs_writer *w, struct cs_error *err)

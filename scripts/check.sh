@@ -85,7 +85,7 @@ include_paths() {
     chunkstore/*) echo -Ichunkstore -Ichunkstore/include ;;
     src/base/* | src/qcow2/*) echo -Isrc ;;
     src/*) echo -Isrc -Ichunkstore/include ;;
-    *) echo -Isrc -Ichunkstore -Ichunkstore/include ;;
+    *) echo -Isrc -Ichunkstore -Ichunkstore/include -Itests/unit ;;
     esac
 }
 

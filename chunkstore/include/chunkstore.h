@@ -128,6 +128,7 @@ struct cs_open_options {
     const char *state_dir; /* NULL: the head of the log is not remembered */
     unsigned
         threads; /* workers; 1: all is done in the calling thread; 0: the cores of this process */
+    bool even_damaged;          /* where the log is damaged, open it for cs_repair_log alone */
     bool accept_rollback;       /* remember the head that is found, whatever was seen before */
     const volatile int *cancel; /* NULL, or: becomes non-zero to stop what is going on */
 };
@@ -149,6 +150,10 @@ uint32_t cs_region_size(const struct cs_store *store); /* bytes */
 /* NULL, or what is wrong with the log's head against the one last seen from here. Lent. Such a
  * repository may be read with a warning; writing to it fails with CS_CORRUPT. */
 const char *cs_rollback_warning(const struct cs_store *store);
+
+/* NULL, or why the log cannot be read. Lent. Nothing but cs_repair_log and cs_close may be done
+ * with such a store. */
+const char *cs_log_damage(const struct cs_store *store);
 
 /* CS_AUTH with the role that is needed, unless the own role is full. For whoever is about to read
  * data. */
@@ -181,7 +186,8 @@ struct cs_author { /* of a log entry */
     bool own;
 };
 
-/* Who has made ${archive}: reads its log entry again, and holds the signature against it. */
+/* Who has made ${archive}: reads its log entry again, and holds the signature against it.
+ * CS_NOT_FOUND or CS_CORRUPT where that entry is lost, so that nobody can tell. */
 int cs_archive_author(struct cs_store *store, const struct cs_archive *archive,
                       struct cs_author *author, struct cs_error *err);
 
@@ -237,6 +243,21 @@ int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, siz
 /* Whether the index has the object. */
 int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found,
                   struct cs_error *err);
+
+/* The same, with a place that can be relied on, as far as is known. */
+int cs_has_sound_object(struct cs_store *store, const struct cs_id *id, bool *found,
+                        struct cs_error *err);
+
+/* Whether the log says that the object was found nowhere, and it still is; or a piece of it. */
+int cs_is_lost(struct cs_store *store, const struct cs_id *id, bool *lost, struct cs_error *err);
+
+/* Whether anything is known to be missing, so that archives may not be whole. */
+int cs_lacks_objects(struct cs_store *store, bool *lacks, struct cs_error *err);
+
+/* Looks whether all packs are there, with their sizes; nothing new relies on those that are not.
+ * ${warning} (may be NULL) is told once. For whoever is about to write. */
+int cs_find_missing_packs(struct cs_store *store, void (*warning)(void *arg, const char *message),
+                          void *arg, struct cs_error *err);
 
 /* ---- content: runs and chunks of a region -------------------------------- */
 
@@ -351,6 +372,35 @@ int cs_tree_walk(struct cs_store *store, const struct cs_tree *tree,
                               size_t len, struct cs_error *err),
                  void *arg, struct cs_error *err);
 
+/* What is called while a tree is surveyed. */
+struct cs_survey {
+    /* Before ${at} is read. Where it returns false that is passed over. */
+    bool (*enter)(void *arg, const struct cs_subtree *at);
+    /* A leaf. Returns 0, or a code of enum cs_code with ${err} set. */
+    int (*leaf)(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                struct cs_error *err);
+    /* ${at} is missing or unreadable or contradicts itself, or leaf said so (CS_CORRUPT): ${why}.
+     * Nothing below it is looked at, and it is not left. As with leave, the survey ends where the
+     * return value is negative. */
+    int (*damaged)(void *arg, const struct cs_subtree *at, const struct cs_error *why,
+                   struct cs_error *err);
+    /* All below ${at} was called for. */
+    int (*leave)(void *arg, const struct cs_subtree *at, struct cs_error *err);
+    void *arg;
+};
+
+/* Goes through all of a tree in spite of damage, in the order of the regions. */
+int cs_tree_survey(struct cs_store *store, const struct cs_tree *tree, const struct cs_survey *how,
+                   struct cs_error *err);
+
+/* As cs_tree_walk, but a node or leaf that is missing or damaged is visited, too: ${data} is NULL
+ * then, and
+ * ${err} says why. What is below it is not known; the walk goes on beside it. */
+int cs_tree_walk_past_damage(struct cs_store *store, const struct cs_tree *tree,
+                             int (*visit)(void *arg, const struct cs_subtree *at,
+                                          const uint8_t *data, size_t len, struct cs_error *err),
+                             void *arg, struct cs_error *err);
+
 /* ---- writing ------------------------------------------------------------- */
 
 struct cs_writer;
@@ -463,9 +513,9 @@ struct cs_commit {
     size_t summary_len;
 };
 
-/* Says that the run takes over subtrees, or ids of objects, from what this live archive has,
- * without having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned
- * meanwhile. */
+/* Says that the run takes over subtrees, or ids of objects, from what this archive has, without
+ * having them looked up: then the commit is a CS_CONFLICT if it is forgotten and pruned meanwhile.
+ * CS_CONFLICT where it is not live any more. */
 int cs_writer_uses_archive(struct cs_writer *writer, const struct cs_id *archive,
                            struct cs_error *err);
 
@@ -493,7 +543,7 @@ struct cs_marker; /* what live archives need, while it is gathered */
 
 /* Marks the object as needed; of a large one its pieces too. ${*fresh}: it was not before; where it
  * was, whatever it names has been marked as well, if the caller always goes on from there.
- * CS_CORRUPT where it is nowhere. */
+ * CS_CORRUPT where it is nowhere; one that is known to be lost (cs_is_lost) is passed over. */
 int cs_mark(struct cs_marker *marker, const struct cs_id *id, bool *fresh, struct cs_error *err);
 
 struct cs_prune_options {
@@ -515,6 +565,7 @@ struct cs_prune_result {   /* on a dry run: what would be */
     uint64_t packs_rewritten; /* what was needed of them has moved */
     uint64_t bytes_unused;    /* that stay: too little in too large packs */
     uint64_t bytes_spared;    /* that stay because of the grace */
+    uint64_t lost;            /* objects that archives need, and that are known to be lost */
 };
 
 /*
@@ -554,8 +605,50 @@ int cs_key_change(struct cs_store *store, const struct cs_secret *secret, struct
 
 /* ---- check --------------------------------------------------------------- */
 
+struct cs_lost { /* a stored object that was proven bad */
+    struct cs_name pack;
+    struct cs_id id;
+};
+
+/*
+ * What a check found of stored data that is not as it should be. Each list is sorted and has
+ * nothing twice. What is bad in one place may have a sound copy in another.
+ */
+struct cs_damage {
+    struct cs_lost *objects; /* in frames that do not open, or whose bytes are others; by id. Those
+                                that the log calls lost are not among them */
+    size_t object_count;
+    struct cs_name *gone; /* live packs that are not there, and that no listing shows */
+    size_t gone_count;
+    struct cs_name *broken; /* packs whose header, trailer or size is wrong */
+    size_t broken_count;
+    struct cs_name
+        *unread; /* packs of which something could not be read: the disk, not the bytes */
+    size_t unread_count;
+    struct cs_name *unopened; /* those of them whose header or trailer could not be read, or that
+                                 could not be looked for */
+    size_t unopened_count;
+    struct cs_lost *unread_objects; /* in their other frames: what could not be read; by id */
+    size_t unread_object_count;
+    struct cs_name *segments; /* that are missing, or damaged, or say what packs do not */
+    size_t segment_count;
+    uint64_t unindexed; /* objects of live packs that no segment names */
+};
+
+/* Whether a bad object of this id was found. */
+bool cs_damage_has(const struct cs_damage *damage, const struct cs_id *id);
+
+/* Whether the index has the object in a place where nothing wrong was found: 0, or CS_CORRUPT with
+ * what is wrong; other codes where that cannot be told. */
+int cs_check_object(struct cs_store *store, const struct cs_damage *damage, const struct cs_id *id,
+                    struct cs_error *err);
+void cs_damage_clear(struct cs_damage *damage);
+
+#define CS_CHECK_CONFIDENCE 0.95
+
 struct cs_check_options {
-    double read_data; /* fraction of the packs' bytes to read, 0 to 1 */
+    double read_data; /* fraction of the packs' bytes to read, 0 to 1: whole packs at random */
+    struct cs_damage *damage; /* NULL, or: empty, gets what is found, for the caller to clear */
     /* Called for each thing found wrong. */
     void (*report)(void *arg, const char *message);
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
@@ -566,7 +659,12 @@ struct cs_check_result {
     uint64_t errors;
     uint64_t packs_checked;
     uint64_t bytes_checked; /* of frames that were read */
-    bool data_unopened;     /* data frames were held against their checksums only */
+    uint64_t packs_read;    /* all frames of them */
+    double read_share;      /* of the packs' bytes that are theirs */
+    /* With CS_CHECK_CONFIDENCE fewer than this share of the packs are damaged; 0: nothing is known
+     * of it, for none was read, or something is wrong with a pack. */
+    double damaged_share_below;
+    bool data_unopened; /* data frames were held against their checksums only */
 };
 
 /*
@@ -576,6 +674,78 @@ struct cs_check_result {
  */
 int cs_check(struct cs_store *store, const struct cs_check_options *options,
              struct cs_check_result *result, struct cs_error *err);
+
+/* ---- repair -------------------------------------------------------------- */
+
+struct cs_repairer; /* what live archives need, while it is gathered */
+
+/* Says that an archive needs the object. ${*fresh}: nobody had said so yet, and there is a place
+ * for it. */
+int cs_repair_need(struct cs_repairer *repairer, const struct cs_id *id, bool *fresh,
+                   struct cs_error *err);
+
+/* Says that a metadata object that is needed could not be read: each place of it is looked at. */
+int cs_repair_unreadable(struct cs_repairer *repairer, const struct cs_id *id,
+                         struct cs_error *err);
+
+struct cs_repair_options {
+    const struct cs_damage *damage; /* as a check has found it */
+    /* Says all that ${archive} needs. */
+    int (*mark)(void *arg, const struct cs_archive *archive, struct cs_repairer *repairer,
+                struct cs_error *err);
+    void (*say)(void *arg, const char *message); /* what comes next, before anything is written */
+    void *arg;
+};
+
+struct cs_repair_result {
+    uint64_t segments_dropped;
+    uint64_t segments_written;
+    uint64_t objects_indexed; /* in those */
+    uint64_t packs_dropped;
+    uint64_t objects_damaged; /* in packs that stay: they are not looked for there any more */
+    uint64_t objects_missing; /* that archives need, and that are nowhere */
+};
+
+/*
+ * Makes the log and the index agree with the packs that are there: writes index entries anew from
+ * packs, drops packs that are gone or broken, and says of objects that they are lost. Deletes
+ * nothing; where there is nothing to repair it writes nothing. Others may write meanwhile.
+ * CS_AUTH where the own role may not do all that ${damage} takes; CS_IO where something could not
+ * be read for another reason than its bytes; CS_CORRUPT where not one pack is there.
+ */
+int cs_repair(struct cs_store *store, const struct cs_repair_options *options,
+              struct cs_repair_result *result, struct cs_error *err);
+
+/* ---- repairing the log ---------------------------------------------------- */
+
+struct cs_repair_log_options {
+    /* Told what was found, and what will be done, before it is done. */
+    void (*report)(void *arg, const char *message);
+    /*
+     * Fills time, name, host, tags and summary of ${archive}, in fresh memory that it is given,
+     * from its record. CS_CORRUPT where it is no record. NULL: archives whose log entries are lost
+     * stay lost.
+     */
+    int (*describe)(void *arg, const void *record, size_t len, struct cs_archive *archive,
+                    struct cs_error *err);
+    /*
+     * Finds which of the store's archives lack something, of what they need, in the index, or
+     * cannot be walked; the store is as the repair would leave it. ${*ids} is given. NULL: it is
+     * not asked what lost entries have forgotten and freed.
+     */
+    int (*damaged)(void *arg, struct cs_id **ids, size_t *count, struct cs_error *err);
+    void *arg;
+};
+
+/*
+ * Repairs the log where an entry is missing, or cannot be used: what could be saved is stated in
+ * one new entry, from which every reader goes on. No file is changed or deleted. ${*written}: there
+ * was something to repair; then the store is as the log says now, and nothing is lent any more.
+ * Nobody else should be writing. Role full needed; CS_CORRUPT where entry 0 is damaged, or after a
+ * rollback; CS_UNSUPPORTED where a newer program has written.
+ */
+int cs_repair_log(struct cs_store *store, const struct cs_repair_log_options *options,
+                  bool *written, struct cs_error *err);
 
 /* ---- stats --------------------------------------------------------------- */
 

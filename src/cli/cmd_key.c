@@ -4,6 +4,7 @@
 
 #include "cli/cmd_key.h"
 #include "cli/fail.h"
+#include "cli/message.h"
 #include "cli/output.h"
 #include "cli/repository.h"
 #include "cli/secret.h"
@@ -104,6 +105,22 @@ struct passwd_args {
     const char *key_file;
 };
 
+/* Whoever has nothing but the code is not to be left without it unawares. */
+static void warn_of_recovery_code(const struct cs_store *store)
+{
+    struct cs_key *keys = NULL;
+    size_t count = 0;
+
+    if (cs_key_list(store, &keys, &count, NULL))
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].own && keys[i].kind == CS_SLOT_RECOVERY)
+            message_warning("the recovery code that this key was made for opens nothing any more "
+                            "(key add would have left it)");
+    }
+    free(keys);
+}
+
 static int run_passwd(const struct cli *cli)
 {
     const struct passwd_args *args = cli->args;
@@ -122,8 +139,10 @@ static int run_passwd(const struct cli *cli)
         if (cs_key_change(store, &view, &store_err))
             code = fail_store(&store_err);
     }
-    if (!code)
+    if (!code) {
         cmd_key_done(cli, "changed", cs_name_hex(cs_own_slot(store), hex));
+        warn_of_recovery_code(store);
+    }
     secret_wipe(&secret);
     cs_close(store);
     return code;

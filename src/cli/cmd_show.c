@@ -18,6 +18,8 @@ static int show(const struct cli *cli, struct cs_store *store, struct error *err
         rc = engine_read_summary(archive, &summary, err);
     if (!rc)
         rc = record_archive_read(&record, store, &archive->id, err);
+    if (rc && archive)
+        rc = engine_unless_forgotten(store, archive, err);
     if (!rc && cli->options.json)
         output_json(stdout, show_json(archive, &summary, &record));
     else if (!rc)

@@ -36,11 +36,13 @@ static int require_repository(const char *repo)
 }
 
 static int open_with(struct cs_store **store, const struct global_options *options,
-                     const char *repo, const struct secret *secret, bool accept_rollback)
+                     const char *repo, const struct secret *secret, bool accept_rollback,
+                     bool even_damaged)
 {
     struct cs_open_options open = {
         .secret = secret_view(secret),
         .accept_rollback = accept_rollback,
+        .even_damaged = even_damaged,
         .cancel = signals_cancel(),
     };
     struct cs_error store_err = {0};
@@ -70,8 +72,8 @@ out:
     return code;
 }
 
-int repository_open_silently(struct cs_store **store, const struct global_options *options,
-                             bool accept_rollback)
+static int open_own(struct cs_store **store, const struct global_options *options,
+                    bool accept_rollback, bool even_damaged)
 {
     struct secret secret = {0};
     struct error err = {0};
@@ -83,9 +85,21 @@ int repository_open_silently(struct cs_store **store, const struct global_option
     if (!code && secret_for_repository(&secret, options, repo, false, &err))
         code = fail_error(&err);
     if (!code)
-        code = open_with(store, options, repo, &secret, accept_rollback);
+        code = open_with(store, options, repo, &secret, accept_rollback, even_damaged);
     secret_wipe(&secret);
     return code;
+}
+
+int repository_open_silently(struct cs_store **store, const struct global_options *options,
+                             bool accept_rollback)
+{
+    return open_own(store, options, accept_rollback, false);
+}
+
+int repository_open_damaged(struct cs_store **store, const struct global_options *options,
+                            bool accept_rollback)
+{
+    return open_own(store, options, accept_rollback, true);
 }
 
 int repository_open(struct cs_store **store, const struct global_options *options)
@@ -107,7 +121,7 @@ int repository_open_other(struct cs_store **store, const struct global_options *
     if (!code && secret_for_other(&secret, repo, &err))
         code = fail_error(&err);
     if (!code)
-        code = open_with(store, options, repo, &secret, false);
+        code = open_with(store, options, repo, &secret, false, false);
     secret_wipe(&secret);
     return code;
 }

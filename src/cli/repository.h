@@ -23,6 +23,10 @@ int repository_open(struct cs_store **store, const struct global_options *option
 int repository_open_silently(struct cs_store **store, const struct global_options *options,
                              bool accept_rollback);
 
+/* The same, also where the log is damaged, for engine_repair_log. */
+int repository_open_damaged(struct cs_store **store, const struct global_options *options,
+                            bool accept_rollback);
+
 /* Opens the repository ${repo} with the secrets of BYRE_FROM_*. */
 int repository_open_other(struct cs_store **store, const struct global_options *options,
                           const char *repo);

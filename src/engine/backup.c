@@ -45,6 +45,11 @@ static void warn(const struct backup *b, const char *message)
         b->options->listener.warning(b->options->listener.arg, message);
 }
 
+static void on_warning(void *arg, const char *message)
+{
+    warn(arg, message);
+}
+
 /* ---- before anything is read ---- */
 
 /* The first image's file name without its suffix. */
@@ -388,6 +393,8 @@ static int run(struct backup *b, struct error *err)
         rc = backup_bitmaps_check(&b->bitmaps, b->tops, err);
     if (rc == 0)
         rc = describe_archive(b, err);
+    if (rc == 0 && cs_find_missing_packs(b->store, on_warning, b, &ce) < 0)
+        rc = engine_store_error(err, &ce);
     if (rc == 0)
         rc = choose_parents(b, err);
     if (rc == 0 && cs_writer_begin(&b->writer, b->store, &options, &ce) < 0)

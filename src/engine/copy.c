@@ -213,7 +213,7 @@ static void end_writer(struct copy *c, int rc, enum engine_copy_state state)
 static int tolerate(struct copy *c, const struct engine_copied *copied, struct error *err)
 {
     char hex[CS_ID_HEX];
-    if (err->code != ERROR_CORRUPT)
+    if (engine_unless_forgotten(c->run.from, copied->source, err) != ERROR_CORRUPT)
         return err->code;
     cs_id_hex(&copied->source->id, hex);
     error_wrap(err, "archive %.16s of %s is not copied", hex, copied->source->name);
@@ -305,6 +305,7 @@ int engine_copy(struct cs_store *from, struct cs_store *to,
                 struct error *err)
 {
     struct error e = {0};
+    struct cs_error ce;
     struct copy c = {
         .run = {.from = from, .to = to, .listener = &options->listener},
         .options = options,
@@ -319,6 +320,9 @@ int engine_copy(struct cs_store *from, struct cs_store *to,
     c.run.places = calloc(cs_region_size(from) / CLUSTER_MIN, sizeof *c.run.places);
     if (wanted == NULL || c.run.chunk == NULL || c.run.places == NULL)
         rc = error_no_memory(&e);
+    if (rc == 0 &&
+        cs_find_missing_packs(to, options->listener.warning, options->listener.arg, &ce) < 0)
+        rc = engine_store_error(&e, &ce);
     if (rc == 0)
         rc = choose(&c, &e);
     if (rc == 0)

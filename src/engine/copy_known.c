@@ -9,22 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/needs.h"
 #include "engine/parent.h"
-
-/* Reads an archive's record, without those of its layers. */
-static int read_record(struct cs_store *store, const struct cs_archive *archive,
-                       struct record_archive *record, struct error *err)
-{
-    struct cs_error ce;
-    void *json = NULL;
-    size_t len = 0;
-    char hex[CS_ID_HEX];
-    if (cs_read_object(store, CS_ARCHIVE_RECORD, &archive->id, &json, &len, &ce) < 0)
-        return engine_store_error(err, &ce);
-    int rc = record_archive_decode(record, json, len, err);
-    free(json);
-    return rc < 0 ? error_wrap(err, "archive %.16s", cs_id_hex(&archive->id, hex)) : 0;
-}
 
 /* As far as the log can tell. */
 static bool is_alike(const struct cs_archive *a, const struct cs_archive *b)
@@ -44,7 +30,7 @@ int copy_find(struct copy_run *run, const struct cs_archive *source, const char 
             continue;
         bool trusted = false;
         *id = a->id;
-        rc = read_record(run->to, a, &record, err);
+        rc = record_archive_read_alone(&record, run->to, &a->id, err);
         if (rc == 0 && strcmp(record.nonce, nonce) == 0)
             rc = parent_is_trusted(run->to, a, &trusted, err);
         *found = rc == 0 && trusted;
@@ -67,7 +53,7 @@ int copy_find_parent(struct copy_run *run, const char *parent, char hex[CS_ID_HE
     for (size_t i = 0; source == NULL && i < cs_archive_count(run->from); i++)
         if (memcmp(&cs_archive_at(run->from, i)->id, &id, sizeof id) == 0)
             source = cs_archive_at(run->from, i);
-    if (source == NULL || read_record(run->from, source, &record, &why) < 0)
+    if (source == NULL || record_archive_read_alone(&record, run->from, &source->id, &why) < 0)
         return 0;
     int rc = copy_find(run, source, record.nonce, &copied, &found, err);
     if (rc == 0 && found)
@@ -126,6 +112,17 @@ static bool may_have(const struct cs_store *store, const struct cs_archive *sour
     return false;
 }
 
+/* Whether all of the archive is there: a memo of what is missing would make more that lack it. */
+static int is_whole(struct copy_run *run, const struct cs_id *id, bool *whole, struct error *err)
+{
+    struct cs_error ce;
+    bool lacks = false;
+    if (cs_lacks_objects(run->to, &lacks, &ce) < 0)
+        return engine_store_error(err, &ce);
+    *whole = true;
+    return lacks ? needs_are_met(run->to, id, run->listener->cancel, whole, NULL, err) : 0;
+}
+
 /* Learns from ${earlier} and its copy, if it has one: tells in ${*learnt}. */
 static int learn_from(struct copy_run *run, const struct cs_archive *earlier, bool *learnt,
                       struct error *err)
@@ -135,6 +132,8 @@ static int learn_from(struct copy_run *run, const struct cs_archive *earlier, bo
     int rc = record_archive_read(&record, run->from, &earlier->id, err);
     if (rc == 0)
         rc = copy_find(run, earlier, record.nonce, &id, learnt, err);
+    if (rc == 0 && *learnt)
+        rc = is_whole(run, &id, learnt, err);
     if (rc == 0 && *learnt)
         rc = copy_use(run, &id, err);
     if (rc == 0 && *learnt)

@@ -285,5 +285,7 @@ int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct
     free(d.pairs);
     record_archive_clear(&d.a);
     record_archive_clear(&d.b);
-    return rc;
+    if (rc < 0)
+        rc = engine_unless_forgotten(store, a, err);
+    return rc < 0 ? engine_unless_forgotten(store, b, err) : 0;
 }

@@ -39,6 +39,11 @@ int engine_store_error(struct error *err, const struct cs_error *store_error);
 int engine_find_archive(const struct cs_store *store, const char *argument,
                         const struct cs_archive **archive, struct error *err);
 
+/* For whoever was reading ${archive} and failed with ${err}: where that is damage, but somebody has
+ * forgotten the archive meanwhile, it is ERROR_NOT_FOUND instead. Returns the code of ${err}. */
+int engine_unless_forgotten(const struct cs_store *store, const struct cs_archive *archive,
+                            struct error *err);
+
 /* Whether ${name} may be an archive's name; else ERROR_USAGE with the reason. */
 int engine_check_name(const char *name, struct error *err);
 
@@ -142,8 +147,9 @@ struct engine_restore_result {
     uint64_t bytes_written;
 };
 
-/* ERROR_EXISTS: a target is there and force is not set. ERROR_IN_USE: a machine uses it. The result
- * is to be cleared, also on failure. */
+/* ERROR_EXISTS: a target is there and force is not set. ERROR_IN_USE: a machine uses it.
+ * ERROR_NOT_FOUND: the archive was forgotten meanwhile. The result is to be cleared, also on
+ * failure. */
 int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                    const struct engine_restore_options *options,
                    struct engine_restore_result *result, struct error *err);
@@ -221,7 +227,7 @@ struct engine_keep { /* rules; an archive that any of them keeps is kept. 0: no 
     unsigned weekly;
     unsigned monthly;
     unsigned yearly;
-    struct engine_span within; /* before the newest of its group */
+    struct engine_span within; /* before the newest of its group that is not of the future */
     const char *const *tags;
     size_t tag_count;
 };
@@ -304,7 +310,8 @@ struct engine_copy_result {
  * Copies archives of the repository ${from}, which a full key has opened, into ${to}: each is a
  * commit of its own. One that cannot be read whole is left out, and reported; the others are
  * copied. Returns 0 then, too. ERROR_USAGE where the two are one repository; ERROR_UNSUPPORTED
- * where they divide disks otherwise. The result is to be cleared, also on failure.
+ * where they divide disks otherwise; ERROR_NOT_FOUND where an archive was forgotten meanwhile,
+ * which ends it. The result is to be cleared, also on failure.
  */
 int engine_copy(struct cs_store *from, struct cs_store *to,
                 const struct engine_copy_options *options, struct engine_copy_result *result,
@@ -313,25 +320,93 @@ void engine_copy_result_clear(struct engine_copy_result *result);
 
 /* ---- check ------------------------------------------------------------------- */
 
+enum {
+    ENGINE_DAMAGE_RANGES = 32, /* told of one part */
+    ENGINE_DAMAGE_MAX = 4096,  /* parts told in all */
+};
+
+enum engine_part {                        /* of an archive */
+                   ENGINE_PART_RECORD,    /* of the archive or a layer: all of it depends on that */
+                   ENGINE_PART_GUEST,     /* what the guest sees of a layer; ranges: guest bytes */
+                   ENGINE_PART_VM_STATE,  /* of a snapshot; ranges: of the layer's address space,
+                                             behind the disk */
+                   ENGINE_PART_PLACEMENT, /* where the layer's file had guest bytes, which are the
+                                             ranges */
+                   ENGINE_PART_HEADER, /* the header cluster; here and below ranges are of the part
+                                          itself */
+                   ENGINE_PART_CRYPTO, /* the LUKS area */
+                   ENGINE_PART_TAIL,   /* of an external data file: what is behind the disk's last
+                                          cluster */
+                   ENGINE_PART_BITMAP,
+                   ENGINE_PART_SIDE_FILE,
+};
+
+struct engine_range { /* bytes */
+    uint64_t offset;
+    uint64_t length;
+};
+
+struct engine_damage { /* what of a part of an archive cannot be restored */
+    struct cs_id archive;
+    enum engine_part part;
+    char *name;  /* of the archive */
+    char *image; /* its name, or its path where another has that; NULL for a record, a side file */
+    char *layer; /* its place below a restore's target; NULL as for the image */
+    char *item;  /* id of the snapshot, name of the bitmap or side file; NULL for no such thing */
+    char *message;                                    /* all of it in one line */
+    struct engine_range ranges[ENGINE_DAMAGE_RANGES]; /* ascending, merged */
+    size_t range_count;
+    uint64_t ranges_all; /* also those that found no room */
+    uint64_t bytes;      /* in all of them */
+};
+
 struct engine_check_options {
     double read_data;                               /* fraction, 0 to 1 */
+    bool repair;                                    /* put right what can be */
     void (*report)(void *arg, const char *message); /* each thing found wrong; listener.arg */
+    /* What a repair is about to do; may be NULL where there is none. */
+    void (*plan)(void *arg, const char *message);
     struct engine_listener listener;
 };
 
 struct engine_check_result {
-    uint64_t errors;
+    uint64_t errors;    /* found */
+    uint64_t remaining; /* of those: without a repair all of them, else those left by it */
+    struct cs_repair_result repair;
     uint64_t packs_checked;
     uint64_t bytes_checked;
+    uint64_t packs_read; /* as the next two: see cs_check_result */
+    double read_share;
+    double damaged_share_below; /* with CS_CHECK_CONFIDENCE */
     bool data_unopened;
     struct cs_id *damaged; /* archives */
     size_t damaged_count;
+    struct engine_damage *damage; /* what suffers in them; once for each image that it is part of */
+    size_t damage_count;          /* at most ENGINE_DAMAGE_MAX */
+    uint64_t damage_all;          /* also what found no room */
 };
 
-/* 0 also where errors were found. The result is to be cleared. */
+/* 0 also where errors were found. The result is to be cleared, also on failure. */
 int engine_check(struct cs_store *store, const struct engine_check_options *options,
                  struct engine_check_result *result, struct error *err);
 void engine_check_result_clear(struct engine_check_result *result);
+
+/* ---- repair ------------------------------------------------------------------ */
+
+struct engine_repair_log_options {
+    /* Told what was found, and what will be done, before it is done; listener.arg. */
+    void (*report)(void *arg, const char *message);
+    struct engine_listener listener;
+};
+
+/*
+ * Repairs a log of which entries are missing or cannot be used; ${*written}: there was something to
+ * repair. For a store opened with even_damaged: where cs_log_damage says something, this must come
+ * before anything else, and after it the store can be used as any other. What was lent of archives
+ * is not, any more. The rest of the repository is left as it is: check it afterwards.
+ */
+int engine_repair_log(struct cs_store *store, const struct engine_repair_log_options *options,
+                      bool *written, struct error *err);
 
 /* ---- stats ------------------------------------------------------------------- */
 

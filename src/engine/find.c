@@ -83,3 +83,17 @@ int engine_find_archive(const struct cs_store *store, const char *argument,
     *archive = found;
     return 0;
 }
+
+int engine_unless_forgotten(const struct cs_store *store, const struct cs_archive *archive,
+                            struct error *err)
+{
+    char hex[CS_ID_HEX];
+    if (err->code != ERROR_CORRUPT)
+        return err->code;
+    for (size_t i = 0; i < cs_archive_count(store); i++)
+        if (cs_archive_at(store, i) == archive)
+            return err->code;
+    cs_id_hex(&archive->id, hex);
+    return error_set(err, ERROR_NOT_FOUND, "archive %.16s of %s was forgotten meanwhile", hex,
+                     archive->name);
+}

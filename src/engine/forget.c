@@ -2,6 +2,7 @@
 /* Forgetting archives: those that are named, or those that no rule keeps. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/engine.h"
 #include "engine/policy.h"
@@ -36,7 +37,7 @@ static int compare_decisions(const void *x, const void *y, void *arg)
 static int decide_group(const struct engine_forget_options *o, struct engine_decision *decisions,
                         size_t n, struct error *err)
 {
-    int rc = policy_apply(&o->keep, decisions, n, err);
+    int rc = policy_apply(&o->keep, (int64_t)time(NULL), decisions, n, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         if (decisions[i].keep)
             return 0;

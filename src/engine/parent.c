@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/needs.h"
+
 struct loaded {
     struct cs_id id;
     struct record_archive *record; /* NULL: it could not be read */
@@ -20,6 +22,7 @@ struct loaded {
 struct parents {
     struct cs_store *store;
     const struct engine_listener *listener;
+    bool doubtful; /* something is missing in the repository */
     struct loaded *archives;
     size_t count;
 };
@@ -135,11 +138,15 @@ static int load(struct parents *p, struct loaded *loaded, struct error *err)
     struct record_archive *a = calloc(1, sizeof *a);
     if (a == NULL)
         return error_no_memory(err);
+    bool whole = true;
     int rc = record_archive_read(a, p->store, &loaded->id, &why);
-    if (rc == 0) {
+    if (rc == 0 && p->doubtful)
+        rc = needs_are_met(p->store, &loaded->id, p->listener->cancel, &whole, &why, &why);
+    if (rc == 0 && whole) {
         loaded->record = a;
         return 0;
     }
+    record_archive_clear(a);
     free(a);
     if (rc == ERROR_NO_MEMORY || rc == ERROR_INTERRUPTED) {
         *err = why;
@@ -181,9 +188,13 @@ int parents_choose(struct parents **out, struct cs_store *store, const struct su
     struct candidate *found = calloc(n + 1, sizeof *found);
     int rc = p == NULL || found == NULL ? error_no_memory(err) : 0;
     if (rc == 0) {
+        struct cs_error ce;
         *p = (struct parents){.store = store, .listener = listener};
-        rc = find_candidates(store, tags, n, found, err);
+        if (cs_lacks_objects(store, &p->doubtful, &ce) < 0)
+            rc = engine_store_error(err, &ce);
     }
+    if (rc == 0)
+        rc = find_candidates(store, tags, n, found, err);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         chosen[i] = (struct parent){0};
         if (found[i].archive == NULL)

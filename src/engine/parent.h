@@ -33,7 +33,7 @@ void parent_tags(const struct cs_store *store, const struct record_layer *layer,
 
 /*
  * Chooses the parents of the ${n} files that ${tags} tell: sets ${chosen}, lent by ${*parents}. An
- * archive that cannot be read is nobody's parent, which the listener is told.
+ * archive that cannot be read, or is not whole, is nobody's parent, which the listener is told.
  */
 int parents_choose(struct parents **parents, struct cs_store *store,
                    const struct summary_file *tags, size_t n, struct parent *chosen,

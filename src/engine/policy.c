@@ -138,13 +138,17 @@ static int keep_last(unsigned count, struct engine_decision *decisions, size_t n
     return 0;
 }
 
-/* Counted back from the newest archive of the group, so that a host that stopped loses nothing. */
-static int keep_within(const struct engine_span *span, struct engine_decision *decisions, size_t n,
-                       struct error *err)
+/* Counted back from the newest archive of the group, so that a host that stopped loses nothing; but
+ * not from one of the future, lest one clock that went wrong end all that others made. */
+static int keep_within(const struct engine_span *span, int64_t now,
+                       struct engine_decision *decisions, size_t n, struct error *err)
 {
     char reason[REASON_SIZE];
     struct tm tm = {0};
-    time_t newest = (time_t)decisions[0].archive->time;
+    size_t last = 0;
+    while (last < n - 1 && decisions[last].archive->time > now)
+        last++;
+    time_t newest = (time_t)decisions[last].archive->time;
     gmtime_r(&newest, &tm);
     tm.tm_year -= (int)span->years;
     tm.tm_mon -= (int)span->months;
@@ -184,8 +188,8 @@ static int keep_tag(const char *tag, struct engine_decision *decisions, size_t n
     return 0;
 }
 
-int policy_apply(const struct engine_keep *keep, struct engine_decision *decisions, size_t n,
-                 struct error *err)
+int policy_apply(const struct engine_keep *keep, int64_t now, struct engine_decision *decisions,
+                 size_t n, struct error *err)
 {
     const unsigned counts[] = {
         [HOUR] = keep->hourly,   [DAY] = keep->daily,   [WEEK] = keep->weekly,
@@ -195,7 +199,7 @@ int policy_apply(const struct engine_keep *keep, struct engine_decision *decisio
     for (unsigned period = HOUR; rc == 0 && period <= YEAR; period++)
         rc = keep_periods(period, counts[period], decisions, n, err);
     if (rc == 0 && n > 0 && span_is_set(&keep->within))
-        rc = keep_within(&keep->within, decisions, n, err);
+        rc = keep_within(&keep->within, now, decisions, n, err);
     for (size_t i = 0; rc == 0 && i < keep->tag_count; i++)
         rc = keep_tag(keep->tags[i], decisions, n, err);
     return rc;

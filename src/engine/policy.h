@@ -11,9 +11,9 @@ bool policy_is_set(const struct engine_keep *keep);
 
 /*
  * Decides on the ${n} archives of one group, the newest first: sets keep and adds reasons. The
- * reasons are for engine_forget_result_clear.
+ * reasons are for engine_forget_result_clear. ${now}: Unix seconds.
  */
-int policy_apply(const struct engine_keep *keep, struct engine_decision *decisions, size_t n,
-                 struct error *err);
+int policy_apply(const struct engine_keep *keep, int64_t now, struct engine_decision *decisions,
+                 size_t n, struct error *err);
 
 #endif

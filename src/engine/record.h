@@ -176,6 +176,12 @@ int record_archive_decode(struct record_archive *archive, const char *json, size
 int record_archive_read(struct record_archive *archive, struct cs_store *store,
                         const struct cs_id *id, struct error *err);
 
+/* The parts of that: the archive's record, whose layers have only their ids then; and the record of
+ * a layer that has its id. */
+int record_archive_read_alone(struct record_archive *archive, struct cs_store *store,
+                              const struct cs_id *id, struct error *err);
+int record_layer_read(struct record_layer *layer, struct cs_store *store, struct error *err);
+
 /* Whether two trees of one kind have the same in them. */
 bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
 

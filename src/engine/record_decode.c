@@ -211,7 +211,7 @@ static void count_regions(struct record_layer *layer, uint64_t region_size)
     }
 }
 
-static int read_layer(struct record_layer *layer, struct cs_store *store, struct error *err)
+int record_layer_read(struct record_layer *layer, struct cs_store *store, struct error *err)
 {
     struct cs_error ce;
     struct cs_id id = layer->id;
@@ -227,25 +227,37 @@ static int read_layer(struct record_layer *layer, struct cs_store *store, struct
     return rc < 0 ? error_wrap(err, "layer %.16s", cs_id_hex(&id, hex)) : 0;
 }
 
-int record_archive_read(struct record_archive *archive, struct cs_store *store,
-                        const struct cs_id *id, struct error *err)
+int record_archive_read_alone(struct record_archive *archive, struct cs_store *store,
+                              const struct cs_id *id, struct error *err)
 {
     struct cs_error ce;
-    struct record_archive a = {0};
     void *json = NULL;
     size_t len = 0;
     char hex[CS_ID_HEX];
     if (cs_read_object(store, CS_ARCHIVE_RECORD, id, &json, &len, &ce) < 0)
         return engine_store_error(err, &ce);
-    int rc = record_archive_decode(&a, json, len, err);
+    int rc = record_archive_decode(archive, json, len, err);
     free(json);
+    if (rc < 0)
+        return error_wrap(err, "archive %.16s", cs_id_hex(id, hex));
+    archive->id = *id;
+    return 0;
+}
+
+int record_archive_read(struct record_archive *archive, struct cs_store *store,
+                        const struct cs_id *id, struct error *err)
+{
+    struct record_archive a = {0};
+    char hex[CS_ID_HEX];
+    int rc = record_archive_read_alone(&a, store, id, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; rc == 0 && i < a.layer_count; i++)
-        rc = read_layer(&a.layers[i], store, err);
+        rc = record_layer_read(&a.layers[i], store, err);
     if (rc < 0) {
         record_archive_clear(&a);
         return error_wrap(err, "archive %.16s", cs_id_hex(id, hex));
     }
-    a.id = *id;
     *archive = a;
     return 0;
 }

@@ -126,11 +126,10 @@ int engine_restore(struct cs_store *store, const struct cs_archive *archive,
         return error_set(err, ERROR_USAGE,
                          "a chain cannot be written to a stream; use --format raw");
     int rc = record_archive_read(&r.archive, store, &archive->id, err);
-    if (rc < 0)
-        return rc;
-    rc = choose_image(&r, &image, err);
+    if (rc == 0)
+        rc = choose_image(&r, &image, err);
     if (rc == 0)
         rc = effective.flatten ? restore_flattened(&r, image, err) : restore_chains(&r, image, err);
     record_archive_clear(&r.archive);
-    return rc;
+    return rc < 0 ? engine_unless_forgotten(store, archive, err) : 0;
 }

@@ -3,24 +3,42 @@
  * and into copy_layer.c. */
 #include "engine/walk.h"
 
+static int visit_tree(const struct walk_visitor *v, enum walk_part part, size_t index,
+                      const struct cs_tree *tree, const struct record_layer *layer,
+                      struct error *err)
+{
+    if (v->at != NULL)
+        *v->at = (struct walk_at){.part = part, .layer = layer, .index = index};
+    return v->tree(v->arg, tree, layer, layer->file.path, err);
+}
+
+static int visit_blob(const struct walk_visitor *v, enum walk_part part, size_t index,
+                      const struct record_blob *blob, const struct record_layer *layer,
+                      struct error *err)
+{
+    if (v->at != NULL)
+        *v->at = (struct walk_at){.part = part, .layer = layer, .index = index};
+    return v->blob(v->arg, blob, layer->file.path, err);
+}
+
 static int walk_layer(const struct record_layer *layer, const struct walk_visitor *v,
                       struct error *err)
 {
     const struct record_qcow2 *q = &layer->qcow2;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < layer->view_count; i++) {
-        rc = v->tree(v->arg, &layer->views[i].content, layer, layer->file.path, err);
+        rc = visit_tree(v, WALK_CONTENT, i, &layer->views[i].content, layer, err);
         if (rc == 0 && layer->is_qcow2)
-            rc = v->tree(v->arg, &layer->views[i].placement, layer, layer->file.path, err);
+            rc = visit_tree(v, WALK_PLACEMENT, i, &layer->views[i].placement, layer, err);
     }
     if (rc == 0)
-        rc = v->blob(v->arg, &q->header, layer->file.path, err);
+        rc = visit_blob(v, WALK_HEADER, 0, &q->header, layer, err);
     if (rc == 0)
-        rc = v->blob(v->arg, &q->crypto, layer->file.path, err);
+        rc = visit_blob(v, WALK_CRYPTO, 0, &q->crypto, layer, err);
     if (rc == 0 && q->data_file != NULL)
-        rc = v->blob(v->arg, &q->data_file->tail, layer->file.path, err);
+        rc = visit_blob(v, WALK_TAIL, 0, &q->data_file->tail, layer, err);
     for (size_t i = 0; rc == 0 && i < q->bitmap_count; i++)
-        rc = v->blob(v->arg, &q->bitmaps[i].data, layer->file.path, err);
+        rc = visit_blob(v, WALK_BITMAP, i, &q->bitmaps[i].data, layer, err);
     return rc;
 }
 
@@ -33,7 +51,10 @@ int walk_record(const struct record_archive *record, const struct walk_visitor *
         if (rc == 0 && v->cancel != NULL && *v->cancel)
             rc = error_set(err, ERROR_INTERRUPTED, "stopped");
     }
-    for (size_t i = 0; rc == 0 && i < record->with_count; i++)
+    for (size_t i = 0; rc == 0 && i < record->with_count; i++) {
+        if (v->at != NULL)
+            *v->at = (struct walk_at){.part = WALK_SIDE_FILE, .index = i};
         rc = v->blob(v->arg, &record->with[i].blob, record->with[i].name, err);
+    }
     return rc;
 }

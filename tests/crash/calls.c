@@ -50,7 +50,9 @@ static bool active;
 static struct descriptor descriptors[DESCRIPTORS];
 static enum call made[MOST_CALLS];
 static size_t made_count;
-static bool full; /* FAULT_FROM_HERE has begun */
+static bool full;         /* FAULT_FROM_HERE or FAULT_FULL has begun */
+static enum call failing; /* the next of this kind; CALLS: none */
+static int failing_sys;
 static const char *wrong;
 
 void calls_begin(const struct calls_options *o)
@@ -60,7 +62,14 @@ void calls_begin(const struct calls_options *o)
     made_count = 0;
     full = false;
     wrong = NULL;
+    failing = CALLS;
     active = true;
+}
+
+void calls_fail_next(enum call call, int sys)
+{
+    failing = call;
+    failing_sys = sys;
 }
 
 void calls_end(void)
@@ -118,6 +127,11 @@ static enum fault_kind begin_call(enum call call)
     size_t number = made_count;
     if (number < MOST_CALLS)
         made[made_count++] = call;
+    if (call == failing) {
+        failing = CALLS;
+        errno = failing_sys;
+        return FAULT_ERROR;
+    }
     if (full && needs_space(call)) {
         errno = options.fault.sys;
         return FAULT_ERROR;
@@ -125,7 +139,7 @@ static enum fault_kind begin_call(enum call call)
     if (options.fault.kind == FAULT_NONE || number != options.fault.at)
         return FAULT_NONE;
     errno = options.fault.sys;
-    if (options.fault.kind != FAULT_FROM_HERE)
+    if (options.fault.kind != FAULT_FROM_HERE && options.fault.kind != FAULT_FULL)
         return options.fault.kind;
     full = true;
     return call == CALL_WRITE ? FAULT_SHORT : FAULT_ERROR;
@@ -378,6 +392,8 @@ int __wrap_unlinkat(int dir, const char *name, int flags)
     if (fault == FAULT_ERROR)
         return -1;
     int rc = __real_unlinkat(dir, name, flags);
+    if (rc == 0 && options.fault.kind == FAULT_FULL && strstr(path, "/tmp/") == NULL)
+        full = false;
     if (rc == 0 && options.disk != NULL) {
         disk_unlink(options.disk, path);
         changed(CALL_DELETE);

@@ -35,6 +35,7 @@ enum fault_kind {
     FAULT_NONE,
     FAULT_ERROR,     /* the call does nothing and fails */
     FAULT_FROM_HERE, /* so do all later ones that need space; this one, if a write, takes a part */
+    FAULT_FULL,      /* as FAULT_FROM_HERE, until something is deleted that is not below tmp/ */
     FAULT_SHORT,     /* a read or write that does a part */
     FAULT_DONE,      /* the call does its work and fails all the same */
 };
@@ -55,6 +56,9 @@ struct calls_options {
 
 void calls_begin(const struct calls_options *options); /* copied, but for what it points to */
 void calls_end(void);
+
+/* The next such call does nothing and fails with ${sys}. */
+void calls_fail_next(enum call call, int sys);
 
 /* The calls so far, of which the caller makes nothing but names. */
 size_t calls_made(enum call const **calls);

@@ -2,7 +2,7 @@
 # library, so that what reaches the disk is seen, and can be made to fail.
 set(crash_dir ${CMAKE_CURRENT_LIST_DIR})
 add_library(crash_fixture STATIC ${crash_dir}/calls.c ${crash_dir}/disk.c ${crash_dir}/tree_files.c
-                                 ${crash_dir}/world.c)
+                                 ${crash_dir}/world.c ${crash_dir}/world_judge.c)
 target_include_directories(crash_fixture PUBLIC ${crash_dir})
 target_link_libraries(crash_fixture PUBLIC cs_fixture)
 foreach(call IN ITEMS openat64 open64 close closedir readdir64 fstat64 fstatat64 pread64 write fsync

@@ -25,32 +25,21 @@ static const struct way {
     int sys;
     bool harmless; /* the step must succeed */
 } ways[] = {
-    {CALL_OPEN, FAULT_ERROR, EIO, false},
-    {CALL_OPEN, FAULT_ERROR, EMFILE, false},
-    {CALL_CREATE, FAULT_ERROR, EIO, false},
-    {CALL_CREATE, FAULT_FROM_HERE, ENOSPC, false},
-    {CALL_STAT, FAULT_ERROR, EIO, false},
-    {CALL_READ, FAULT_ERROR, EIO, false},
-    {CALL_READ, FAULT_ERROR, EINTR, true},
-    {CALL_READ, FAULT_SHORT, 0, true},
-    {CALL_LIST, FAULT_ERROR, EIO, false},
-    {CALL_WRITE, FAULT_ERROR, EIO, false},
-    {CALL_WRITE, FAULT_ERROR, EINTR, true},
-    {CALL_WRITE, FAULT_SHORT, 0, true},
-    {CALL_WRITE, FAULT_FROM_HERE, ENOSPC, false},
-    {CALL_FLUSH, FAULT_ERROR, EIO, false},
-    {CALL_FLUSH, FAULT_ERROR, ENOSPC, false},
-    {CALL_FLUSH_FOLDER, FAULT_ERROR, EIO, false},
-    {CALL_CLOSE, FAULT_ERROR, EIO, false},
-    {CALL_LINK, FAULT_ERROR, EIO, false},
-    {CALL_LINK, FAULT_FROM_HERE, ENOSPC, false},
+    {CALL_OPEN, FAULT_ERROR, EIO, false},        {CALL_OPEN, FAULT_ERROR, EMFILE, false},
+    {CALL_CREATE, FAULT_ERROR, EIO, false},      {CALL_CREATE, FAULT_FROM_HERE, ENOSPC, false},
+    {CALL_CREATE, FAULT_FULL, ENOSPC, false},    {CALL_STAT, FAULT_ERROR, EIO, false},
+    {CALL_READ, FAULT_ERROR, EIO, false},        {CALL_READ, FAULT_ERROR, EINTR, true},
+    {CALL_READ, FAULT_SHORT, 0, true},           {CALL_LIST, FAULT_ERROR, EIO, false},
+    {CALL_WRITE, FAULT_ERROR, EIO, false},       {CALL_WRITE, FAULT_ERROR, EINTR, true},
+    {CALL_WRITE, FAULT_SHORT, 0, true},          {CALL_WRITE, FAULT_FROM_HERE, ENOSPC, false},
+    {CALL_WRITE, FAULT_FULL, ENOSPC, false},     {CALL_FLUSH, FAULT_ERROR, EIO, false},
+    {CALL_FLUSH, FAULT_ERROR, ENOSPC, false},    {CALL_FLUSH_FOLDER, FAULT_ERROR, EIO, false},
+    {CALL_CLOSE, FAULT_ERROR, EIO, false},       {CALL_LINK, FAULT_ERROR, EIO, false},
+    {CALL_LINK, FAULT_FROM_HERE, ENOSPC, false}, {CALL_LINK, FAULT_FULL, ENOSPC, false},
     {CALL_LINK, FAULT_ERROR, EPERM, true}, /* no hard links: it is renamed */
-    {CALL_LINK, FAULT_DONE, EIO, false},
-    {CALL_RENAME, FAULT_ERROR, EIO, false},
-    {CALL_RENAME, FAULT_DONE, EIO, false},
-    {CALL_DELETE, FAULT_ERROR, EIO, false},
-    {CALL_MAKE_FOLDER, FAULT_ERROR, EIO, false},
-    {CALL_MAKE_FOLDER, FAULT_FROM_HERE, ENOSPC, false},
+    {CALL_LINK, FAULT_DONE, EIO, false},         {CALL_RENAME, FAULT_ERROR, EIO, false},
+    {CALL_RENAME, FAULT_DONE, EIO, false},       {CALL_DELETE, FAULT_ERROR, EIO, false},
+    {CALL_MAKE_FOLDER, FAULT_ERROR, EIO, false}, {CALL_MAKE_FOLDER, FAULT_FROM_HERE, ENOSPC, false},
 };
 
 struct trial {
@@ -100,14 +89,23 @@ static void expect_after_power_cut(struct trial *t, const struct world *w, struc
         fail_msg("%s, then a power cut: %s", what, why);
 }
 
-static void expect_code(const struct way *way, int rc, const char *what, const struct cs_error *err)
+static void expect_code(const struct trial *t, const struct way *way, int rc, const char *what,
+                        const struct cs_error *err)
 {
-    if (rc < 0 && way->harmless)
+    if (rc < 0 && (way->harmless || (way->kind == FAULT_FULL && t->step->frees)))
         fail_msg("%s: %s", what, err->message);
     if (rc < 0 && rc != (way->sys == ENOSPC ? CS_NO_SPACE : CS_IO))
         fail_msg("%s: fails with %d (%s)", what, rc, err->message);
     if (rc < 0 && (err->code != rc || err->message[0] == 0))
         fail_msg("%s: fails without a reason", what);
+}
+
+static void take_back(struct world_archive *a, const struct world_archive *before)
+{
+    if (a->there == MAYBE)
+        a->there = before != NULL ? before->there : NO;
+    if (a->tagged == MAYBE)
+        a->tagged = before != NULL ? before->tagged : NO;
 }
 
 /* The next one who comes looks at the repository, and remembers what he saw. */
@@ -136,6 +134,7 @@ static void try_fault(struct trial *t, const struct way *way, size_t at)
              call_names[way->call], way->kind == FAULT_SHORT ? "a part" : strerrorname_np(way->sys),
              way->kind == FAULT_DONE        ? " though it is done"
              : way->kind == FAULT_FROM_HERE ? " from here on"
+             : way->kind == FAULT_FULL      ? " until there is room again"
                                             : "");
     struct calls_options options = {
         .root = t->root, .disk = disk, .fault = {.kind = way->kind, .sys = way->sys, .at = at}};
@@ -148,11 +147,11 @@ static void try_fault(struct trial *t, const struct way *way, size_t at)
         fail_msg("%s: %s", what, wrong);
     if (rc == CS_CORRUPT && t->step->run == world_read) /* unreadable is damage */
         rc = err.code = CS_IO;
-    expect_code(way, rc, what, &err);
+    expect_code(t, way, rc, what, &err);
     if (rc < 0 && (at < t->last_link || (at == t->last_link && way->kind != FAULT_DONE)))
-        for (size_t i = 0; i < w->archive_count; i++)
-            if (w->archives[i].there == MAYBE)
-                w->archives[i].there = NO;
+        for (size_t i = 0; i < w->archive_count; i++) /* nothing is done */
+            take_back(&w->archives[i],
+                      i < t->before->archive_count ? &t->before->archives[i] : NULL);
     calls_begin(&options);
     look_in(w, &ignored);
     calls_end();
@@ -190,9 +189,11 @@ static bool only_reads(enum call call)
 }
 
 /* Unless all are asked for, only some of the many calls that read are taken. */
-static bool is_chosen(struct trial *t, enum call call)
+static bool is_chosen(struct trial *t, const struct way *way)
 {
-    return every || !only_reads(call) || t->reads++ % SOME == 0;
+    if (way->kind == FAULT_FULL && !t->step->frees)
+        return false; /* nobody gives room: as from here on */
+    return every || !only_reads(way->call) || t->reads++ % SOME == 0;
 }
 
 static void try_all_faults(struct trial *t, const enum call *calls, size_t count)
@@ -203,7 +204,7 @@ static void try_all_faults(struct trial *t, const enum call *calls, size_t count
             t->last_link = at;
     for (size_t at = 0; at < count; at++)
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-            if (ways[i].call == calls[at] && is_chosen(t, calls[at]))
+            if (ways[i].call == calls[at] && is_chosen(t, &ways[i]))
                 try_fault(t, &ways[i], at);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The workload of the crash tests, and the judge of what is left after a crash.
- * But for filling the log, both use the store's public interface only.
+ * The workload of the crash tests. But for filling the log, it uses the store's public interface
+ * only. What is left of it after a crash is judged in world_judge.c.
  */
 #include "world.h"
 
@@ -11,9 +11,9 @@
 #include "log.h"
 #include "store.h"
 
-enum { SHARED = 7, SMALL = 3000, LARGE = 1 << 20, CHECKPOINT_AFTER = 64 };
+enum { SHARED = 7, SMALL = 3000, LARGE = 1 << 20, CHECKPOINT_AFTER = 64, ARCHIVES_KEPT = 4 };
 
-static int open_key(struct cs_store **store, const char *repo, const char *heads, unsigned key,
+int world_open_with(struct cs_store **store, const char *repo, const char *heads, unsigned key,
                     struct cs_error *err)
 {
     struct cs_open_options options = {
@@ -22,10 +22,9 @@ static int open_key(struct cs_store **store, const char *repo, const char *heads
     return cs_open(store, repo, &options, err);
 }
 
-/* With the key that has all rights. */
-static int open_full(struct cs_store **store, const struct world *w, struct cs_error *err)
+int world_open(struct cs_store **store, const struct world *w, struct cs_error *err)
 {
-    return open_key(store, w->repo, w->heads, w->opens[2] == SURE ? 2 : 0, err);
+    return world_open_with(store, w->repo, w->heads, w->opens[2] == SURE ? 2 : 0, err);
 }
 
 /* ---- steps ---- */
@@ -54,11 +53,9 @@ static int put_noise_record(struct cs_writer *writer, struct stored *out, uint64
     return rc;
 }
 
-enum { NAME = 32 };
-
-static void archive_name(char out[NAME], size_t n)
+void world_archive_name(char out[WORLD_NAME], size_t n)
 {
-    snprintf(out, NAME, "archive-%zu", n);
+    snprintf(out, WORLD_NAME, "archive-%zu", n);
 }
 
 /* The next one, for the caller to describe. */
@@ -73,8 +70,8 @@ static struct world_archive *new_archive(struct world *w)
 static int commit(struct world *w, struct world_archive *a, struct cs_writer *writer,
                   struct cs_error *err)
 {
-    char name[NAME];
-    archive_name(name, (size_t)(a - w->archives));
+    char name[WORLD_NAME];
+    world_archive_name(name, (size_t)(a - w->archives));
     a->there = MAYBE;
     int rc = try_commit(writer, &a->record.id, name, NULL, err);
     if (rc == 0)
@@ -82,8 +79,7 @@ static int commit(struct world *w, struct world_archive *a, struct cs_writer *wr
     return rc;
 }
 
-/* An archive of a record, a chunk of its own of ${len} bytes, and one that all share. */
-static int back_up(struct world *w, size_t len, struct cs_error *err)
+int world_back_up(struct world *w, size_t len, struct cs_error *err)
 {
     struct cs_store *store = NULL;
     struct cs_writer *writer = NULL;
@@ -91,7 +87,7 @@ static int back_up(struct world *w, size_t len, struct cs_error *err)
     uint64_t seed = 1000 + w->archive_count;
     struct world_archive *a = new_archive(w);
     a->chunk_count = 2;
-    int rc = open_full(&store, w, err);
+    int rc = world_open(&store, w, err);
     if (rc == 0)
         rc = cs_writer_begin(&writer, store, &options, err);
     if (rc == 0)
@@ -125,31 +121,37 @@ static int step_init(struct world *w, struct cs_error *err)
 
 static int step_commit(struct world *w, struct cs_error *err)
 {
-    return back_up(w, SMALL, err);
+    return world_back_up(w, SMALL, err);
 }
 
 static int step_large_commit(struct world *w, struct cs_error *err)
 {
-    return back_up(w, LARGE, err); /* more than a frame */
+    return world_back_up(w, LARGE, err); /* more than a frame */
 }
 
-static int step_publish(struct world *w, struct cs_error *err)
+static int publish(struct world *w, struct stored *chunk, uint64_t seed, struct cs_error *err)
 {
     struct cs_store *store = NULL;
     struct cs_writer *writer = NULL;
     struct cs_writer_options options = {0};
-    int rc = open_full(&store, w, err);
+    int rc = world_open(&store, w, err);
     if (rc == 0)
         rc = cs_writer_begin(&writer, store, &options, err);
     if (rc == 0)
-        rc = put_noise_chunk(writer, &w->published, 500, SMALL, err);
-    w->has_published = MAYBE;
+        rc = put_noise_chunk(writer, chunk, seed, SMALL, err);
     if (rc == 0)
         rc = cs_writer_publish(writer, err);
-    if (rc == 0)
-        w->has_published = SURE;
     cs_writer_end(writer);
     cs_close(store);
+    return rc;
+}
+
+static int step_publish(struct world *w, struct cs_error *err)
+{
+    w->has_published = MAYBE;
+    int rc = publish(w, &w->published, 500, err);
+    if (rc == 0)
+        w->has_published = SURE;
     return rc;
 }
 
@@ -157,7 +159,7 @@ static int step_add_key(struct world *w, struct cs_error *err)
 {
     struct cs_store *store = NULL;
     struct cs_secret secret = key_file(1);
-    int rc = open_full(&store, w, err);
+    int rc = world_open(&store, w, err);
     w->opens[1] = MAYBE;
     if (rc == 0)
         rc = cs_key_add(store, &secret, CS_ROLE_APPEND, "a host", &w->slots[1], err);
@@ -171,7 +173,7 @@ static int step_change_key(struct world *w, struct cs_error *err)
 {
     struct cs_store *store = NULL;
     struct cs_secret secret = key_file(2);
-    int rc = open_full(&store, w, err);
+    int rc = world_open(&store, w, err);
     w->opens[0] = w->opens[2] = MAYBE;
     if (rc == 0)
         rc = cs_key_change(store, &secret, err);
@@ -188,7 +190,7 @@ static int step_remove_key(struct world *w, struct cs_error *err)
 {
     struct cs_store *store = NULL;
     struct cs_error e = {0};
-    int rc = open_full(&store, w, &e);
+    int rc = world_open(&store, w, &e);
     w->opens[1] = MAYBE;
     if (rc == 0)
         rc = cs_key_remove(store, &w->slots[1], true, &e);
@@ -204,14 +206,91 @@ static int step_more_commits(struct world *w, struct cs_error *err)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 3; i++) /* so that there are segments to merge */
-        rc = back_up(w, SMALL, err);
+        rc = world_back_up(w, SMALL, err);
     return rc;
+}
+
+static int step_forget(struct world *w, struct cs_error *err)
+{
+    struct cs_store *store = NULL;
+    struct cs_id ids[WORLD_ARCHIVES];
+    size_t n = 0;
+    int rc = world_open(&store, w, err);
+    for (size_t i = 0; i + ARCHIVES_KEPT < w->archive_count; i++) {
+        w->archives[i].there = MAYBE;
+        ids[n++] = w->archives[i].record.id;
+    }
+    if (rc == 0)
+        rc = cs_forget(store, ids, n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        w->archives[i].there = NO;
+    cs_close(store);
+    return rc;
+}
+
+static int step_tag(struct world *w, struct cs_error *err)
+{
+    static const char *const tag[] = {WORLD_TAG};
+    struct cs_store *store = NULL;
+    struct world_archive *a = &w->archives[w->archive_count - 1];
+    int rc = world_open(&store, w, err);
+    a->tagged = MAYBE;
+    if (rc == 0)
+        rc = cs_tag(store, &a->record.id, NULL, 0, tag, 1, err);
+    if (rc == 0)
+        a->tagged = SURE;
+    cs_close(store);
+    return rc;
+}
+
+/* What no archive will need. */
+static int step_publish_in_vain(struct world *w, struct cs_error *err)
+{
+    struct stored ignored;
+    return publish(w, &ignored, 600, err);
+}
+
+static int mark(void *arg, const struct cs_archive *archive, struct cs_marker *marker,
+                struct cs_error *err)
+{
+    const struct world *w = arg;
+    bool fresh;
+    int rc = cs_mark(marker, &archive->id, &fresh, err);
+    for (size_t i = 0; i < w->archive_count; i++) {
+        const struct world_archive *a = &w->archives[i];
+        bool same = memcmp(&a->record.id, &archive->id, sizeof archive->id) == 0;
+        for (size_t c = 0; rc == 0 && same && c < a->chunk_count; c++)
+            rc = cs_mark(marker, &a->chunks[c].id, &fresh, err);
+    }
+    return rc;
+}
+
+/* Nothing that was promised changes. */
+static int prune(struct world *w, bool no_grace, struct cs_error *err)
+{
+    struct cs_store *store = NULL;
+    struct cs_prune_options options = {.no_grace = no_grace, .mark = mark, .arg = w};
+    int rc = world_open(&store, w, err);
+    if (rc == 0)
+        rc = cs_prune(store, &options, &w->pruned, err);
+    cs_close(store);
+    return rc;
+}
+
+static int step_prune(struct world *w, struct cs_error *err)
+{
+    return prune(w, false, err);
+}
+
+static int step_prune_without_grace(struct world *w, struct cs_error *err)
+{
+    return prune(w, true, err);
 }
 
 int world_fill_log(struct world *w, uint64_t length, struct cs_error *err)
 {
     struct cs_store *store = NULL;
-    int rc = open_full(&store, w, err);
+    int rc = world_open(&store, w, err);
     while (rc == 0 && store->position.next < length) {
         struct cs_buf payload = {0};
         cs_entry_begin(&payload, CS_ENTRY_REPLACE, 0); /* of nothing, by nothing */
@@ -241,6 +320,12 @@ const struct world_step world_steps[] = {
     {.name = "commit in a new epoch", .run = step_commit},
     {.name = "more segments", .run = step_more_commits, .quiet = true},
     {.name = "commit that merges segments", .run = step_commit},
+    {.name = "tag", .run = step_tag},
+    {.name = "forget", .run = step_forget},
+    {.name = "publish in vain", .run = step_publish_in_vain, .quiet = true},
+    {.name = "prune", .run = step_prune, .again = true, .frees = true},
+    {.name = "prune without grace", .run = step_prune_without_grace, .again = true, .frees = true},
+    {.name = "commit after a prune", .run = step_commit, .usual = true},
     {.name = "more entries", .run = step_more_entries, .quiet = true},
     {.name = "commit with a checkpoint", .run = step_commit},
     {.name = "last commit", .run = step_commit, .usual = true},
@@ -254,187 +339,4 @@ const struct world_step *world_step_named(const char *name)
             return &world_steps[i];
     fail_msg("there is no step %s", name);
     return NULL;
-}
-
-/* ---- the judge ---- */
-
-struct verdict {
-    char *why;
-    bool good;
-    int code; /* of what failed, if the first thing found was a failure */
-};
-
-static void __attribute__((format(printf, 2, 3))) find(struct verdict *v, const char *fmt, ...)
-{
-    va_list ap;
-    if (!v->good)
-        return; /* the first tells most */
-    v->good = false;
-    va_start(ap, fmt);
-    vsnprintf(v->why, WORLD_WHY, fmt, ap);
-    va_end(ap);
-}
-
-static void find_failure(struct verdict *v, const char *what, const struct cs_error *err)
-{
-    if (v->good)
-        v->code = err->code;
-    find(v, "%s: %s", what, err->message);
-}
-
-static void keep_first(void *arg, const char *message)
-{
-    find(arg, "check: %s", message);
-}
-
-static void check_all(struct verdict *v, struct cs_store *store)
-{
-    struct cs_error err = {0};
-    struct cs_check_options options = {.read_data = 1, .report = keep_first, .arg = v};
-    struct cs_check_result result;
-    if (cs_check(store, &options, &result, &err) < 0)
-        find_failure(v, "check", &err);
-}
-
-static void expect_bytes(struct verdict *v, struct cs_store *store, const struct stored *s,
-                         bool is_chunk, const char *what)
-{
-    struct cs_error err = {0};
-    uint8_t *expected = malloc(s->len);
-    void *found = is_chunk ? malloc(s->len) : NULL;
-    size_t len = s->len;
-    int rc = is_chunk ? cs_read_chunk(store, &s->id, found, len, &err)
-                      : cs_read_object(store, CS_LAYER_RECORD, &s->id, &found, &len, &err);
-    assert_non_null(expected);
-    noise(expected, s->len, s->seed);
-    if (rc < 0)
-        find_failure(v, what, &err);
-    else if (len != s->len || memcmp(found, expected, len) != 0)
-        find(v, "%s: has other bytes", what);
-    free(expected);
-    free(found);
-}
-
-static void expect_content(struct verdict *v, struct cs_store *store, const struct world_archive *a,
-                           const char *name)
-{
-    expect_bytes(v, store, &a->record, false, name);
-    for (size_t c = 0; c < a->chunk_count; c++)
-        expect_bytes(v, store, &a->chunks[c], true, name);
-}
-
-/* Says of each archive whether it is there, where that was open; reads those from ${from} on. */
-static void expect_archives(struct verdict *v, struct world *w, struct cs_store *store, size_t from)
-{
-    size_t n = cs_archive_count(store), at = 0;
-    for (size_t i = 0; v->good && i < w->archive_count; i++) {
-        struct world_archive *a = &w->archives[i];
-        char name[NAME];
-        archive_name(name, i);
-        bool there = at < n && memcmp(&cs_archive_at(store, at)->id, &a->record.id,
-                                      sizeof(struct cs_id)) == 0;
-        if (there != (a->there == SURE) && a->there != MAYBE)
-            find(v, "%s: %s", name, there ? "is there" : "was committed, and is missing");
-        a->there = there ? SURE : NO;
-        if (there && i >= from)
-            expect_content(v, store, a, name);
-        at += there;
-    }
-    if (at < n)
-        find(v, "there are %zu archives that nobody knows", n - at);
-    if (w->has_published == SURE)
-        expect_bytes(v, store, &w->published, true, "what was published");
-}
-
-int world_read(struct world *world, struct cs_error *err)
-{
-    struct cs_store *store = NULL;
-    char why[WORLD_WHY];
-    struct verdict v = {.why = why, .good = true};
-    int rc = open_full(&store, world, err);
-    if (rc < 0)
-        return rc;
-    expect_archives(&v, world, store, 0);
-    check_all(&v, store);
-    cs_close(store);
-    return v.good ? 0 : cs_fail(err, v.code != 0 ? v.code : CS_CORRUPT, "%s", why);
-}
-
-/* Which keys open it. The store by the first of role full; NULL where there is no repository. */
-static struct cs_store *open_as_promised(struct verdict *v, const struct world *w, const char *repo,
-                                         const char *heads)
-{
-    struct cs_store *found = NULL;
-    for (unsigned key = 0; key < WORLD_KEYS && v->good; key++) {
-        struct cs_store *store = NULL;
-        struct cs_error err = {0};
-        int rc = open_key(&store, repo, heads, key, &err);
-        if (rc == CS_NO_REPOSITORY && w->founded != SURE)
-            return NULL;
-        if (rc < 0 && (rc != CS_AUTH || w->opens[key] == SURE))
-            find(v, "opening with key %u: %s", key, err.message);
-        if (rc == 0 && w->opens[key] == NO)
-            find(v, "key %u opens it", key);
-        if (rc == 0 && cs_rollback_warning(store) != NULL)
-            find(v, "%s", cs_rollback_warning(store));
-        if (rc == 0 && found == NULL && key != 1)
-            found = store;
-        else
-            cs_close(store);
-    }
-    if (found == NULL)
-        find(v, "no key opens it");
-    return found;
-}
-
-/* Another backup, by which none of the others goes. */
-static void expect_another_commit(struct verdict *v, struct world *w)
-{
-    struct cs_error err = {0};
-    struct cs_store *store = NULL;
-    if (back_up(w, SMALL, &err) < 0)
-        find(v, "another commit: %s", err.message);
-    if (!v->good)
-        return;
-    if (open_full(&store, w, &err) < 0) {
-        find(v, "opening after another commit: %s", err.message);
-        return;
-    }
-    expect_archives(v, w, store, w->archive_count - 1);
-    cs_close(store);
-}
-
-bool world_holds(const struct world *world, const char *repo, const char *heads,
-                 const struct world_step *step, char why[WORLD_WHY])
-{
-    struct verdict v = {.why = why, .good = true};
-    struct world *w = malloc(sizeof *w);
-    struct cs_error err = {0};
-    assert_non_null(w);
-    *w = *world;
-    snprintf(w->repo, sizeof w->repo, "%s", repo);
-    snprintf(w->heads, sizeof w->heads, "%s", heads);
-    struct cs_store *store = open_as_promised(&v, w, repo, heads);
-    if (store == NULL)
-        goto out;
-    expect_archives(&v, w, store, 0);
-    check_all(&v, store);
-    cs_close(store);
-    if (!v.good)
-        goto out;
-    if (w->opens[2] == MAYBE) { /* either, and the world is to know which */
-        w->opens[2] = open_key(&store, repo, heads, 2, &err) == 0 ? SURE : NO;
-        cs_close(store);
-    }
-    if (step != NULL && step->again && step->run(w, &err) < 0)
-        find(&v, "%s, once more: %s", step->name, err.message);
-    for (unsigned key = 1; v.good && key < 2 && w->opens[key] == SURE; key++) {
-        if (open_key(&store, repo, heads, key, &err) < 0)
-            find(&v, "opening with key %u afterwards: %s", key, err.message);
-        cs_close(store);
-    }
-    expect_another_commit(&v, w);
-out:
-    free(w);
-    return v.good;
 }

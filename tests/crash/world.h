@@ -10,7 +10,16 @@
  * and then says what is true (SURE, or NO).
  */
 
-enum { WORLD_ARCHIVES = 40, WORLD_CHUNKS = 4, WORLD_KEYS = 4, WORLD_WHY = 1200, WORLD_PATH = 512 };
+enum {
+    WORLD_ARCHIVES = 40,
+    WORLD_CHUNKS = 4,
+    WORLD_KEYS = 4,
+    WORLD_WHY = 1200,
+    WORLD_PATH = 512,
+    WORLD_NAME = 32
+};
+
+#define WORLD_TAG "gold"
 
 enum certainty { NO, MAYBE, SURE };
 
@@ -22,6 +31,7 @@ struct stored { /* noise */
 
 struct world_archive {
     enum certainty there;
+    enum certainty tagged; /* with WORLD_TAG */
     struct stored record;
     struct stored chunks[WORLD_CHUNKS];
     size_t chunk_count;
@@ -39,6 +49,8 @@ struct world {
     size_t archive_count;
     struct stored published; /* a chunk */
     enum certainty has_published;
+
+    struct cs_prune_result pruned; /* by the last prune */
 };
 
 struct world_step {
@@ -48,6 +60,7 @@ struct world_step {
     bool quiet; /* only gets there: no states are looked at */
     bool usual; /* does to the disk what an earlier step does */
     bool again; /* must succeed on what a try that was cut short has left */
+    bool frees; /* must succeed on a full disk, if what it deletes gives room */
 };
 
 extern const struct world_step world_steps[];
@@ -56,6 +69,14 @@ const struct world_step *world_step_named(const char *name);
 
 /* Appends entries that change nothing until the log has ${length} of them. */
 int world_fill_log(struct world *world, uint64_t length, struct cs_error *err);
+
+/* For the steps and their judge: with the key that has all rights; with key file ${key}. */
+int world_open(struct cs_store **store, const struct world *world, struct cs_error *err);
+int world_open_with(struct cs_store **store, const char *repo, const char *heads, unsigned key,
+                    struct cs_error *err);
+void world_archive_name(char out[WORLD_NAME], size_t n);
+/* Commits an archive of a record, a chunk of its own of ${len} bytes, and one that all share. */
+int world_back_up(struct world *world, size_t len, struct cs_error *err);
 
 /* Opens the world's repository, checks it and reads all archives. What is found wrong is
  * CS_CORRUPT, unless something failed. */

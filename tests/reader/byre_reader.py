@@ -68,7 +68,7 @@ def command_verify(repository, _):
     log = repository.log
     slots, rings = repository.keys.check_all(repository.state)
     print(f"config\nkeys: {slots} slots, {rings} keyrings")
-    print(f"log: {log.count} entries, {len(log.void)} of them void, {len(log.checkpoints) - 1} checkpoints")
+    print(f"log: {log.count} entries, {len(log.void)} of them void, {len(log.checkpoints) - len(log.resets) - 1} checkpoints, {len(log.resets)} resets")
     for what, counted in (("segments", {"segments": len(repository.state.segments), "ids": len(repository.store.index.places)}),
                           ("packs", verify_packs(repository.store)),
                           ("archives", verify_archives(repository.store, repository.config))):

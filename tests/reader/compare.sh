@@ -235,6 +235,20 @@ done
 same_image top.qcow2 disks/top.qcow2 disks
 export BYRE_REPOSITORY=$T/repo
 
+# A log that was damaged and repaired, twice; the second time of the first reset too.
+for entries in "9 12" "15 $(find "$BYRE_REPOSITORY/log" -type f | wc -l)"; do
+    for entry in $entries; do
+        "$python" -c 'import sys; open(sys.argv[1], "r+b").write(b"none")' \
+            "$BYRE_REPOSITORY/log/0000000000000/$(printf %03x "$entry")"
+    done
+    expect_exit 1 reader verify
+    expect_exit 0 byre check --repair
+    verified
+    same_image top.qcow2 disks/top.qcow2 disks
+    expect_exit 0 byre backup --name raw disks/plain.raw
+    verified
+done
+
 # Both see a byte that was flipped in a pack.
 pack=$(find "$BYRE_REPOSITORY/packs" -type f -size +8k | sort | head -n 1)
 "$python" - "$pack" <<'END'

@@ -2,6 +2,8 @@
 /* Each damage is found, and a sound repository is not blamed. */
 #include "cs_fixture.h"
 
+#include <stdio.h>
+
 #include "pack.h"
 #include "slot.h"
 #include "store.h"
@@ -73,6 +75,46 @@ static void test_structure_is_checked_without_reading_data(void **state)
     options.read_data = 1;
     assert_ok(cs_check(store, &options, &result, err));
     assert_true(result.bytes_checked > 0 && !result.data_unopened);
+    cs_close(store);
+}
+
+static void keep_message(void *arg, const char *message)
+{
+    snprintf(arg, CHECK_MESSAGE, "%s", message);
+}
+
+/* Of six packs; whole packs are read, and what that says of the others is as sample.h has it. */
+static void test_a_part_of_the_packs(void **state)
+{
+    struct repo *repo = *state;
+    static const double bounds[] = {1, 5 / 6.0, 3 / 6.0, 3 / 6.0, 2 / 6.0, 1 / 6.0};
+    char name[FIXTURE_PATH];
+    build(repo);
+    struct cs_store *store = open_store(repo);
+    struct cs_check_options options = {.read_data = 0};
+    struct cs_check_result result;
+    assert_ok(cs_check(store, &options, &result, err));
+    assert_true(result.packs_read == 0 && result.read_share <= 0);
+    assert_true(result.damaged_share_below <= 0);
+    for (unsigned percent = 1; percent <= 100; percent += 9) {
+        options.read_data = percent / 100.0;
+        assert_ok(cs_check(store, &options, &result, err));
+        assert_true(result.read_share >= options.read_data && result.read_share <= 1);
+        assert_true(result.packs_read >= 1 && result.packs_read <= 6);
+        assert_true(result.damaged_share_below > bounds[result.packs_read - 1] - 1e-9);
+        assert_true(result.damaged_share_below < bounds[result.packs_read - 1] + 1e-9);
+    }
+    cs_close(store);
+    files_in(repo, "packs", name);
+    file_remove(repo, name);
+    char message[CHECK_MESSAGE] = "";
+    store = open_store(repo);
+    options.report = keep_message;
+    options.arg = message;
+    assert_ok(cs_check(store, &options, &result, err));
+    assert_true(strstr(message, name) != NULL);
+    assert_true(result.packs_read == 5 && result.read_share < 1);
+    assert_true(result.damaged_share_below <= 0); /* one is, so nothing is said */
     cs_close(store);
 }
 
@@ -172,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_repo(test_every_byte_of_every_pack),
         with_repo(test_structure_is_checked_without_reading_data),
+        with_repo(test_a_part_of_the_packs),
         with_repo(test_segments),
         with_repo(test_slots_and_keyrings_of_others),
         with_repo(test_exchanged_packs),

@@ -353,11 +353,11 @@ static void test_an_archive_that_a_run_builds_on_is_freed(void **state)
         struct cs_writer *w = begin(a);
         struct made *m = store_some(w, 3 + pass, 200 + 10 * pass, 3, 1);
         assert_ok(cs_writer_uses_archive(w, &table[1].record, err));
-        assert_ok(cs_writer_uses_archive(w, &table[0].record, err));
+        if (pass == 0)
+            assert_ok(cs_writer_uses_archive(w, &table[0].record, err));
         b = open_store(repo);
-        if (pass == 0) /* it is forgotten, and nothing is freed: all is still there */
-            forget(b, &table[0]);
-        else
+        forget(b, &table[pass]);
+        if (pass == 1) /* before, it was forgotten, and nothing freed: all is still there */
             prune(b, (struct cs_prune_options){0});
         cs_close(b);
         if (pass == 0)
@@ -369,6 +369,23 @@ static void test_an_archive_that_a_run_builds_on_is_freed(void **state)
     made_count--;
     cs_close(a);
     assert_whole(repo);
+}
+
+/* It was freed before the run began, and the store has read so since the archive was chosen. */
+static void test_an_archive_that_a_run_builds_on_was_freed(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *a = open_store(repo), *b = open_store(repo);
+    commit_some(a, 1, 0, 10, 1);
+    assert_ok(cs_log_catch_up(b, err));
+    forget(b, &table[0]);
+    prune(b, (struct cs_prune_options){0});
+    cs_close(b);
+    assert_ok(cs_log_catch_up(a, err));
+    struct cs_writer *w = begin(a);
+    assert_fails(CS_CONFLICT, cs_writer_uses_archive(w, &table[0].record, err));
+    cs_writer_end(w);
+    cs_close(a);
 }
 
 /* A run has put one segment in the place of many, with entries of its own packs in it, which its
@@ -555,6 +572,7 @@ int main(void)
         with_repo(test_the_grace_leaves_a_run_alone),
         with_repo(test_published_packs_of_a_run_are_freed),
         with_repo(test_an_archive_that_a_run_builds_on_is_freed),
+        with_repo(test_an_archive_that_a_run_builds_on_was_freed),
         with_repo(test_a_prune_between_replace_and_archive),
         with_repo(test_an_archive_comes_before_the_entry),
         with_repo(test_orphans_become_live_before_the_entry),

@@ -450,6 +450,59 @@ static void test_lost(void **state)
     cs_state_clear(&s);
 }
 
+/* Pack 0 is all zeros, and no pack's name. */
+static void test_lost_and_found_nowhere(void **state)
+{
+    struct cs_state s;
+    (void)state;
+    build(&s);
+    apply(&s, 6, lost(0, 1));
+    apply(&s, 7, lost(10, 1));
+    apply(&s, 8, lost(0, 1)); /* again */
+    apply(&s, 9, lost(0, 2));
+    assert_int_equal(s.lost_count, 3);
+    assert_true(is_lost(&s, 0, 1) && is_lost(&s, 0, 2) && is_lost(&s, 10, 1));
+    assert_survives_checkpoint(&s);
+    apply(&s, 10, condemn(1, (const uint8_t[]){11}, 0, NULL, 0, NULL));
+    assert_int_equal(s.lost_count, 3);
+    size_t condemned = s.condemned_count;
+    apply(&s, 11, condemn(1, (const uint8_t[]){0}, 0, NULL, 0, NULL));
+    assert_int_equal(s.condemned_count, condemned);
+    assert_int_equal(s.lost_count, 1);
+    assert_true(is_lost(&s, 10, 1));
+    assert_survives_checkpoint(&s);
+    apply(&s, 12, lost(0, 3));
+    assert_true(is_lost(&s, 0, 3));
+    struct cs_buf b = added(CS_ENTRY_PUBLISH, 0);
+    assert_fails(CS_CORRUPT, cs_state_try(&s, 13, b.data, b.len, err));
+    cs_buf_clear(&b);
+    cs_state_clear(&s);
+}
+
+/* Many in one entry, each twice, take no longer than sorting them does. */
+static void test_many_lost(void **state)
+{
+    enum { MANY = 200000 };
+    struct cs_state s;
+    struct cs_buf b = entry(CS_ENTRY_LOST);
+    struct cs_name pack = name_of(10);
+    (void)state;
+    build(&s);
+    cs_put_u32(&b, 2 * MANY);
+    for (uint32_t i = 0; i < 2 * MANY; i++) {
+        struct cs_id id = {{0}};
+        cs_le32(id.bytes, i % MANY);
+        cs_put_bytes(&b, &pack, sizeof pack);
+        cs_put_bytes(&b, &id, sizeof id);
+    }
+    assert_ok(cs_state_apply(&s, 6, b.data, b.len, err));
+    assert_ok(cs_state_apply(&s, 7, b.data, b.len, err));
+    assert_int_equal(s.lost_count, MANY);
+    assert_int_equal(cs_from_le32(s.lost[7].id.bytes), 7); /* in the order of the log */
+    cs_buf_clear(&b);
+    cs_state_clear(&s);
+}
+
 static void test_new_entries_are_refused_where_cut_off(void **state)
 {
     struct cs_buf b = entry(CS_ENTRY_FORGET);
@@ -541,6 +594,8 @@ int main(void)
         cmocka_unit_test(test_tag),
         cmocka_unit_test(test_condemn),
         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_lost_and_found_nowhere),
+        cmocka_unit_test(test_many_lost),
         cmocka_unit_test(test_new_entries_are_refused_where_cut_off),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_unknown_types),

@@ -739,6 +739,120 @@ static void test_walk_of_small_trees(void **state)
     assert_walk(f, &tree, 0, 1, CS_CANCELLED, "0");
 }
 
+/* ---- surveying ---- */
+
+struct trace {
+    char text[256];       /* of each call a letter and the level */
+    char refused;         /* the call that fails, by its letter; 0: none */
+    uint64_t passed_over; /* the region of level 1 that is not entered; 1: none */
+};
+
+static void note(struct trace *t, char call, const struct cs_subtree *at)
+{
+    size_t len = strlen(t->text);
+    assert_true(len + 3 < sizeof t->text);
+    snprintf(t->text + len, 3, "%c%u", call, at->level);
+}
+
+static bool trace_enter(void *arg, const struct cs_subtree *at)
+{
+    struct trace *t = arg;
+    note(t, 'e', at);
+    return at->level != 1 || at->region != t->passed_over;
+}
+
+static int trace_leaf(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
+                      struct cs_error *err)
+{
+    struct trace *t = arg;
+    note(t, 'l', at);
+    assert_int_equal(len, 8);
+    if (t->refused == 'l')
+        return cs_fail(err, CS_CANCELLED, "enough");
+    return cs_from_le64(data) == at->region ? 0 : cs_fail(err, CS_CORRUPT, "another leaf");
+}
+
+static int trace_damaged(void *arg, const struct cs_subtree *at, const struct cs_error *why,
+                         struct cs_error *err)
+{
+    struct trace *t = arg;
+    note(t, 'd', at);
+    assert_true(why->code < 0 && why->message[0] != 0);
+    return t->refused == 'd' ? cs_fail(err, CS_CANCELLED, "enough") : 0;
+}
+
+static int trace_leave(void *arg, const struct cs_subtree *at, struct cs_error *err)
+{
+    struct trace *t = arg;
+    note(t, 'v', at);
+    return t->refused == 'v' ? cs_fail(err, CS_CANCELLED, "enough") : 0;
+}
+
+static void assert_survey(struct fixture *f, const struct cs_tree *tree, uint64_t passed_over,
+                          char refused, const char *text)
+{
+    struct trace t = {.refused = refused, .passed_over = passed_over};
+    const struct cs_survey how = {trace_enter, trace_leaf, trace_damaged, trace_leave, &t};
+    struct cs_error err = {0};
+    assert_int_equal(cs_tree_survey(&f->store, tree, &how, &err), refused != 0 ? CS_CANCELLED : 0);
+    assert_string_equal(t.text, text);
+}
+
+/* From then on it cannot be read. */
+static void lose(struct fixture *f, const struct cs_id *id)
+{
+    object_of(&f->store, id)->type = CS_PIECE;
+}
+
+static void test_survey_goes_on_after_damage(void **state)
+{
+    static const uint64_t leaves[] = {0, 1, 70, 4095};
+    struct fixture *f = *state;
+    struct cs_tree tree = build(f, 4096, leaves, 4);
+    struct cs_tree_reader *reader = open_tree(f, &tree);
+    struct cs_subtree leaf, node;
+    struct cs_error err;
+    bool found;
+    assert_int_equal(cs_tree_find(reader, 0, 1, &leaf, &found, &err), 0);
+    assert_true(found);
+    assert_int_equal(cs_tree_find(reader, 1, 70, &node, &found, &err), 0);
+    assert_true(found);
+    cs_tree_close(reader);
+
+    assert_survey(f, &tree, 1, 0, "e2e1e0l0v0e0l0v0v1e1e0l0v0v1e1e0l0v0v1v2");
+    assert_survey(f, &tree, 64, 0, "e2e1e0l0v0e0l0v0v1e1e1e0l0v0v1v2");
+    assert_survey(f, &tree, 1, 'l', "e2e1e0l0");
+    assert_survey(f, &tree, 1, 'v', "e2e1e0l0v0");
+    lose(f, &leaf.id);
+    assert_survey(f, &tree, 1, 0, "e2e1e0l0v0e0d0v1e1e0l0v0v1e1e0l0v0v1v2");
+    lose(f, &node.id);
+    assert_survey(f, &tree, 1, 0, "e2e1e0l0v0e0d0v1e1d1e1e0l0v0v1v2");
+    assert_survey(f, &tree, 1, 'd', "e2e1e0l0v0e0d0");
+    lose(f, &tree.root);
+    assert_survey(f, &tree, 1, 0, "e2d2");
+    tree.level = 3; /* than it can have over so few regions */
+    assert_survey(f, &tree, 1, 0, "d3");
+    tree = finish(begin(f, CS_TREE_CONTENT, 100));
+    assert_survey(f, &tree, 1, 0, "");
+}
+
+/* What its reader finds wrong with a leaf is damage like any other. */
+static void test_survey_tells_of_leaves_that_are_wrong(void **state)
+{
+    static const uint64_t leaves[] = {0, 1};
+    struct fixture *f = *state;
+    struct cs_tree tree = build(f, 2, leaves, 2);
+    struct cs_tree_reader *reader = open_tree(f, &tree);
+    struct cs_subtree leaf;
+    struct cs_error err;
+    bool found;
+    assert_int_equal(cs_tree_find(reader, 0, 1, &leaf, &found, &err), 0);
+    assert_true(found);
+    cs_tree_close(reader);
+    cs_le64(object_of(&f->store, &leaf.id)->data, 5);
+    assert_survey(f, &tree, 1, 0, "e1e0l0v0e0l0d0v1");
+}
+
 /* ---- damage ---- */
 
 static int never_visit(void *arg, const struct cs_subtree *at, const uint8_t *data, size_t len,
@@ -907,6 +1021,8 @@ int main(void)
                                         leave),
         cmocka_unit_test_setup_teardown(test_walk_sees_parents_first, enter, leave),
         cmocka_unit_test_setup_teardown(test_walk_of_small_trees, enter, leave),
+        cmocka_unit_test_setup_teardown(test_survey_goes_on_after_damage, enter, leave),
+        cmocka_unit_test_setup_teardown(test_survey_tells_of_leaves_that_are_wrong, enter, leave),
         cmocka_unit_test_setup_teardown(test_damaged_nodes_are_refused, enter, leave),
         cmocka_unit_test_setup_teardown(test_child_must_be_of_the_level_below, enter, leave),
         cmocka_unit_test_setup_teardown(test_level_is_bounded, enter, leave),

@@ -35,7 +35,8 @@ static void join(const struct engine_decision *d, char out[500])
         at += (size_t)snprintf(out + at, 500 - at, "%s%s", i > 0 ? ", " : "", d->reasons[i]);
 }
 
-static void expect(const struct engine_keep *keep, const struct row *rows, char **tags)
+static void expect_at(const char *now, const struct engine_keep *keep, const struct row *rows,
+                      char **tags)
 {
     struct cs_archive archives[ARCHIVES] = {0};
     struct engine_decision decisions[ARCHIVES] = {0};
@@ -49,7 +50,7 @@ static void expect(const struct engine_keep *keep, const struct row *rows, char 
         }
         decisions[n].archive = &archives[n];
     }
-    assert_int_equal(policy_apply(keep, decisions, n, &err), 0);
+    assert_int_equal(policy_apply(keep, seconds_of(now), decisions, n, &err), 0);
     for (size_t i = 0; i < n; i++) {
         char found[500];
         join(&decisions[i], found);
@@ -59,6 +60,11 @@ static void expect(const struct engine_keep *keep, const struct row *rows, char 
             free(decisions[i].reasons[k]);
         free(decisions[i].reasons);
     }
+}
+
+static void expect(const struct engine_keep *keep, const struct row *rows, char **tags)
+{
+    expect_at("2030-01-01 00:00:00", keep, rows, tags);
 }
 
 static void test_last(void **state)
@@ -158,6 +164,26 @@ static void test_within(void **state)
            NULL);
 }
 
+/* One archive of a clock that was years ahead must not end those of good ones; nor must a clock
+ * that is years behind now. */
+static void test_within_and_wrong_clocks(void **state)
+{
+    const struct row rows[] = {
+        {"2099-01-01 00:00:00", "within 2d"},
+        {"2026-11-22 10:00:00", "within 2d"},
+        {"2026-11-20 10:00:00", "within 2d"},
+        {"2026-11-20 09:59:59", ""},
+        {0},
+    };
+    const struct row all[] = {
+        {"2026-11-22 10:00:00", "within 2d"}, {"2020-11-22 10:00:00", "within 2d"}, {0}};
+    const struct engine_keep keep = {.within = {.days = 2}};
+    (void)state;
+    expect_at("2026-11-22 10:00:00", &keep, rows, NULL);
+    expect_at("2027-01-01 00:00:00", &keep, rows, NULL);
+    expect_at("1970-01-01 00:00:00", &keep, all, NULL);
+}
+
 static void test_tags(void **state)
 {
     static char release[] = "release", nightly[] = "nightly";
@@ -214,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_weeks_of_the_turn_of_the_year),
         cmocka_unit_test(test_months_and_years),
         cmocka_unit_test(test_within),
+        cmocka_unit_test(test_within_and_wrong_clocks),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_odd_times),
         cmocka_unit_test(test_spans),

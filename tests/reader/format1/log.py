@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from .keys import APPEND, BACKUP, FULL, KINDS, ROLES
 from .wire import VERSION, Cursor, Damage, Refused, check_signature, hash32, need, read_file, sub, unseal
 
-KEY, PUBLISH, ARCHIVE, REPLACE, CHECKPOINT, FORGET, CONDEMN, TAG, HOLD, LOST = range(1, 11)
+KEY, PUBLISH, ARCHIVE, REPLACE, CHECKPOINT, FORGET, CONDEMN, TAG, HOLD, LOST, RESET = range(1, 12)
 MAY_APPEND = {PUBLISH, ARCHIVE, REPLACE, CHECKPOINT}
 RIGHTS = {APPEND: MAY_APPEND, BACKUP: MAY_APPEND | {FORGET, CONDEMN, TAG, HOLD, LOST}, FULL: range(1 << 16)}
 PACK, SEGMENT = range(2)
 ENTRY_MAX = 256 << 20
+RESET_BIT = 1 << 63                                                    # in the field of the newest checkpoint
 
 
 @dataclass
@@ -74,32 +75,167 @@ class State:
         return struct.pack("<I", len(lists)) + b"".join(struct.pack("<HI", *head) + body for *head, body in
                                                ((type_, len(body), body) for type_, body in enumerate(bodies, 1)))
 
+    @classmethod
+    def parse(cls, c):
+        """The state that sections say."""
+        state, item = cls(), lambda form: struct.unpack("<" + form, c.take(struct.calcsize("<" + form)))
+        c.need(c.u32() == 7, "another number of sections")
+
+        def section(type_, count, add):
+            c.need(c.u16() == type_, "sections out of order")
+            end = c.u32() + c.at
+            for _ in range(count()):
+                add()
+            c.need(c.at == end, "a section of another length")
+
+        def add_key():
+            slot, role, kind, removed, last_epoch = c.take(16), *item("BBBH")
+            key = Key(role, kind, c.take(32), c.take(32), c.str16(), c.i64(), removed, last_epoch)
+            c.need(role in ROLES and kind in KINDS and removed < 2, "unknown role or kind")
+            insert(state.keys, slot, key, c.what)
+
+        def add_pack():
+            id_, (size, class_, published) = c.take(16), item("QBq")
+            c.need(class_ in (1, 2), "unknown class of pack")
+            insert(state.packs, id_, (size, class_), c.what)
+            state.published.update({id_: published} if published else {})
+
+        def add_archive():
+            id_, (entry, time) = c.take(32), item("Qq")
+            insert(state.archives, id_, Archive(c, entry, time), c.what)
+
+        section(1, c.u16, add_key)
+        section(2, c.u16, lambda: state.epochs.append(c.take(32)))
+        section(3, c.u32, add_pack)
+        section(4, c.u32, lambda: insert(state.segments, c.take(16), item("QQ"), c.what))
+        section(5, c.u32, add_archive)
+        condemned, lost = [], []
+        section(6, c.u32, lambda: condemned.append((c.u8(), c.take(16))))
+        section(7, c.u32, lambda: lost.append((c.take(16), c.take(32))))
+        c.end()
+        state.condemned, state.lost = dict.fromkeys(condemned), dict.fromkeys(lost)
+        c.need(len(state.condemned) == len(condemned) and all(kind < 2 for kind, _ in condemned), "a condemned name is there twice, or is no file")
+        c.need(state.epochs and all(pack in state.packs for pack, _ in state.lost), "no epochs, or lost objects of unknown packs")
+        return state
+
 
 class Log:
     def __init__(self, root, repository_id, keys):
+        self.repository_id, self.keys, self.paths = repository_id, keys, self.find_paths(root)
+        head = max(self.paths)
+        try:
+            self.fold(head, self.find_resets(head, False))
+        except Damage:
+            if not self.at_head:
+                raise
+            self.fold(head, self.find_resets(head, True))            # the newest entry is a reset that does not count
+
+    def fold(self, head, resets):
+        """resets: {from: number}."""
         self.state, self.begun = State(), {}                         # begun: pack or segment: epochs when it was added
-        self.void, self.checkpoints = [], [0]                        # numbers; 0 is none
-        self.repository_id, self.keys = repository_id, keys
-        before, self.start = bytes(32), None
-        paths = self.paths(root)
-        self.count = len(paths)
-        for number, path in enumerate(paths):
-            data = read_file(path, f"log entry {number}", ENTRY_MAX)
-            self.read(number, data, before)
+        self.void, self.checkpoints, self.resets = [], [0], []       # numbers; 0 is none
+        self.count, self.at_head = head + 1, False
+        before, number = bytes(32), 0
+        while number <= head:
+            self.at_head = resets.get(number) == head
+            if number in resets:
+                from_, number = number, resets[number]
+                data = self.data(number)
+                self.reset(from_, number, data, before)
+            else:
+                data = self.data(number)
+                self.read(number, data, before)
             before = hash32(data)
-            self.start = self.start or before
+            if number == 0:
+                self.start = before
+            number += 1
+
+    def data(self, number):
+        need(number in self.paths, f"log entry {number}: missing")
+        return read_file(self.paths[number], f"log entry {number}", ENTRY_MAX)
 
     @staticmethod
-    def paths(root):
-        """The entries' files; their numbers must be 0, 1, 2 and so on."""
+    def find_paths(root):
+        """The entries' files by their numbers."""
         log = os.path.join(root, "log")
-        folders = sorted(name for name in os.listdir(log) if re.fullmatch("[0-9a-f]{13}", name))
-        names = [(folder, name) for folder in folders for name in sorted(os.listdir(os.path.join(log, folder)))
-                 if re.fullmatch("[0-9a-f]{3}", name)]
-        need(names, "log: empty")
-        for number, (folder, name) in enumerate(names):
-            need(int(folder + name, 16) == number, f"log entry {number}: missing")
-        return [os.path.join(log, *name) for name in names]
+        folders = [name for name in os.listdir(log) if re.fullmatch("[0-9a-f]{13}", name)]
+        paths = {int(folder + name, 16): os.path.join(log, folder, name) for folder in folders
+                 for name in os.listdir(os.path.join(log, folder)) if re.fullmatch("[0-9a-f]{3}", name)}
+        need(paths, "log: empty")
+        return paths
+
+    def find_resets(self, head, plain):
+        """{from: number} of those on the way back from the newest entry; plain: that one is none, whatever it says."""
+        resets, at, lowest = {}, head, head + 1
+        while True:
+            data = self.data(at)
+            need(len(data) >= 80, f"log entry {at}: too short")
+            link, = struct.unpack("<Q", data[56:64])
+            if link & RESET_BIT and not (plain and at == head):
+                c = self.open(at, data)[0]
+                if at < lowest and c.u16() == RESET:
+                    c.take(10)
+                    lowest = c.u64()
+                    resets[lowest] = at
+            link &= RESET_BIT - 1
+            if not link:
+                return resets
+            need(link < at, f"log entry {at}: names a later checkpoint")
+            at = link
+
+    def open(self, number, data):
+        """The payload, epoch, signer and link of an entry, whose place and signature are still to be checked."""
+        what = f"log entry {number}"
+        c = Cursor(data, what)
+        c.const(b"byre-log", "magic")
+        c.const(VERSION, "version")
+        epoch, length = c.u16(), c.u32()
+        c.need(c.u64() == number, "number is not that of the name")
+        before, link, signer, sealed = c.take(32), c.u64(), c.take(16), c.take(length)
+        c.take(64)
+        c.end()
+        key = sub(self.keys.metadata(epoch), "byre log")
+        return Cursor(unseal(key, self.repository_id + data[:80], sealed, what), what), epoch, signer, link, before
+
+    def check(self, signer, number, data):
+        check_signature(signer.ed25519, "byre log", self.repository_id + data[:-64], data[-64:], f"log entry {number}")
+
+    def reset(self, from_, number, data, before):
+        """What takes the place of the entries from_ to number - 1."""
+        c, epoch, signer, link, previous = self.open(number, data)
+        key = self.state.keys.get(signer)
+        need(key and key.role == FULL and not key.removed, f"{c.what}: a reset by a key that may not")
+        self.check(key, number, data)
+        c.need(previous == before and link == self.checkpoints[-1] | RESET_BIT, "does not go on where it says")
+        c.need(c.u16() == RESET and c.u16() == 0, "another type, or flags")
+        c.i64()
+        c.need(c.u64() == from_ and 1 <= from_ < number, "from is out of place")
+        need(not self.follow_keys(from_, number).keys[signer].removed, f"{c.what}: a reset by a key that was removed")
+        self.state = State.parse(c)
+        c.need(epoch == len(self.state.epochs) - 1, "sealed in another epoch than its last")
+        self.begun = {id_: len(self.state.epochs) for id_ in (*self.state.packs, *self.state.segments)}
+        self.checkpoints.append(number)
+        self.resets.append(number)
+
+    def follow_keys(self, from_, end):
+        """The state before, with those changes of keys that can be read."""
+        state = copy.deepcopy(self.state)
+        for number in range(from_, end):
+            try:
+                data = self.data(number)
+                c, _, signer, _, _ = self.open(number, data)
+                key = state.keys.get(signer)
+                if not key or key.role != FULL or key.removed or c.u16() != KEY:
+                    continue
+                self.check(key, number, data)
+                c.u16()
+                time, trial = c.i64(), copy.deepcopy(state)
+                c.list16(lambda: self.change(trial, c, time))
+                c.end()
+                state = trial
+            except Damage:
+                pass
+        return state
 
     def read(self, number, data, before):
         state, what = self.state, f"log entry {number}"
@@ -110,7 +246,8 @@ class Log:
         c.need(epoch == max(len(state.epochs) - 1, 0), "sealed in another epoch than the current one")
         c.need(c.u64() == number, "number is not that of the name")
         c.const(before, "hash of the entry before")
-        c.need(c.u64() == self.checkpoints[-1], "names another newest checkpoint")
+        link = c.u64()
+        c.need(link & ~RESET_BIT == self.checkpoints[-1], "names another newest checkpoint")
         signer_id, sealed, signature = c.take(16), c.take(length), c.take(64)
         c.end()
 
@@ -133,6 +270,7 @@ class Log:
             return
         try:
             c.need(flags < 2, "reserved flags are set")
+            c.need(not link & RESET_BIT and type_ != RESET, "a reset, or its header, out of place")
             change = self.parse(number, type_, flags, time, c)
         except Damage:
             if not number or signer.role == FULL:

@@ -28,7 +28,8 @@ for secret in "$marker" "$name" "$BYRE_PASSWORD"; do
     # Names are told to the user, and to nobody who reads the repository, cache or state.
     for where in repo cache state; do
         ! grep -rqaF -- "$secret" $where || fail "$where holds \"$secret\": $(grep -rlaF -- "$secret" $where)"
-        [ -z "$(find $where | grep -F -- "$secret")" ] || fail "a file in $where is named \"$secret\""
+        find $where >names
+        ! grep -qF -- "$secret" names || fail "a file in $where is named \"$secret\""
     done
 done
 ! grep -qaF "$marker" messages || fail "messages hold guest data"

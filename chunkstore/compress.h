@@ -9,6 +9,8 @@
 
 /* Frames through libzstd; the only user of it. A compressor is for one thread at a time. */
 
+enum { CS_LEVEL_DEFAULT = 3 };
+
 enum cs_codec { CS_CODEC_RAW = 0, CS_CODEC_ZSTD = 1 };
 
 struct cs_compressor;

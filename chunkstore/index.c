@@ -273,6 +273,8 @@ int cs_index_find(struct cs_store *store, const struct cs_id *id, unsigned nth,
     *found = false;
     if (rc < 0)
         return rc;
+    for (size_t i = 0; i < store->index->count; i++)
+        cs_segment_prefetch(&store->index->segments[i], id->bytes);
     for (size_t i = store->index->count; rc == 0 && count == 0 && i-- > 0;) /* the newest first */
         rc = places_in(store, i, id, &nth, location, 1, &count, err);
     *found = count > 0;

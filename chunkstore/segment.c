@@ -1,36 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Segments of the index: sealed files in the repository; in memory one block of
- * fan-out, filter, pack names and entries, which is also what the cache holds.
+ * Segments of the index as sealed files in the repository: writing them, and
+ * reading them block by block.
  */
-#include "segment.h"
-
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "checksum.h"
+#include "segment_parts.h"
 
 static const char magic[8] = "byreindx";
-static const char cache_magic[8] = "byrecac1";
-
-enum {
-    CACHE_HEADER = 64,
-    CACHE_CHECKED = 48, /* the checksum of everything else lies behind */
-    FILTER_BLOCK = 64,
-    FILTER_BITS_PER_ENTRY = 10,
-    FILTER_PROBES = 6,
-    ENTRIES_PER_FAN = 64, /* 1.5 KiB: a hit touches one page, or two */
-    MAX_FAN_BITS = 26,
-};
-
-static const uint64_t max_entries = UINT32_MAX;
 
 static void segment_file(char out[64], const struct cs_name *id)
 {
@@ -108,7 +88,7 @@ static int header_decode(struct header *h, const uint8_t in[CS_SEGMENT_HEADER],
     h->blocks = cs_get_u32(&r);
     cs_get_zeros(&r, 20);
     if (!cs_reader_done(&r) || memcmp(&h->id, &which->id, sizeof h->id) != 0 ||
-        h->entries != which->entries || h->entries == 0 || h->entries > max_entries ||
+        h->entries != which->entries || h->entries == 0 || h->entries > CS_SEGMENT_ENTRIES_MAX ||
         h->packs == 0 || h->blocks != block_count(plain_size(h)) || sealed_size(h) != which->size)
         return cs_fail(err, CS_CORRUPT, "%s: its header is not what the log says of it", name);
     return 0;
@@ -236,158 +216,21 @@ out:
     return rc;
 }
 
-/* ---- the form in memory ---- */
+/* ---- reading ---- */
 
-static unsigned fan_bits_for(uint64_t entries)
-{
-    unsigned bits = 0;
-    while (bits < MAX_FAN_BITS && entries >> bits > ENTRIES_PER_FAN)
-        bits++;
-    return bits;
-}
-
-static uint64_t filter_blocks_for(uint64_t entries)
-{
-    return entries * FILTER_BITS_PER_ENTRY / (FILTER_BLOCK * UINT64_C(8)) + 1;
-}
-
-/* Where the parts lie: header, fan-out, filter, pack names, entries. */
-struct layout {
-    size_t fan, filter, packs, entries, end;
-};
-
-static struct layout layout_of(unsigned fan_bits, uint64_t filter_blocks, uint32_t packs,
-                               uint64_t entries)
-{
-    struct layout l = {.fan = CACHE_HEADER};
-    l.filter = l.fan + ((((size_t)1 << fan_bits) + 1) * 4 + 63) / 64 * 64;
-    l.packs = l.filter + (size_t)filter_blocks * FILTER_BLOCK;
-    l.entries = l.packs + (size_t)packs * CS_NAME_SIZE;
-    l.end = l.entries + (size_t)entries * CS_SEGMENT_ENTRY;
-    return l;
-}
-
-static void point_into(struct cs_segment *s)
-{
-    const uint8_t *base = s->memory;
-    struct layout l = layout_of(s->fan_bits, s->filter_blocks, s->pack_count, s->entry_count);
-    s->fan = (const uint32_t *)(const void *)(base + l.fan);
-    s->filter = base + l.filter;
-    s->packs = base + l.packs;
-    s->entries = base + l.entries;
-}
-
-static uint64_t be64(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static size_t fan_of(const struct cs_segment *s, const uint8_t *prefix)
-{
-    return s->fan_bits == 0 ? 0 : (size_t)(be64(prefix) >> (64 - s->fan_bits));
-}
-
-/* Ids are as good as random, so that their own bits serve as the filter's hashes. */
-static size_t filter_block_of(const struct cs_segment *s, const uint8_t *prefix)
-{
-    return (size_t)(((unsigned __int128)be64(prefix + 8) * s->filter_blocks) >> 64);
-}
-
-static void filter_add(const struct cs_segment *s, uint8_t *filter, const uint8_t *prefix)
-{
-    uint8_t *block = filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        block[(bits & 511) >> 3] |= (uint8_t)(1U << (bits & 7));
-}
-
-static bool filter_may_have(const struct cs_segment *s, const uint8_t *prefix)
-{
-    const uint8_t *block = s->filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        if (!(block[(bits & 511) >> 3] & 1U << (bits & 7)))
-            return false;
-    return true;
-}
-
-/* Fills fan-out and filter from the entries; false where these are out of order. */
-static bool derive(struct cs_segment *s)
-{
-    uint8_t *base = s->memory;
-    struct layout l = layout_of(s->fan_bits, s->filter_blocks, s->pack_count, s->entry_count);
-    uint32_t *fan = (uint32_t *)(void *)(base + l.fan);
-    size_t fans = (size_t)1 << s->fan_bits, next = 0;
-    struct cs_entry before, e;
-    for (uint64_t i = 0; i < s->entry_count; i++) {
-        cs_segment_entry(s, i, &e);
-        if (e.pack >= s->pack_count || (i > 0 && cs_entry_compare(&before, &e) >= 0))
-            return false;
-        before = e;
-        for (size_t f = fan_of(s, e.prefix); next <= f; next++)
-            fan[next] = (uint32_t)i;
-        filter_add(s, base + l.filter, e.prefix);
-    }
-    for (; next <= fans; next++)
-        fan[next] = (uint32_t)s->entry_count;
-    return true;
-}
-
-void cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *entry)
-{
-    const uint8_t *p = s->entries + i * CS_SEGMENT_ENTRY;
-    memcpy(entry->prefix, p, 16);
-    entry->pack = cs_from_le32(p + 16);
-    entry->frame = cs_from_le16(p + 20);
-    entry->slot = cs_from_le16(p + 22);
-}
-
-uint64_t cs_segment_find(const struct cs_segment *s, const uint8_t prefix[16])
-{
-    if (!filter_may_have(s, prefix))
-        return s->entry_count;
-    size_t fan = fan_of(s, prefix);
-    uint64_t low = s->fan[fan], high = s->fan[fan + 1];
-    uint64_t end = high;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (memcmp(s->entries + middle * CS_SEGMENT_ENTRY, prefix, 16) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < end && memcmp(s->entries + low * CS_SEGMENT_ENTRY, prefix, 16) == 0)
-        return low;
-    return s->entry_count;
-}
-
-void cs_segment_clear(struct cs_segment *s)
-{
-    if (s->mapped)
-        munmap(s->memory, s->memory_len);
-    else
-        free(s->memory);
-    free(s->live);
-    free(s->marks);
-    *s = (struct cs_segment){0};
-}
-
-static int read_blocks(struct cs_segment *s, struct cs_store *store, const struct header *h,
+static int read_blocks(struct cs_store *store, const struct header *h,
                        const uint8_t header[CS_SEGMENT_HEADER], const char *name,
-                       struct cs_error *err)
+                       struct cs_segment_builder *builder, struct cs_error *err)
 {
     const struct cs_epoch *keys = NULL;
     int rc = cs_store_epoch_of(store, h->epoch, name, &keys, err);
     if (rc < 0)
         return rc;
     uint8_t *sealed = malloc(CS_SEGMENT_BLOCK + CS_SEAL_OVERHEAD);
-    if (sealed == NULL)
-        return cs_fail_memory(err);
+    uint8_t *plain = malloc(CS_SEGMENT_BLOCK);
+    if (sealed == NULL || plain == NULL)
+        rc = cs_fail_memory(err);
     uint64_t left = plain_size(h), at = CS_SEGMENT_HEADER;
-    uint8_t *plain = (uint8_t *)s->memory + (s->memory_len - left);
     for (uint32_t i = 0; rc == 0 && i < h->blocks; i++) {
         uint8_t ad[BLOCK_AD];
         size_t n = left < CS_SEGMENT_BLOCK ? (size_t)left : CS_SEGMENT_BLOCK;
@@ -398,22 +241,23 @@ static int read_blocks(struct cs_segment *s, struct cs_store *store, const struc
         if (!cs_unseal(plain, keys->segment_key, ad, sizeof ad, sealed, n + CS_SEAL_OVERHEAD))
             rc = cs_fail(err, CS_CORRUPT, "%s: block %" PRIu32 " at %" PRIu64 " was altered", name,
                          i, at);
-        plain += n;
+        if (rc == 0)
+            rc = cs_segment_build(builder, plain, n, name, err);
         left -= n;
         at += n + CS_SEAL_OVERHEAD;
     }
     free(sealed);
+    free(plain);
     return rc;
 }
 
-int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
-                     const struct cs_state_segment *which, struct cs_error *err)
+int cs_segment_read(struct cs_store *store, const struct cs_state_segment *which,
+                    struct cs_segment_builder *builder, struct cs_error *err)
 {
     char name[64];
     uint8_t header[CS_SEGMENT_HEADER];
     uint64_t size = 0;
     struct header h = {0};
-    struct cs_segment s = {.id = which->id};
     segment_file(name, &which->id);
     int rc = store->backend->ops->size(store->backend, name, &size, err);
     if (rc == 0 && size != which->size)
@@ -423,145 +267,13 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
         rc = cs_backend_read_exact(store->backend, name, 0, header, sizeof header, err);
     if (rc == 0)
         rc = header_decode(&h, header, which, name, err);
-    if (rc != 0)
-        goto out;
-    s.entry_count = h.entries;
-    s.pack_count = h.packs;
-    s.fan_bits = fan_bits_for(h.entries);
-    s.filter_blocks = filter_blocks_for(h.entries);
-    s.memory_len = layout_of(s.fan_bits, s.filter_blocks, h.packs, h.entries).end;
-    s.memory = calloc(1, s.memory_len);
-    s.live = calloc(h.packs, sizeof *s.live);
-    if (s.memory == NULL || s.live == NULL) {
-        rc = cs_fail_memory(err);
-        goto out;
-    }
-    point_into(&s);
-    rc = read_blocks(&s, store, &h, header, name, err);
-    if (rc == 0 && !derive(&s))
-        rc = cs_fail(err, CS_CORRUPT, "%s: its entries are out of order or name no pack", name);
-out:
+    if (rc == 0)
+        rc = cs_segment_build_begin(builder, &which->id, h.entries, h.packs, err);
+    if (rc == 0)
+        rc = read_blocks(store, &h, header, name, builder, err);
+    if (rc == 0)
+        rc = cs_segment_build_end(builder, name, err);
     if (rc == CS_NOT_FOUND) /* it may be deleted between any two of these calls */
         rc = cs_fail(err, CS_CORRUPT, "%s: is missing", name);
-    if (rc < 0)
-        cs_segment_clear(&s);
-    else
-        *out = s;
-    return rc;
-}
-
-/* ---- the cache ---- */
-
-static void cache_header(uint8_t out[CACHE_HEADER], const struct cs_segment *s)
-{
-    memset(out, 0, CACHE_HEADER);
-    memcpy(out, cache_magic, 8);
-    memcpy(out + 8, s->id.bytes, CS_NAME_SIZE);
-    cs_le64(out + 24, s->entry_count);
-    cs_le64(out + 32, s->filter_blocks);
-    cs_le32(out + 40, s->pack_count);
-    cs_le32(out + 44, s->fan_bits);
-    cs_checksum(out + CACHE_CHECKED, (const uint8_t *)s->memory + CACHE_HEADER,
-                s->memory_len - CACHE_HEADER);
-}
-
-static char *cache_path(const struct cs_store *store, const struct cs_name *id)
-{
-    char hex[CS_NAME_HEX];
-    char *path = NULL;
-    return asprintf(&path, "%s/segments/%s", store->cache_dir, cs_name_hex(id, hex)) < 0 ? NULL
-                                                                                         : path;
-}
-
-/* Maps the cached copy. False where there is none, or one that is not to be trusted. */
-static bool cache_load(struct cs_segment *out, const struct cs_store *store,
-                       const struct cs_state_segment *which)
-{
-    struct cs_segment s = {.id = which->id, .mapped = true};
-    uint8_t expected[CACHE_HEADER];
-    struct stat st;
-    bool good = false;
-    char *path = cache_path(store, &which->id);
-    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    free(path);
-    if (fd < 0)
-        return false;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > CACHE_HEADER) {
-        s.memory_len = (size_t)st.st_size;
-        s.memory = mmap(NULL, s.memory_len, PROT_READ, MAP_SHARED, fd, 0);
-        if (s.memory == MAP_FAILED)
-            s.memory = NULL;
-    }
-    close(fd);
-    if (s.memory == NULL)
-        return false;
-    const uint8_t *head = s.memory;
-    s.entry_count = cs_from_le64(head + 24);
-    s.pack_count = cs_from_le32(head + 40);
-    s.fan_bits = fan_bits_for(s.entry_count);
-    s.filter_blocks = filter_blocks_for(s.entry_count);
-    if (s.entry_count == which->entries && s.entry_count <= max_entries &&
-        layout_of(s.fan_bits, s.filter_blocks, s.pack_count, s.entry_count).end == s.memory_len) {
-        cache_header(expected, &s);
-        good = memcmp(expected, head, CACHE_HEADER) == 0;
-    }
-    if (good) {
-        s.live = calloc(s.pack_count + 1U, sizeof *s.live);
-        good = s.live != NULL;
-    }
-    if (!good) {
-        cs_segment_clear(&s);
-        return false;
-    }
-    point_into(&s);
-    *out = s;
-    return true;
-}
-
-/* A copy for the next time. What fails here costs time, and nothing else. */
-static void cache_store(const struct cs_segment *s, const struct cs_store *store)
-{
-    char *folder = NULL, *path = cache_path(store, &s->id), *temporary = NULL;
-    if (path == NULL || asprintf(&folder, "%s/segments", store->cache_dir) < 0 ||
-        asprintf(&temporary, "%s.%ld", path, (long)getpid()) < 0)
-        goto out;
-    for (char *p = folder + 1;; p++) {
-        char c = *p;
-        if (c != '/' && c != 0)
-            continue;
-        *p = 0;
-        mkdir(folder, 0700);
-        *p = c;
-        if (c == 0)
-            break;
-    }
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        goto out;
-    FILE *file = fdopen(fd, "w");
-    if (file == NULL) {
-        close(fd);
-        goto out;
-    }
-    bool good = fwrite(s->memory, 1, s->memory_len, file) == s->memory_len;
-    good = fclose(file) == 0 && good;
-    if (!good || rename(temporary, path) < 0)
-        unlink(temporary);
-out:
-    free(folder);
-    free(path);
-    free(temporary);
-}
-
-int cs_segment_load(struct cs_segment *segment, struct cs_store *store,
-                    const struct cs_state_segment *which, struct cs_error *err)
-{
-    if (store->cache_dir != NULL && cache_load(segment, store, which))
-        return 0;
-    int rc = cs_segment_fetch(segment, store, which, err);
-    if (rc == 0 && store->cache_dir != NULL) {
-        cache_header(segment->memory, segment);
-        cache_store(segment, store);
-    }
     return rc;
 }

@@ -49,7 +49,16 @@ struct cs_segment { /* one that is loaded */
     uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */
     void *memory;
     size_t memory_len;
-    bool mapped;
+    struct cs_segment_window *window; /* NULL where the memory is not mapped from the cache */
+    int fd;                           /* of the cached file, where it is */
+};
+
+enum { CS_SEGMENT_WINDOW = 170 };
+
+struct cs_segment_window { /* what was last read of the entries of a mapped segment */
+    uint64_t first;
+    uint64_t count;
+    uint8_t entries[CS_SEGMENT_WINDOW * CS_SEGMENT_ENTRY];
 };
 
 /* Loads from the cache, else from the repository (and then into the cache, where there is one). */
@@ -61,6 +70,9 @@ int cs_segment_fetch(struct cs_segment *segment, struct cs_store *store,
                      const struct cs_state_segment *which, struct cs_error *err);
 
 void cs_segment_clear(struct cs_segment *segment);
+
+/* Says that ${prefix} is about to be looked for. */
+void cs_segment_prefetch(const struct cs_segment *segment, const uint8_t prefix[16]);
 
 /* Position of the first entry with ${prefix}, or entry_count where there is none. */
 uint64_t cs_segment_find(const struct cs_segment *segment, const uint8_t prefix[16]);

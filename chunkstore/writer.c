@@ -9,10 +9,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "compress.h"
 #include "index.h"
 #include "tree.h"
-
-enum { DEFAULT_LEVEL = 3 };
 
 int64_t cs_writer_seconds(void)
 {
@@ -58,7 +57,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     memcpy(w->id_key, cs_store_keys(store)->id_key, CS_KEY_SIZE);
     w->dry_run = options->dry_run;
     w->published_at = cs_writer_seconds();
-    int level = options->compression_level != 0 ? options->compression_level : DEFAULT_LEVEL;
+    int level = options->compression_level != 0 ? options->compression_level : CS_LEVEL_DEFAULT;
     int rc = cs_pool_new(&w->pool, store->threads, err);
     if (rc == 0)
         rc = make_workers(w, level, err);

@@ -791,4 +791,26 @@ struct cs_stats {
 int cs_stats(struct cs_store *store, const struct cs_stats_options *options, struct cs_stats *stats,
              struct cs_error *err);
 
+/* ---- benchmark ----------------------------------------------------------- */
+
+struct cs_benchmark_line {
+    const char *name; /* cut, identify, fingerprint, compress, seal, checksum, open, expand */
+    uint64_t bytes;   /* of disks; for seal, checksum and open what compression has left of them */
+    double seconds;
+};
+
+struct cs_benchmark_options {
+    const void *sample; /* what disks hold; whole MiB of it are used, at least one */
+    size_t sample_len;
+    int compression_level; /* of zstd; 0: the default */
+    double seconds;        /* that each primitive takes at least */
+    void (*report)(void *arg, const struct cs_benchmark_line *line);
+    void *arg;
+};
+
+/* Measures the primitives as the store uses them, one after the other, each by all workers at once.
+ * Takes three times the sample's size of memory. */
+int cs_benchmark(struct cs_store *store, const struct cs_benchmark_options *options,
+                 struct cs_error *err);
+
 #endif

@@ -59,6 +59,7 @@ struct command {
 
 /* Each is defined in the file of its name. */
 extern const struct command cmd_backup;
+extern const struct command cmd_benchmark;
 extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
 extern const struct command cmd_copy;

@@ -428,4 +428,32 @@ struct engine_stats_result {
 int engine_stats(struct cs_store *store, const struct engine_stats_options *options,
                  struct engine_stats_result *result, struct error *err);
 
+/* ---- benchmark --------------------------------------------------------------- */
+
+struct engine_benchmark_line {
+    bool primitive;   /* by itself; else all of byre */
+    const char *name; /* of a primitive as cs_benchmark_line's; else what was done, in words */
+    uint64_t bytes;
+    double seconds;
+};
+
+struct engine_benchmark_options {
+    const char *folder; /* where a repository and a restored image are put, and removed again */
+    const char *image;  /* NULL: 512 MiB of which half can be compressed */
+    unsigned threads;   /* as in cs_open_options */
+    int compression_level;
+    void (*report)(void *arg, const struct engine_benchmark_line *line);
+    void *arg;
+    struct engine_listener listener;
+};
+
+struct engine_benchmark_result {
+    /* Seconds that identifying, compressing and sealing alone take for what the first backup did,
+     * as a share of those that it took. */
+    double share;
+};
+
+int engine_benchmark(const struct engine_benchmark_options *options,
+                     struct engine_benchmark_result *result, struct error *err);
+
 #endif

@@ -21,5 +21,7 @@ foreach(name IN ITEMS prune prune_races repair)
 endforeach()
 
 # To be run by hand.
-add_executable(measure_cs_prune ${CMAKE_CURRENT_LIST_DIR}/measure_cs_prune.c)
-target_link_libraries(measure_cs_prune PRIVATE cs_fixture)
+foreach(name IN ITEMS index prune)
+  add_executable(measure_cs_${name} ${CMAKE_CURRENT_LIST_DIR}/measure_cs_${name}.c)
+  target_link_libraries(measure_cs_${name} PRIVATE cs_fixture)
+endforeach()

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How long it takes to open and to ask an index of many chunks, and how much memory: not a test,
+ * but a measurement to be run by hand. Makes segments of entries that lead to packs which do not
+ * exist, for asking needs none: the largest has half of all entries, the next half of the rest, as
+ * merging leaves them. usage: measure_cs_index [CHUNKS]   in TMPDIR; 100 bytes a chunk
+ */
+#include "cs_fixture.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "index.h"
+#include "log.h"
+
+enum { SEGMENTS = 6, CHUNKS_PER_PACK = 1000, LOOKUPS = 1000000 };
+
+static uint64_t wanted = 16000000;
+static uint64_t sizes[SEGMENTS];
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    return x ^ (x >> 31);
+}
+
+static void put_be64(uint8_t *out, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        out[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+/* The ${i}th prefix of a segment, in ascending order. */
+static void prefix_of(uint8_t prefix[16], unsigned segment, uint64_t i)
+{
+    uint64_t gap = UINT64_MAX / sizes[segment];
+    put_be64(prefix, i * gap + mix(i * SEGMENTS + segment) % gap);
+    put_be64(prefix + 8, mix(i * SEGMENTS + segment + UINT64_C(0x9e3779b97f4a7c15)));
+}
+
+struct maker {
+    unsigned segment;
+    uint64_t next;
+    uint32_t packs;
+};
+
+static void next_entry(void *arg, struct cs_entry *e)
+{
+    struct maker *m = arg;
+    prefix_of(e->prefix, m->segment, m->next);
+    e->pack = (uint32_t)(mix(m->next) % m->packs);
+    e->frame = (uint16_t)(m->next % 64);
+    e->slot = (uint16_t)(m->next % 16);
+    m->next++;
+}
+
+static double now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void make_segment(struct cs_store *store, unsigned n)
+{
+    struct maker m = {.segment = n, .packs = (uint32_t)(sizes[n] / CHUNKS_PER_PACK + 1)};
+    struct cs_name *names = calloc(m.packs, sizeof *names);
+    struct cs_state_pack *packs = calloc(m.packs, sizeof *packs);
+    struct cs_state_segment segment;
+    struct cs_buf payload = {0};
+    assert_true(names != NULL && packs != NULL);
+    for (uint32_t i = 0; i < m.packs; i++) {
+        noise(&names[i], sizeof names[i], (uint64_t)n << 40 | (i + 1));
+        packs[i] = (struct cs_state_pack){.id = names[i], .size = 64 << 20, .class = CS_DATA};
+    }
+    assert_ok(
+        cs_segment_write_from(store, next_entry, &m, sizes[n], names, m.packs, &segment, err));
+    cs_entry_begin(&payload, CS_ENTRY_PUBLISH, 0);
+    cs_entry_put_added(&payload, &(struct cs_added){.packs = packs,
+                                                    .pack_count = m.packs,
+                                                    .segments = &segment,
+                                                    .segment_count = 1});
+    assert_ok(cs_log_append_if(store, &payload, NULL, NULL, &(uint64_t){0}, err));
+    cs_buf_clear(&payload);
+    free(names);
+    free(packs);
+}
+
+static void tell_peak(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf(", peak of the process %ld MiB\n", usage.ru_maxrss / 1024);
+}
+
+static void look_up(struct cs_store *store, bool hits, const char *what)
+{
+    struct cs_id *ids = calloc(LOOKUPS, sizeof *ids);
+    uint64_t found_count = 0;
+    assert_non_null(ids);
+    for (uint64_t i = 0; i < LOOKUPS; i++) {
+        unsigned n = (unsigned)(mix(i + 7) % SEGMENTS);
+        prefix_of(ids[i].bytes, n, mix(i) % sizes[n]);
+        if (!hits)
+            ids[i].bytes[2] ^= 0x55; /* another place in the filter, too */
+    }
+    for (unsigned round = 0; round < 2; round++) { /* the second time all that is asked is warm */
+        double began = now();
+        for (uint64_t i = 0; i < LOOKUPS; i++) {
+            struct cs_location l;
+            bool found = false;
+            assert_ok(cs_index_find(store, &ids[i], 0, &l, &found, err));
+            found_count += found;
+        }
+        printf("%s, %s: %.0f ns each", what, round == 0 ? "first" : "warm",
+               (now() - began) * 1e9 / LOOKUPS);
+        tell_peak();
+    }
+    assert_int_equal(found_count, hits ? 2 * LOOKUPS : 0);
+    free(ids);
+}
+
+static void ask(const struct repo *repo, const char *what)
+{
+    struct cs_open_options options = {
+        .secret = key_file(0), .threads = 1, .cache_dir = repo->cache};
+    double began = now();
+    struct cs_store *store = open_with(repo, &options);
+    double opened = now();
+    assert_ok(cs_index_refresh(store, err));
+    printf("opening %s: log %.3f s, index %.3f s", what, opened - began, now() - opened);
+    tell_peak();
+    look_up(store, true, "hits");
+    look_up(store, false, "misses");
+    cs_close(store);
+}
+
+/* In a process of its own, for the peak of memory. */
+static void ask_apart(const struct repo *repo, const char *what)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        ask(repo, what);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    assert_true(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void measure(void **state)
+{
+    struct repo *repo = *state;
+    uint64_t left = wanted;
+    for (unsigned i = 0; i < SEGMENTS; i++) {
+        sizes[i] = i + 1 < SEGMENTS ? left / 2 : left;
+        left -= sizes[i];
+    }
+    struct cs_store *store = open_store(repo);
+    double began = now();
+    for (unsigned i = 0; i < SEGMENTS; i++)
+        make_segment(store, i);
+    printf("%llu entries in %d segments written in %.1f s, %.0f MiB\n", (unsigned long long)wanted,
+           SEGMENTS, now() - began, (double)bytes_in(repo, "segments") / 1048576);
+    cs_close(store);
+    ask_apart(repo, "without a cache");
+    ask_apart(repo, "with the cache");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(measure, repo_setup, repo_teardown),
+    };
+    if (argc > 1)
+        wanted = strtoull(argv[1], NULL, 10);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

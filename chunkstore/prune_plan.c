@@ -99,7 +99,9 @@ static int find_lost_frames(struct cs_prune *p, struct cs_pack_use *use, const s
 /* Whether something bad would come along where the live frames move: it could not be told there. */
 static bool has_lost_in_live_frames(const struct cs_pack_use *use)
 {
-    for (uint32_t i = 0; use->lost_frames != NULL && i < use->frame_count / 8 + 1; i++)
+    if (use->lost_frames == NULL || use->live_frames == NULL)
+        return false;
+    for (uint32_t i = 0; i < use->frame_count / 8 + 1; i++)
         if ((use->lost_frames[i] & use->live_frames[i]) != 0)
             return true;
     return false;

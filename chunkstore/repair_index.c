@@ -118,7 +118,7 @@ static int add_pack(struct rebuild *b, const struct cs_pack *pack, struct cs_err
     const struct cs_trailer *t = &pack->trailer;
     size_t before = b->entry_count;
     int rc = make_room(b, t->object_count, err);
-    if (rc < 0)
+    if (rc < 0 || b->entries == NULL) /* there is nothing in it */
         return rc;
     b->packs[b->pack_count] = pack->name;
     for (size_t f = 0; f < t->frame_count; f++)

@@ -147,7 +147,7 @@ static int adopt_segment(struct cs_log_repair *r, const struct cs_name *name, st
 {
     struct cs_state_segment found = {.id = *name};
     struct cs_segment segment;
-    uint8_t header[CS_SEGMENT_HEADER];
+    uint8_t header[CS_SEGMENT_HEADER] = {0};
     char path[64], hex[CS_NAME_HEX];
     snprintf(path, sizeof path, "segments/%s", cs_name_hex(name, hex));
     int rc = r->store->backend->ops->size(r->store->backend, path, &found.size, err);

@@ -124,7 +124,8 @@ static bool check(struct judge *j, struct cs_store *store)
     return found;
 }
 
-static void begin_case(struct judge *j, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void begin_case(struct judge *j, const char *fmt,
+                                                             va_list ap)
 {
     vsnprintf(now_at, sizeof now_at, fmt, ap);
     said[0] = 0;

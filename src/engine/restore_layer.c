@@ -8,47 +8,71 @@
 
 #include "base/io.h"
 #include "engine/restore.h"
+#include "engine/scatter.h"
 #include "qcow2/image.h"
+
+struct raw {
+    struct restore *r;
+    const struct target *target;
+};
+
+static int raw_progress(void *arg, uint64_t bytes, struct error *err)
+{
+    struct raw *raw = arg;
+    return restore_step(raw->r, raw->target->path, bytes, err);
+}
+
+static int scatter_raw_region(struct scatter *scatter, const struct record_layer *layer,
+                              struct layer_view *view, uint64_t region, uint64_t base,
+                              struct error *err)
+{
+    const struct cs_run *runs = NULL;
+    size_t count = 0;
+    int rc = layer_view_runs(view, region, &runs, &count, err);
+    if (rc < 0)
+        return rc;
+    scatter_begin(scatter, layer_view_content(view));
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (runs[i].zero) /* a hole reads as zeros */
+            continue;
+        if (base + runs[i].offset + runs[i].length > layer->virtual_size)
+            rc = error_set(err, ERROR_CORRUPT, "%s: its content goes past its end",
+                           layer->file.path);
+        else
+            rc = scatter_put(scatter, runs[i].offset, runs[i].length, base + runs[i].offset, err);
+    }
+    return rc < 0 ? rc : scatter_end(scatter, err);
+}
 
 static int restore_raw(struct restore *r, const struct record_layer *layer,
                        const struct target *target, uint64_t *written, struct error *err)
 {
+    struct raw raw = {.r = r, .target = target};
+    struct scatter_target file = {
+        .fd = target->fd, .name = target->path, .progress = raw_progress, .arg = &raw};
     struct layer_view *view = NULL;
-    uint8_t *buf = malloc(cs_region_size(r->store));
-    int rc = buf == NULL ? error_no_memory(err) : 0;
+    struct scatter *scatter = NULL;
+    int rc = scatter_new(&scatter, r->fetch, &file, err);
     if (rc == 0 && ftruncate(target->fd, (off_t)layer->virtual_size) < 0)
         rc = error_sys(err, errno, "%s: setting its size", target->path);
     if (rc == 0)
         rc = layer_view_open(&view, r->store, layer, 0, err);
     for (uint64_t region = 0; rc == 0; region++) {
         bool found = false;
-        const struct cs_run *runs = NULL;
-        size_t count = 0;
-        uint64_t bytes = 0;
         rc = layer_view_next(view, region, &region, &found, err);
         if (rc < 0 || !found)
             break;
-        uint64_t base = region * cs_region_size(r->store);
-        rc = layer_view_runs(view, region, &runs, &count, err);
+        rc = scatter_raw_region(scatter, layer, view, region, region * cs_region_size(r->store),
+                                err);
         if (rc == 0)
-            rc = layer_view_data(view, buf, err);
-        for (size_t i = 0; rc == 0 && i < count; i++) {
-            if (runs[i].zero) /* a hole reads as zeros */
-                continue;
-            if (base + runs[i].offset + runs[i].length > layer->virtual_size)
-                rc = error_set(err, ERROR_CORRUPT, "%s: its content goes past its end",
-                               layer->file.path);
-            else
-                rc = io_write(target->fd, target->path, base + runs[i].offset, buf + runs[i].offset,
-                              runs[i].length, err);
-            bytes += runs[i].length;
-        }
-        *written += bytes;
-        if (rc == 0)
-            rc = restore_step(r, target->path, bytes, err);
+            rc = restore_step(r, target->path, 0, err);
     }
+    if (rc == 0)
+        rc = scatter_flush(scatter, err);
+    if (rc == 0)
+        *written = scatter_written(scatter);
     layer_view_close(view);
-    free(buf);
+    scatter_free(scatter);
     return rc;
 }
 

@@ -40,11 +40,10 @@ struct fetch_job {
     size_t count;
     struct part *parts;
     struct cs_fetched *chunks;
-    uint64_t bytes;
 
     int read_rc;
     int use_rc;
-    uint64_t done;
+    uint64_t done[2];
     struct cs_error err;
 };
 
@@ -99,7 +98,7 @@ static void run(struct cs_job *job, unsigned worker)
     (void)worker;
     j->read_rc = read_frame(j);
     if (j->read_rc == 0)
-        j->use_rc = j->user->use(j->user->arg, j->chunks, j->count, &j->done, &j->err);
+        j->use_rc = j->user->use(j->user->arg, j->chunks, j->count, j->done, &j->err);
 }
 
 /* ---- made and freed ---- */
@@ -140,10 +139,11 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
     return 0;
 }
 
-/* Waits for what is in flight, and forgets the rest. */
-static void end(struct cs_fetch *f)
+void cs_fetch_stop(struct cs_fetch *f)
 {
     struct cs_job *job;
+    if (f->wanted == NULL)
+        return;
     while ((job = cs_lane_take(&f->lane)) != NULL)
         ((struct fetch_job *)job)->busy = false;
     f->wanted = NULL;
@@ -153,8 +153,7 @@ void cs_fetch_free(struct cs_fetch *f)
 {
     if (f == NULL)
         return;
-    if (f->wanted != NULL)
-        end(f);
+    cs_fetch_stop(f);
     cs_pool_free(f->pool);
     for (size_t i = 0; i < f->job_count; i++) {
         struct fetch_job *j = &f->jobs[i];
@@ -185,14 +184,14 @@ static int read_otherwise(struct cs_fetch *f, size_t first, size_t count, struct
     for (size_t i = first; i < first + count; i++) {
         const struct cs_wanted *w = &f->wanted[f->plan.items[i].wanted];
         struct cs_fetched chunk = {.wanted = w, .data = f->spare};
-        uint64_t done = 0;
+        uint64_t done[2] = {0};
         if (w->length > CS_DATA_OBJECT_MAX)
             return cs_fail(err, CS_CORRUPT, "a chunk of %u bytes is too long", (unsigned)w->length);
         int rc = cs_read_chunk(f->store, &w->id, f->spare, w->length, err);
         if (rc == 0)
-            rc = f->user.use(f->user.arg, &chunk, 1, &done, err);
+            rc = f->user.use(f->user.arg, &chunk, 1, done, err);
         if (rc == 0)
-            rc = f->user.used(f->user.arg, w->length, done, err);
+            rc = f->user.used(f->user.arg, done, err);
         if (rc < 0)
             return rc;
     }
@@ -210,7 +209,7 @@ static int finish(struct cs_fetch *f, struct fetch_job *j, struct cs_error *err)
             *err = j->err;
         return j->use_rc;
     }
-    return f->user.used(f->user.arg, j->bytes, j->done, err);
+    return f->user.used(f->user.arg, j->done, err);
 }
 
 /* A job that is free: the one that has the frame already, else the one that was used longest ago.
@@ -251,7 +250,6 @@ static bool describe(struct cs_fetch *f, struct fetch_job *j, const struct cs_pa
     if (pack->header.class != CS_DATA || items->frame >= t->frame_count)
         return false;
     const struct cs_frame *frame = &t->frames[items->frame];
-    j->bytes = 0;
     for (size_t i = 0; i < j->count; i++) {
         const struct cs_wanted *w = &f->wanted[items[i].wanted];
         if (items[i].slot >= frame->objects)
@@ -263,7 +261,6 @@ static bool describe(struct cs_fetch *f, struct fetch_job *j, const struct cs_pa
             return false;
         j->parts[i] = (struct part){.at = at, .type = o->type};
         j->chunks[i] = (struct cs_fetched){.wanted = w, .data = j->plain + at};
-        j->bytes += w->length;
     }
     return true;
 }
@@ -291,7 +288,7 @@ static int put(struct cs_fetch *f, struct fetch_job *j, struct cs_error *err)
         return read_otherwise(f, j->first, j->count, err);
     j->busy = true;
     j->last_used = ++f->clock;
-    j->done = 0;
+    j->done[0] = j->done[1] = 0;
     j->use_rc = 0;
     cs_lane_put(&f->lane, &j->job);
     return 0;
@@ -347,17 +344,7 @@ int cs_fetch_step(struct cs_fetch *f, bool wait, bool *more, struct cs_error *er
         rc = fill(f, err);
     *more = rc == 0 && (f->lane.count > 0 || f->next < f->plan.count);
     if (!*more)
-        end(f);
-    return rc;
-}
-
-int cs_fetch_all(struct cs_fetch *f, const struct cs_fetch_user *user,
-                 const struct cs_wanted *wanted, size_t n, struct cs_error *err)
-{
-    bool more = true;
-    int rc = cs_fetch_begin(f, user, wanted, n, err);
-    while (rc == 0 && more)
-        rc = cs_fetch_step(f, true, &more, err);
+        cs_fetch_stop(f);
     return rc;
 }
 

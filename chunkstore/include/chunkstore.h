@@ -256,14 +256,13 @@ struct cs_fetch_user {
     /*
      * Called in a worker, at the same time as for others: takes ${n} chunks of one frame in the
      * order in which they lie there, end to end in memory where they do; what is wanted more than
-     * once comes as often. Adds to ${*done} what it likes. Returns 0 or a code of enum cs_code with
-     * ${err} set.
+     * once comes as often. Counts in ${done}, zero at first, what it likes. Returns 0 or a code of
+     * enum cs_code with ${err} set.
      */
-    int (*use)(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t *done,
+    int (*use)(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t done[2],
                struct cs_error *err);
-    /* Called in the owner's thread after that: ${bytes} is the sum of their lengths. As above;
-     * CS_CANCELLED stops. */
-    int (*used)(void *arg, uint64_t bytes, uint64_t done, struct cs_error *err);
+    /* Called in the owner's thread after that, with what was counted; returns the like. */
+    int (*used)(void *arg, const uint64_t done[2], struct cs_error *err);
     void *arg;
 };
 
@@ -282,12 +281,11 @@ int cs_fetch_begin(struct cs_fetch *fetch, const struct cs_fetch_user *user,
  */
 int cs_fetch_step(struct cs_fetch *fetch, bool wait, bool *more, struct cs_error *err);
 
-/* All of it. */
-int cs_fetch_all(struct cs_fetch *fetch, const struct cs_fetch_user *user,
-                 const struct cs_wanted *wanted, size_t n, struct cs_error *err);
+/* Ends it where it is: nothing is used after that. */
+void cs_fetch_stop(struct cs_fetch *fetch);
 
 /* Lets the workers run ${run} for each i below ${n}, and waits for them; ${worker} is below
- * cs_fetch_threads(). Nothing else may be going on. */
+ * cs_fetch_threads(), and no other call's at that time. */
 void cs_fetch_each(struct cs_fetch *fetch, size_t n,
                    void (*run)(void *arg, size_t i, unsigned worker), void *arg);
 unsigned cs_fetch_threads(const struct cs_fetch *fetch);

@@ -196,7 +196,6 @@ static int progress(void *arg, uint64_t bytes, struct error *err)
 /* Compressed clusters are made anew from their bytes, so the whole region is read. */
 static int read_region(struct job *job, size_t i, struct error *err)
 {
-    const struct cs_content *content = layer_view_content(job->views[i]);
     uint32_t region_size = cs_region_size(job->r->store);
     int rc = 0;
     if (job->reader == NULL) {
@@ -209,14 +208,7 @@ static int read_region(struct job *job, size_t i, struct error *err)
             return rc;
     }
     memset(job->buf, 0, region_size);
-    scatter_begin(job->reader, content);
-    for (size_t k = 0; rc == 0 && k < content->run_count; k++) {
-        const struct cs_run *run = &content->runs[k];
-        if (!run->zero)
-            rc = scatter_put(job->reader, run->offset, run->length, run->offset, err);
-    }
-    if (rc == 0)
-        rc = scatter_end(job->reader, err);
+    rc = layer_view_describe(job->views[i], job->reader, 0, err);
     return rc < 0 ? rc : scatter_flush(job->reader, err);
 }
 

@@ -39,8 +39,10 @@ struct scatter {
     const struct cs_content *content; /* of the region at hand */
     struct span *spans;
     size_t span_count, span_room;
-    uint64_t written;
-    struct error *err; /* of the flush that is going on */
+    uint64_t put;       /* bytes */
+    uint64_t written;   /* bytes */
+    bool going;         /* the store is at work */
+    struct error error; /* of the caller's own, while the store is at work */
 };
 
 int scatter_new(struct scatter **out, struct cs_fetch *fetch, const struct scatter_target *target,
@@ -59,10 +61,17 @@ void scatter_free(struct scatter *s)
 {
     if (s == NULL)
         return;
+    if (s->going)
+        cs_fetch_stop(s->fetch);
     free(s->wanted);
     free(s->places);
     free(s->spans);
     free(s);
+}
+
+uint64_t scatter_put_bytes(const struct scatter *s)
+{
+    return s->put;
 }
 
 uint64_t scatter_written(const struct scatter *s)
@@ -97,6 +106,7 @@ int scatter_put(struct scatter *s, size_t at, size_t len, uint64_t offset, struc
     int rc = grow((void **)&s->spans, &s->span_room, s->span_count, sizeof *s->spans, err);
     if (rc == 0)
         s->spans[s->span_count++] = (struct span){(uint32_t)at, (uint32_t)(at + len), offset};
+    s->put += len;
     return rc;
 }
 
@@ -183,7 +193,8 @@ int scatter_end(struct scatter *s, struct error *err)
             rc = add_wanted(s, &c->chunks[i], first, err);
     }
     s->content = NULL;
-    if (rc == 0 && (s->wanted_count >= CHUNKS || s->place_count >= PLACES))
+    if (rc == 0 && s->target.memory == NULL &&
+        (s->wanted_count >= CHUNKS || s->place_count >= PLACES))
         rc = scatter_flush(s, err);
     return rc;
 }
@@ -196,15 +207,16 @@ struct piece { /* what lies together in memory and in the file */
     size_t len;
 };
 
-static int write_piece(const struct scatter *s, const struct piece *p, uint64_t *written,
+/* Counts the bytes, and those that had to be written. */
+static int write_piece(const struct scatter *s, const struct piece *p, uint64_t done[2],
                        struct error *err)
 {
     const struct scatter_target *t = &s->target;
     size_t start = 0, at = 0; /* what is in between is not written yet */
     int rc = 0;
+    done[0] += p->len;
     if (t->memory != NULL) {
         memcpy(t->memory + p->offset, p->data, p->len);
-        *written += p->len;
         return 0;
     }
     while (rc == 0 && t->holes && at < p->len) {
@@ -212,26 +224,26 @@ static int write_piece(const struct scatter *s, const struct piece *p, uint64_t 
         if (n == HOLE && p->len - at >= n && io_is_zero(p->data + at, n)) {
             if (at > start)
                 rc = io_write(t->fd, t->name, p->offset + start, p->data + start, at - start, err);
-            *written += at - start;
+            done[1] += at - start;
             start = at + n;
         }
         at += n;
     }
     if (rc == 0 && p->len > start) {
         rc = io_write(t->fd, t->name, p->offset + start, p->data + start, p->len - start, err);
-        *written += p->len - start;
+        done[1] += p->len - start;
     }
     return rc;
 }
 
 static int add_piece(const struct scatter *s, struct piece *p, uint64_t offset, const uint8_t *data,
-                     size_t len, uint64_t *written, struct error *err)
+                     size_t len, uint64_t done[2], struct error *err)
 {
     if (p->len > 0 && p->offset + p->len == offset && p->data + p->len == data) {
         p->len += len;
         return 0;
     }
-    int rc = p->len > 0 ? write_piece(s, p, written, err) : 0;
+    int rc = p->len > 0 ? write_piece(s, p, done, err) : 0;
     *p = (struct piece){.offset = offset, .data = data, .len = len};
     return rc;
 }
@@ -246,7 +258,7 @@ static int to_store(const struct error *err, struct cs_error *out)
 }
 
 /* In a worker. */
-static int use(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t *written,
+static int use(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t done[2],
                struct cs_error *out)
 {
     const struct scatter *s = arg;
@@ -258,36 +270,52 @@ static int use(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t *w
         uint32_t length = chunks[i].wanted->length;
         for (uint32_t at = 0; rc == 0 && at < length; at += (place++)->length)
             if (place->offset != nowhere)
-                rc = add_piece(s, &piece, place->offset, chunks[i].data + at, place->length,
-                               written, &err);
+                rc = add_piece(s, &piece, place->offset, chunks[i].data + at, place->length, done,
+                               &err);
     }
     if (rc == 0 && piece.len > 0)
-        rc = write_piece(s, &piece, written, &err);
+        rc = write_piece(s, &piece, done, &err);
     return rc < 0 ? to_store(&err, out) : 0;
 }
 
-static int used(void *arg, uint64_t bytes, uint64_t written, struct cs_error *out)
+static int used(void *arg, const uint64_t done[2], struct cs_error *out)
 {
     struct scatter *s = arg;
-    s->written += written;
-    int rc = s->target.progress(s->target.arg, bytes, s->err);
-    return rc < 0 ? cs_fail(out, CS_CANCELLED, "%s", s->err->message) : 0;
+    s->written += done[1];
+    int rc = s->target.progress(s->target.arg, done[0], &s->error);
+    return rc < 0 ? cs_fail(out, CS_CANCELLED, "%s", s->error.message) : 0;
+}
+
+int scatter_start(struct scatter *s, struct error *err)
+{
+    struct cs_fetch_user user = {.use = use, .used = used, .arg = s};
+    struct cs_error ce;
+    s->error = (struct error){0};
+    int rc = cs_fetch_begin(s->fetch, &user, s->wanted, s->wanted_count, &ce);
+    s->going = rc == 0;
+    return rc < 0 ? engine_store_error(err, &ce) : 0;
+}
+
+int scatter_step(struct scatter *s, bool wait, bool *more, struct error *err)
+{
+    struct cs_error ce;
+    int rc = cs_fetch_step(s->fetch, wait, more, &ce);
+    s->going = *more;
+    if (!*more)
+        s->wanted_count = s->place_count = 0;
+    if (rc < 0 && s->error.code != 0) {
+        if (err != NULL)
+            *err = s->error;
+        return s->error.code;
+    }
+    return rc < 0 ? engine_store_error(err, &ce) : 0;
 }
 
 int scatter_flush(struct scatter *s, struct error *err)
 {
-    struct cs_fetch_user user = {.use = use, .used = used, .arg = s};
-    struct cs_error ce;
-    struct error mine = {0};
-    s->err = &mine;
-    int rc = cs_fetch_all(s->fetch, &user, s->wanted, s->wanted_count, &ce);
-    s->err = NULL;
-    s->wanted_count = 0;
-    s->place_count = 0;
-    if (rc < 0 && mine.code != 0) {
-        if (err != NULL)
-            *err = mine;
-        return mine.code;
-    }
-    return rc < 0 ? engine_store_error(err, &ce) : 0;
+    bool more = true;
+    int rc = scatter_start(s, err);
+    while (rc == 0 && more)
+        rc = scatter_step(s, true, &more, err);
+    return rc;
 }

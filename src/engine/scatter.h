@@ -22,7 +22,7 @@ struct scatter_target {
     const char *name; /* lent; for messages */
     uint8_t *memory;  /* lent; not NULL: instead of a file */
     bool holes;       /* also where the data has 4 KiB of zeros, at a multiple of that */
-    /* Called when ${bytes} of chunks have been written; a failure stops. */
+    /* Called when ${bytes} more are where they belong; a failure stops. */
     int (*progress)(void *arg, uint64_t bytes, struct error *err);
     void *arg;
 };
@@ -39,13 +39,20 @@ void scatter_begin(struct scatter *scatter, const struct cs_content *content);
  */
 int scatter_put(struct scatter *scatter, size_t at, size_t len, uint64_t offset, struct error *err);
 
-/* Takes over what is wanted of the region; writes everything where there is no room for another. */
+/* Takes over what is wanted of the region; where there is no room for another, writes everything;
+ * to memory that is left to the caller. */
 int scatter_end(struct scatter *scatter, struct error *err);
 
 /* Writes everything. */
 int scatter_flush(struct scatter *scatter, struct error *err);
 
-/* Bytes written so far. */
+/* The same while something else is done: begins it; goes on, with ${wait} after waiting for
+ * something. ${*more} is false when all is written, or failed. */
+int scatter_start(struct scatter *scatter, struct error *err);
+int scatter_step(struct scatter *scatter, bool wait, bool *more, struct error *err);
+
+/* Bytes that were put so far; bytes written, where not all of it is holes. */
+uint64_t scatter_put_bytes(const struct scatter *scatter);
 uint64_t scatter_written(const struct scatter *scatter);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "engine/scatter.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,6 +234,8 @@ static int write_piece(const struct scatter *s, const struct piece *p, uint64_t 
         rc = io_write(t->fd, t->name, p->offset + start, p->data + start, p->len - start, err);
         done[1] += p->len - start;
     }
+    if (rc == 0 && p->len > 0)
+        sync_file_range(t->fd, (off_t)p->offset, (off_t)p->len, SYNC_FILE_RANGE_WRITE);
     return rc;
 }
 

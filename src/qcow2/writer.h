@@ -15,8 +15,8 @@
 /*
  * Writes a qcow2 file into an empty file or a block device, in the physical
  * layout (every uncompressed cluster at its old host offset) or the compact one
- * (guest order). Order: data, L2, L1, snapshot table, bitmaps, refcounts, fsync,
- * header last, fsync. For one thread at a time.
+ * (guest order). Order: data and L2, L1, snapshot table, bitmaps, refcounts,
+ * fsync, header last, fsync. For one thread at a time.
  *
  * Physical: begin; reserve() for all entries of all regions of all views; place(); then region()
  * for each region that has entries; crypto(), snapshots() and bitmaps, in any order and between

@@ -13,9 +13,10 @@
 #include "engine/engine.h"
 
 enum {
-    CHUNKS = 128 << 10, /* of a batch, about; 8 GiB of the usual ones */
-    PLACES = 512 << 10, /* of a batch, about */
-    HOLE = 4096,        /* bytes; what file systems can leave out, at a multiple of it */
+    CHUNKS = 128 << 10,     /* of a batch, about; 8 GiB of the usual ones */
+    PLACES = 512 << 10,     /* of a batch, about */
+    WRITE_BACK = 128 << 10, /* bytes worth to be written back at once */
+    HOLE = 4096,            /* bytes; what file systems can leave out, at a multiple of it */
 };
 
 static const uint64_t nowhere = UINT64_MAX;
@@ -234,7 +235,8 @@ static int write_piece(const struct scatter *s, const struct piece *p, uint64_t 
         rc = io_write(t->fd, t->name, p->offset + start, p->data + start, p->len - start, err);
         done[1] += p->len - start;
     }
-    if (rc == 0 && p->len > 0)
+    /* so that the flush at the end, when nobody has work, finds little to do; it tells errors */
+    if (rc == 0 && p->len >= WRITE_BACK)
         sync_file_range(t->fd, (off_t)p->offset, (off_t)p->len, SYNC_FILE_RANGE_WRITE);
     return rc;
 }

@@ -11,7 +11,8 @@
 /*
  * Where files of a repository lie. Names are relative, with `/`. A file appears
  * under its name only complete and flushed, and durably so once its folder
- * has been synced. For one thread.
+ * has been synced. For one thread, but for reading: any may do that, beside
+ * whatever the one does.
  */
 
 struct cs_backend;

@@ -18,21 +18,15 @@
 
 #include "backend.h"
 #include "crypt.h"
+#include "open_files.h"
 
-enum { NAME_MAX_LEN = 64, OPEN_FILES = 16, LEFT_BEHIND = 24 * 3600 /* seconds */ };
-
-struct open_file { /* packs are read frame by frame */
-    char name[NAME_MAX_LEN];
-    int fd;
-    uint64_t used;
-};
+enum { NAME_MAX_LEN = 64, LEFT_BEHIND = 24 * 3600 /* seconds */ };
 
 struct local {
     struct cs_backend base;
     char *path;
     int root; /* descriptor of the folder */
-    struct open_file files[OPEN_FILES];
-    uint64_t clock;
+    struct cs_open_files open;
     bool swept; /* tmp/, of what others have left */
 };
 
@@ -48,56 +42,13 @@ static struct local *local_of(struct cs_backend *backend)
     return (struct local *)backend;
 }
 
-static void forget_open_file(struct local *local, const char *name)
-{
-    for (size_t i = 0; i < OPEN_FILES; i++)
-        if (local->files[i].fd >= 0 && strcmp(local->files[i].name, name) == 0) {
-            close(local->files[i].fd);
-            local->files[i].fd = -1;
-        }
-}
-
-static int open_for_reading(struct local *local, const char *name, int *fd, struct cs_error *err)
-{
-    struct open_file *oldest = &local->files[0];
-    for (size_t i = 0; i < OPEN_FILES; i++) {
-        struct open_file *f = &local->files[i];
-        if (f->fd >= 0 && strcmp(f->name, name) == 0) {
-            f->used = ++local->clock;
-            *fd = f->fd;
-            return 0;
-        }
-        if (f->fd < 0 || (oldest->fd >= 0 && f->used < oldest->used))
-            oldest = f;
-    }
-    int opened = openat(local->root, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (opened < 0)
-        return cs_fail_sys(err, errno, "%s/%s", local->path, name);
-    struct stat st;
-    int rc = 0;
-    if (fstat(opened, &st) < 0)
-        rc = cs_fail_sys(err, errno, "%s/%s", local->path, name);
-    else if (!S_ISREG(st.st_mode))
-        rc = cs_fail(err, CS_CORRUPT, "%s/%s: not a regular file", local->path, name);
-    if (rc < 0) {
-        close(opened);
-        return rc;
-    }
-    if (oldest->fd >= 0)
-        close(oldest->fd);
-    snprintf(oldest->name, sizeof oldest->name, "%s", name);
-    oldest->fd = opened;
-    oldest->used = ++local->clock;
-    *fd = opened;
-    return 0;
-}
-
 static int local_read(struct cs_backend *backend, const char *name, uint64_t offset, void *buf,
                       size_t len, size_t *got, struct cs_error *err)
 {
     struct local *local = local_of(backend);
+    struct cs_open_file *file = NULL;
     int fd = -1;
-    int rc = open_for_reading(local, name, &fd, err);
+    int rc = cs_open_files_get(&local->open, local->root, local->path, name, &file, &fd, err);
     if (rc < 0)
         return rc;
     size_t done = 0;
@@ -106,14 +57,15 @@ static int local_read(struct cs_backend *backend, const char *name, uint64_t off
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return cs_fail_sys(err, errno, "%s/%s: reading at %" PRIu64, local->path, name,
-                               offset + done);
-        if (n == 0)
+            rc = cs_fail_sys(err, errno, "%s/%s: reading at %" PRIu64, local->path, name,
+                             offset + done);
+        if (n <= 0)
             break;
         done += (size_t)n;
     }
     *got = done;
-    return 0;
+    cs_open_files_put(&local->open, file, fd);
+    return rc;
 }
 
 static int local_size(struct cs_backend *backend, const char *name, uint64_t *size,
@@ -334,7 +286,7 @@ static int local_finish(struct cs_put *put, bool replace, struct cs_error *err)
     if (sys != 0)
         rc = cs_fail_sys(err, sys, "%s/%s", local->path, put->name);
     else
-        forget_open_file(local, put->name);
+        cs_open_files_forget(&local->open, put->name);
 out:
     if (rc < 0)
         local_abandon(put);
@@ -346,7 +298,7 @@ out:
 static int local_remove(struct cs_backend *backend, const char *name, struct cs_error *err)
 {
     struct local *local = local_of(backend);
-    forget_open_file(local, name);
+    cs_open_files_forget(&local->open, name);
     if (unlinkat(local->root, name, 0) < 0)
         return cs_fail_sys(err, errno, "%s/%s: deleting", local->path, name);
     return 0;
@@ -355,9 +307,7 @@ static int local_remove(struct cs_backend *backend, const char *name, struct cs_
 static void local_close(struct cs_backend *backend)
 {
     struct local *local = local_of(backend);
-    for (size_t i = 0; i < OPEN_FILES; i++)
-        if (local->files[i].fd >= 0)
-            close(local->files[i].fd);
+    cs_open_files_clear(&local->open);
     if (local->root >= 0)
         close(local->root);
     free(local->path);
@@ -470,8 +420,7 @@ int cs_backend_local(struct cs_backend **backend, const char *path, bool create,
         return cs_fail_memory(err);
     local->base.ops = &local_ops;
     local->root = -1;
-    for (size_t i = 0; i < OPEN_FILES; i++)
-        local->files[i].fd = -1;
+    cs_open_files_init(&local->open);
     int rc = 0;
     local->path = strdup(path);
     if (local->path == NULL) {

@@ -17,6 +17,7 @@ enum {
     CS_KEY_SIZE = 32,
     CS_HASH_SIZE = 32,
     CS_SIGNATURE_SIZE = 64,
+    CS_SEAL_NONCE = 24,    /* bytes in front of the ciphertext */
     CS_SEAL_OVERHEAD = 40, /* nonce and tag */
     CS_SALT_SIZE = 16,
 };
@@ -45,8 +46,8 @@ void cs_crypt_object_id(struct cs_id *id, const uint8_t id_key[CS_KEY_SIZE], enu
 void cs_seal(uint8_t *out, const uint8_t key[CS_KEY_SIZE], const void *ad, size_t ad_len,
              const void *data, size_t len);
 
-/* Opens ${len} sealed bytes into ${out} of ${len} - CS_SEAL_OVERHEAD bytes. False: altered, or
- * another key or identity. */
+/* Opens ${len} sealed bytes into ${out} of ${len} - CS_SEAL_OVERHEAD bytes, which may be those of
+ * its ciphertext. False: altered, or another key or identity. */
 bool cs_unseal(uint8_t *out, const uint8_t key[CS_KEY_SIZE], const void *ad, size_t ad_len,
                const void *sealed, size_t len);
 

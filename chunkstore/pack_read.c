@@ -148,35 +148,43 @@ static int frame_key(uint8_t key[CS_KEY_SIZE], struct cs_store *store, const str
     return 0;
 }
 
-int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
-                       const uint8_t *sealed, uint8_t *plain, struct cs_error *err)
+int cs_frame_opener_make(struct cs_frame_opener *opener, struct cs_store *store,
+                         const struct cs_pack *pack, uint32_t n, struct cs_error *err)
 {
-    char name[64];
-    uint8_t key[CS_KEY_SIZE], ad[CS_FRAME_AD_SIZE];
     const struct cs_frame *f = &pack->trailer.frames[n];
     const struct cs_origin *origin = &pack->trailer.origins[f->origin];
-    uint8_t *compressed = NULL;
-    cs_pack_file(name, &pack->name);
-    int rc = frame_key(key, store, pack, origin, err);
-    if (rc < 0)
-        return rc;
+    opener->frame = *f;
+    opener->number = n;
+    cs_pack_file(opener->file, &pack->name);
+    cs_frame_identity(opener->ad, &store->config.repository_id, pack->header.class, origin, f);
+    return frame_key(opener->key, store, pack, origin, err);
+}
+
+int cs_frame_open(const struct cs_frame_opener *o, uint8_t *sealed, uint8_t *plain,
+                  struct cs_error *err)
+{
+    const struct cs_frame *f = &o->frame;
+    bool raw = f->codec == CS_CODEC_RAW;
     size_t len = f->stored - CS_SEAL_OVERHEAD;
-    uint8_t *opened = plain;
-    if (f->codec != CS_CODEC_RAW) {
-        compressed = malloc(len);
-        opened = compressed;
-    }
-    cs_frame_identity(ad, &store->config.repository_id, pack->header.class, origin, f);
-    if (opened == NULL)
-        rc = cs_fail_memory(err);
-    else if (!cs_unseal(opened, key, ad, sizeof ad, sealed, f->stored))
-        rc = cs_fail(err, CS_CORRUPT, "%s: frame %" PRIu32 " at %" PRIu64 " was altered", name, n,
-                     f->offset);
-    else if (compressed != NULL && !cs_expand(compressed, len, plain, f->plain))
-        rc = cs_fail(err, CS_CORRUPT,
-                     "%s: frame %" PRIu32 " at %" PRIu64 " does not expand to %" PRIu32 " bytes",
-                     name, n, f->offset, f->plain);
-    free(compressed);
-    cs_wipe(key, sizeof key);
+    /* what is compressed is opened where it lies: it goes to the place of its ciphertext */
+    uint8_t *opened = raw ? plain : sealed + CS_SEAL_NONCE;
+    if (!cs_unseal(opened, o->key, o->ad, sizeof o->ad, sealed, f->stored))
+        return cs_fail(err, CS_CORRUPT, "%s: frame %" PRIu32 " at %" PRIu64 " was altered", o->file,
+                       o->number, f->offset);
+    if (!raw && !cs_expand(opened, len, plain, f->plain))
+        return cs_fail(err, CS_CORRUPT,
+                       "%s: frame %" PRIu32 " at %" PRIu64 " does not expand to %" PRIu32 " bytes",
+                       o->file, o->number, f->offset, f->plain);
+    return 0;
+}
+
+int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
+                       uint8_t *sealed, uint8_t *plain, struct cs_error *err)
+{
+    struct cs_frame_opener opener;
+    int rc = cs_frame_opener_make(&opener, store, pack, n, err);
+    if (rc == 0)
+        rc = cs_frame_open(&opener, sealed, plain, err);
+    cs_wipe(&opener, sizeof opener);
     return rc;
 }

@@ -24,10 +24,28 @@ void cs_pack_clear(struct cs_pack *pack);
 int cs_pack_read_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
                        uint8_t *sealed, struct cs_error *err);
 
-/* Opens and expands frame ${n} into ${plain} (frame->plain bytes). CS_AUTH where the data key is
- * missing. */
+/* Opens and expands frame ${n} into ${plain} (frame->plain bytes); ${sealed} is not preserved.
+ * CS_AUTH where the data key is missing. */
 int cs_pack_open_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
-                       const uint8_t *sealed, uint8_t *plain, struct cs_error *err);
+                       uint8_t *sealed, uint8_t *plain, struct cs_error *err);
+
+/* What it takes to open a frame, so that a worker can: made by the store's thread. */
+struct cs_frame_opener {
+    char file[64]; /* the pack's, for messages */
+    struct cs_frame frame;
+    uint32_t number;
+    uint8_t key[CS_KEY_SIZE];
+    uint8_t ad[CS_FRAME_AD_SIZE];
+};
+
+/* Of frame ${n}. CS_AUTH where the data key is missing. To be wiped. */
+int cs_frame_opener_make(struct cs_frame_opener *opener, struct cs_store *store,
+                         const struct cs_pack *pack, uint32_t n, struct cs_error *err);
+
+/* Opens ${sealed} (frame.stored bytes, which are not preserved) and expands it into ${plain}
+ * (frame.plain bytes). Pure: safe from any thread. */
+int cs_frame_open(const struct cs_frame_opener *opener, uint8_t *sealed, uint8_t *plain,
+                  struct cs_error *err);
 
 struct cs_frame_check { /* the result, and room for the work */
     bool *bad;          /* of each object in the frame: proven not to be what its id says */
@@ -45,6 +63,10 @@ int cs_pack_check_frame(struct cs_store *store, const struct cs_pack *pack, uint
                         struct cs_frame_check *check, struct cs_error *err);
 
 /* ---- objects, by way of the store's caches (read.c) ---- */
+
+/* The pack ${name}, lent by the cache until it is asked for others. */
+int cs_read_pack(struct cs_store *store, const struct cs_name *name, const struct cs_pack **pack,
+                 struct cs_error *err);
 
 /* What the trailer says of the object at ${where}, without reading it. CS_NOT_FOUND: it is not
  * ${id}. */

@@ -49,8 +49,8 @@ void cs_pack_cache_free(struct cs_pack_cache *cache)
     free(cache);
 }
 
-static int cached_pack(struct cs_store *store, const struct cs_name *name,
-                       const struct cs_pack **pack, struct cs_error *err)
+int cs_read_pack(struct cs_store *store, const struct cs_name *name, const struct cs_pack **pack,
+                 struct cs_error *err)
 {
     if (store->packs == NULL)
         store->packs = calloc(1, sizeof *store->packs);
@@ -149,7 +149,7 @@ static int place_of(struct cs_store *store, const struct cs_id *id, const struct
 {
     char name[64];
     cs_pack_file(name, &where->pack);
-    int rc = cached_pack(store, &where->pack, pack, err);
+    int rc = cs_read_pack(store, &where->pack, pack, err);
     if (rc < 0) /* what is missing as a whole is damage, too */
         return rc == CS_NOT_FOUND ? cs_fail(err, CS_CORRUPT, "%s: is missing", name) : rc;
     const struct cs_trailer *t = &(*pack)->trailer;

@@ -240,6 +240,62 @@ int cs_read_object(struct cs_store *store, enum cs_type type, const struct cs_id
 int cs_read_chunk(struct cs_store *store, const struct cs_id *id, void *buf, size_t len,
                   struct cs_error *err);
 
+/*
+ * Many chunks, in the order in which the repository has them: each frame is read, opened and held
+ * against the ids by a worker, and used there. A fixed number of frames is held. Where a frame
+ * cannot be read, another copy of its chunks is, as by cs_read_chunk.
+ */
+struct cs_fetch;
+
+struct cs_wanted {
+    struct cs_id id;
+    uint32_t length; /* that it has, bytes */
+    uint32_t tag;    /* the caller's own */
+};
+
+struct cs_fetched {
+    const struct cs_wanted *wanted;
+    const uint8_t *data; /* its bytes, verified; lent for the call */
+};
+
+struct cs_fetch_user {
+    /*
+     * Called in a worker, at the same time as for others: takes ${n} chunks of one frame in the
+     * order in which they lie there, end to end in memory where they do; what is wanted more than
+     * once comes as often. Counts in ${done}, zero at first, what it likes. Returns 0 or a code of
+     * enum cs_code with ${err} set.
+     */
+    int (*use)(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t done[2],
+               struct cs_error *err);
+    /* Called in the owner's thread after that, with what was counted; returns the like. */
+    int (*used)(void *arg, const uint64_t done[2], struct cs_error *err);
+    void *arg;
+};
+
+/* Takes its buffers and starts its workers. */
+int cs_fetch_new(struct cs_fetch **fetch, struct cs_store *store, struct cs_error *err);
+void cs_fetch_free(struct cs_fetch *fetch);
+
+/* Plans the reading of ${n} chunks, fewer than 2^32; ${wanted} and what ${user} names are lent
+ * until it has ended. CS_USAGE where another is going on. */
+int cs_fetch_begin(struct cs_fetch *fetch, const struct cs_fetch_user *user,
+                   const struct cs_wanted *wanted, size_t n, struct cs_error *err);
+
+/*
+ * Goes on with it: gives the workers what they have room for, and takes what is done, with ${wait}
+ * after waiting for something. Sets ${*more}: false when all has been used. A failure ends it.
+ */
+int cs_fetch_step(struct cs_fetch *fetch, bool wait, bool *more, struct cs_error *err);
+
+/* Ends it where it is: nothing is used after that. */
+void cs_fetch_stop(struct cs_fetch *fetch);
+
+/* Lets the workers run ${run} for each i below ${n}, and waits for them; ${worker} is below
+ * cs_fetch_threads(), and no other call's at that time. */
+void cs_fetch_each(struct cs_fetch *fetch, size_t n,
+                   void (*run)(void *arg, size_t i, unsigned worker), void *arg);
+unsigned cs_fetch_threads(const struct cs_fetch *fetch);
+
 /* Whether the index has the object. */
 int cs_has_object(struct cs_store *store, const struct cs_id *id, bool *found,
                   struct cs_error *err);

@@ -22,9 +22,8 @@ struct flat_image {
     struct layer_view **views; /* the top first */
     size_t count;
     uint32_t region_size;
-    uint64_t size;       /* virtual, bytes */
-    uint8_t *layer_data; /* a region of one layer */
-    struct spans open;   /* what no layer has answered yet */
+    uint64_t size;     /* virtual, bytes */
+    struct spans open; /* what no layer has answered yet */
     struct spans next;
     struct flat_piece *pieces; /* what layers have answered */
     size_t piece_count;
@@ -39,9 +38,8 @@ int flat_open(struct flat_image **out, struct cs_store *store, const struct reco
         return error_no_memory(err);
     int rc = 0;
     f->region_size = cs_region_size(store);
-    f->layer_data = malloc(f->region_size);
     f->views = calloc(image->layer_count, sizeof *f->views);
-    if (f->layer_data == NULL || f->views == NULL)
+    if (f->views == NULL)
         rc = error_no_memory(err);
     for (size_t i = 0; rc == 0 && i < image->layer_count; i++) {
         const struct record_layer *layer = &archive->layers[image->layers[i]];
@@ -68,7 +66,6 @@ void flat_close(struct flat_image *f)
     for (size_t i = 0; i < f->count; i++)
         layer_view_close(f->views[i]);
     free(f->views);
-    free(f->layer_data);
     free(f->open.at);
     free(f->next.at);
     free(f->pieces);
@@ -223,13 +220,12 @@ int flat_pieces(struct flat_image *f, uint64_t region, const struct flat_piece *
     return rc;
 }
 
-int flat_read(struct flat_image *f, uint64_t region, uint8_t *buf, bool *compressed,
-              unsigned cluster_bits, struct error *err)
+int flat_describe(struct flat_image *f, uint64_t region, struct scatter *scatter, uint64_t base,
+                  bool *compressed, unsigned cluster_bits, struct error *err)
 {
     const struct flat_piece *pieces = NULL;
     const struct qcow2_entry *entries = NULL;
-    size_t count = 0, entry_count = 0, at_hand = SIZE_MAX; /* the layer whose data was read */
-    memset(buf, 0, f->region_size);
+    size_t count = 0, entry_count = 0, at_hand = SIZE_MAX; /* the layer that is being described */
     if (compressed != NULL)
         memset(compressed, 0, (f->region_size >> cluster_bits) * sizeof *compressed);
     int rc = flat_pieces(f, region, &pieces, &count, err);
@@ -240,18 +236,19 @@ int flat_read(struct flat_image *f, uint64_t region, uint8_t *buf, bool *compres
         if (pieces[i].zero)
             continue;
         if (at_hand != pieces[i].layer) {
+            if (at_hand != SIZE_MAX)
+                rc = scatter_end(scatter, err);
             at_hand = pieces[i].layer;
             entry_count = 0;
-            rc = layer_view_data(view, f->layer_data, err);
+            scatter_begin(scatter, layer_view_content(view));
             if (rc == 0 && compressed != NULL && layer->is_qcow2)
                 rc = layer_view_entries(view, region, &entries, &entry_count, err);
         }
-        if (rc < 0)
-            break;
-        memcpy(buf + span.begin, f->layer_data + span.begin, span.end - span.begin);
-        if (compressed != NULL)
+        if (rc == 0)
+            rc = scatter_put(scatter, span.begin, span.end - span.begin, base + span.begin, err);
+        if (rc == 0 && compressed != NULL)
             mark_compressed(entries, entry_count, layer->qcow2.cluster_bits, &span, compressed,
                             cluster_bits);
     }
-    return rc;
+    return rc == 0 && at_hand != SIZE_MAX ? scatter_end(scatter, err) : rc;
 }

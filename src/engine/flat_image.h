@@ -4,6 +4,7 @@
 
 #include "engine/layer_view.h"
 #include "engine/record.h"
+#include "engine/scatter.h"
 
 /* An image as the one disk that the guest sees: its layers merged. For one thread. */
 
@@ -45,11 +46,11 @@ int flat_pieces(struct flat_image *flat, uint64_t region, const struct flat_piec
                 size_t *count, struct error *err);
 
 /*
- * The guest's bytes of ${region} into ${buf} (region size), zeros where there is nothing.
- * ${compressed} (one flag for each cluster of ${cluster_bits}, or NULL) tells which come from
- * compressed clusters.
+ * Puts the guest's bytes of ${region} to ${scatter}, from ${base} on; where there are none, or
+ * zeros, nothing. ${compressed} (one flag for each cluster of ${cluster_bits}, or NULL) tells which
+ * come from compressed clusters.
  */
-int flat_read(struct flat_image *flat, uint64_t region, uint8_t *buf, bool *compressed,
-              unsigned cluster_bits, struct error *err);
+int flat_describe(struct flat_image *flat, uint64_t region, struct scatter *scatter, uint64_t base,
+                  bool *compressed, unsigned cluster_bits, struct error *err);
 
 #endif

@@ -28,7 +28,6 @@ struct layer_view {
     struct cs_place *places;
     struct qcow2_entry *entries;
     size_t entry_count; /* per region */
-    uint8_t *chunk;     /* room for one */
 };
 
 int layer_view_open(struct layer_view **out, struct cs_store *store,
@@ -44,13 +43,12 @@ int layer_view_open(struct layer_view **out, struct cs_store *store,
     v->layer = layer;
     v->which = which;
     v->region_size = cs_region_size(store);
-    v->chunk = malloc(CS_DATA_OBJECT_MAX);
     if (layer->is_qcow2) {
         v->entry_count = v->region_size >> layer->qcow2.cluster_bits;
         v->places = calloc(v->entry_count, sizeof *v->places);
         v->entries = calloc(v->entry_count, sizeof *v->entries);
     }
-    if (v->chunk == NULL || (layer->is_qcow2 && (v->places == NULL || v->entries == NULL)))
+    if (layer->is_qcow2 && (v->places == NULL || v->entries == NULL))
         rc = error_no_memory(err);
     if (rc == 0 && cs_tree_open(&v->content.reader, store, &which->content, &ce) < 0)
         rc = engine_store_error(err, &ce);
@@ -76,7 +74,6 @@ void layer_view_close(struct layer_view *v)
     cs_content_clear(&v->runs);
     free(v->places);
     free(v->entries);
-    free(v->chunk);
     free(v);
 }
 
@@ -158,10 +155,17 @@ int layer_view_subtree(struct layer_view *v, unsigned level, uint64_t region, st
     return 0;
 }
 
-int layer_view_data(struct layer_view *v, uint8_t *buf, struct error *err)
+int layer_view_describe(struct layer_view *v, struct scatter *scatter, uint64_t base,
+                        struct error *err)
 {
-    memset(buf, 0, v->region_size);
-    return layer_view_chunks(v->store, &v->runs, v->chunk, buf, err);
+    int rc = 0;
+    scatter_begin(scatter, &v->runs);
+    for (size_t i = 0; rc == 0 && i < v->runs.run_count; i++) {
+        const struct cs_run *run = &v->runs.runs[i];
+        if (!run->zero)
+            rc = scatter_put(scatter, run->offset, run->length, base + run->offset, err);
+    }
+    return rc == 0 ? scatter_end(scatter, err) : rc;
 }
 
 int layer_view_chunks(struct cs_store *store, const struct cs_content *content, uint8_t *room,

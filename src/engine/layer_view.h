@@ -3,6 +3,7 @@
 #define BYRE_ENGINE_LAYER_VIEW_H
 
 #include "engine/record.h"
+#include "engine/scatter.h"
 #include "qcow2/image.h"
 
 /* A view of a stored layer (0: the active state; i + 1: snapshot i), read region by region in
@@ -40,9 +41,9 @@ unsigned layer_view_level(const struct layer_view *view);
 int layer_view_subtree(struct layer_view *view, unsigned level, uint64_t region, struct cs_id *id,
                        bool *found, struct error *err);
 
-/* After layer_view_runs: reads the region's chunks. ${buf} (region-size bytes) gets the data runs
- * at their offsets; the rest of it is zeroed. */
-int layer_view_data(struct layer_view *view, uint8_t *buf, struct error *err);
+/* After layer_view_runs: puts the region's data runs to ${scatter}, from ${base} on. */
+int layer_view_describe(struct layer_view *view, struct scatter *scatter, uint64_t base,
+                        struct error *err);
 
 /* Without a view: reads the chunks of a decoded leaf to where its data runs are in ${buf}; the rest
  * of it is left as it is. ${room} has CS_DATA_OBJECT_MAX bytes. */

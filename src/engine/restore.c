@@ -128,8 +128,11 @@ int engine_restore(struct cs_store *store, const struct cs_archive *archive,
     int rc = record_archive_read(&r.archive, store, &archive->id, err);
     if (rc == 0)
         rc = choose_image(&r, &image, err);
+    if (rc == 0 && cs_fetch_new(&r.fetch, store, &ce) < 0)
+        rc = engine_store_error(err, &ce);
     if (rc == 0)
         rc = effective.flatten ? restore_flattened(&r, image, err) : restore_chains(&r, image, err);
+    cs_fetch_free(r.fetch);
     record_archive_clear(&r.archive);
     return rc < 0 ? engine_unless_forgotten(store, archive, err) : 0;
 }

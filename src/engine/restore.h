@@ -12,6 +12,7 @@
 
 struct restore {
     struct cs_store *store;
+    struct cs_fetch *fetch;
     const struct engine_restore_options *options;
     struct engine_restore_result *result;
     struct record_archive archive;

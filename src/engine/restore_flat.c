@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "engine/ahead.h"
 #include "engine/restore.h"
 #include "qcow2/image.h"
 #include "qcow2/writer.h"
 
-enum { BLOCK = 4096, DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250 };
+enum { DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250 };
 
 static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_t region_size)
 {
@@ -21,54 +22,107 @@ static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_
     return left < region_size ? left : region_size;
 }
 
-/* Writes what is not zero; on a device, all of it. */
-static int write_sparse(const struct target *target, uint64_t offset, const uint8_t *buf,
-                        size_t len, uint64_t *written, struct error *err)
+struct disk { /* being read */
+    struct restore *r;
+    struct flat_image *flat;
+    const char *path; /* of what it goes to */
+    bool in_order;    /* a region counts when its turn comes */
+    bool throughout;  /* regions without anything come too */
+    unsigned bits;    /* clusters that are to be told compressed from others, or 0 */
+    size_t per_region;
+    bool *compressed; /* per_region for each slot */
+};
+
+static int disk_progress(void *arg, uint64_t bytes, struct error *err)
 {
-    for (size_t at = 0, end; at < len; at = end) {
-        bool zero = io_is_zero(buf + at, len - at < BLOCK ? len - at : BLOCK);
-        for (end = at + BLOCK; end < len; end += BLOCK)
-            if (io_is_zero(buf + end, len - end < BLOCK ? len - end : BLOCK) != zero)
-                break;
-        if (end > len)
-            end = len;
-        if (zero && !target->is_device)
-            continue;
-        int rc = io_write(target->fd, target->path, offset + at, buf + at, end - at, err);
-        if (rc < 0)
-            return rc;
-        *written += end - at;
+    struct disk *d = arg;
+    return restore_step(d->r, d->path, d->in_order ? 0 : bytes, err);
+}
+
+static int disk_describe(void *arg, uint64_t from, struct scatter *scatter, uint64_t base,
+                         size_t slot, uint64_t *region, bool *found, struct error *err)
+{
+    struct disk *d = arg;
+    int rc = 0;
+    *region = from;
+    if (d->throughout)
+        *found = from * cs_region_size(d->r->store) < flat_size(d->flat);
+    else
+        rc = flat_next(d->flat, from, region, found, err);
+    if (rc < 0 || !*found)
+        return rc;
+    return flat_describe(d->flat, *region, scatter, base,
+                         d->bits > 0 ? d->compressed + slot * d->per_region : NULL, d->bits, err);
+}
+
+static int disk_ahead(struct disk *d, struct ahead **ahead, struct error *err)
+{
+    struct ahead_source source = {.describe = disk_describe, .progress = disk_progress, .arg = d};
+    d->in_order = true;
+    return ahead_new(ahead, d->r->fetch, cs_region_size(d->r->store), &source, err);
+}
+
+static int raw_to_file(struct disk *d, const struct target *target, uint64_t *written,
+                       struct error *err)
+{
+    uint32_t region_size = cs_region_size(d->r->store);
+    struct scatter_target file = {
+        .fd = target->fd, .name = target->path, .holes = true, .progress = disk_progress, .arg = d};
+    struct scatter *scatter = NULL;
+    int rc = scatter_new(&scatter, d->r->fetch, &file, err);
+    if (rc == 0 && ftruncate(target->fd, (off_t)flat_size(d->flat)) < 0)
+        rc = error_sys(err, errno, "%s: setting its size", target->path);
+    for (uint64_t region = 0; rc == 0; region++) {
+        bool found = false;
+        rc = flat_next(d->flat, region, &region, &found, err);
+        if (rc < 0 || !found)
+            break;
+        uint64_t before = scatter_put_bytes(scatter);
+        rc = flat_describe(d->flat, region, scatter, region * region_size, NULL, 0, err);
+        uint64_t empty =
+            bytes_in(d->flat, region, region_size) - (scatter_put_bytes(scatter) - before);
+        if (rc == 0)
+            rc = restore_step(d->r, target->path, empty, err);
     }
-    return 0;
+    if (rc == 0)
+        rc = scatter_flush(scatter, err);
+    *written = scatter_written(scatter);
+    scatter_free(scatter);
+    return rc;
+}
+
+/* What was on a device stays there where nothing is written, so all is. */
+static int raw_to_device(struct disk *d, const struct target *target, uint64_t *written,
+                         struct error *err)
+{
+    uint32_t region_size = cs_region_size(d->r->store);
+    struct ahead *ahead = NULL;
+    bool found = true;
+    d->throughout = true;
+    int rc = disk_ahead(d, &ahead, err);
+    while (rc == 0 && found) {
+        const uint8_t *data = NULL;
+        uint64_t region = 0;
+        size_t slot = 0;
+        rc = ahead_next(ahead, &region, &data, &slot, &found, err);
+        if (rc < 0 || !found)
+            break;
+        size_t len = (size_t)bytes_in(d->flat, region, region_size);
+        rc = io_write(target->fd, target->path, region * region_size, data, len, err);
+        *written += len;
+        if (rc == 0)
+            rc = restore_step(d->r, target->path, region_size, err);
+    }
+    ahead_free(ahead);
+    return rc;
 }
 
 int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct target *target,
                      uint64_t *written, struct error *err)
 {
-    uint32_t region_size = cs_region_size(r->store);
-    uint64_t size = flat_size(flat);
-    uint64_t regions = (size + region_size - 1) / region_size;
-    uint8_t *buf = malloc(region_size);
-    int rc = buf == NULL ? error_no_memory(err) : 0;
-    if (rc == 0 && !target->is_device && ftruncate(target->fd, (off_t)size) < 0)
-        rc = error_sys(err, errno, "%s: setting its size", target->path);
-    for (uint64_t region = 0; rc == 0 && region < regions; region++) {
-        bool found = true;
-        uint64_t next = region;
-        if (!target->is_device) /* there, what is empty must become zeros too */
-            rc = flat_next(flat, region, &next, &found, err);
-        if (rc < 0 || !found)
-            break;
-        region = next;
-        rc = flat_read(flat, region, buf, NULL, 0, err);
-        if (rc == 0)
-            rc = write_sparse(target, region * region_size, buf,
-                              (size_t)bytes_in(flat, region, region_size), written, err);
-        if (rc == 0)
-            rc = restore_step(r, target->path, region_size, err);
-    }
-    free(buf);
-    return rc;
+    struct disk disk = {.r = r, .flat = flat, .path = target->path};
+    return target->is_device ? raw_to_device(&disk, target, written, err)
+                             : raw_to_file(&disk, target, written, err);
 }
 
 /*
@@ -99,20 +153,25 @@ static int write_stream(struct restore *r, int fd, const uint8_t *buf, size_t le
 int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint64_t *written,
                         struct error *err)
 {
+    struct disk disk = {.r = r, .flat = flat, .path = "-", .throughout = true};
     uint32_t region_size = cs_region_size(r->store);
-    uint64_t regions = (flat_size(flat) + region_size - 1) / region_size;
-    uint8_t *buf = malloc(region_size);
-    int rc = buf == NULL ? error_no_memory(err) : 0;
-    for (uint64_t region = 0; rc == 0 && region < regions; region++) {
+    struct ahead *ahead = NULL;
+    bool found = true;
+    int rc = disk_ahead(&disk, &ahead, err);
+    while (rc == 0 && found) {
+        const uint8_t *data = NULL;
+        uint64_t region = 0;
+        size_t slot = 0;
+        rc = ahead_next(ahead, &region, &data, &slot, &found, err);
+        if (rc < 0 || !found)
+            break;
         size_t len = (size_t)bytes_in(flat, region, region_size);
-        rc = flat_read(flat, region, buf, NULL, 0, err);
-        if (rc == 0)
-            rc = write_stream(r, fd, buf, len, err);
+        rc = write_stream(r, fd, data, len, err);
         *written += len;
         if (rc == 0)
             rc = restore_step(r, "-", region_size, err);
     }
-    free(buf);
+    ahead_free(ahead);
     return rc;
 }
 
@@ -142,6 +201,34 @@ static void flat_header(const struct flat_image *flat, struct qcow2_header *h)
     h->l1_size = (uint32_t)((h->size + (1ULL << bits_per_l1) - 1) >> bits_per_l1);
 }
 
+static int write_regions(struct disk *d, struct qcow2_writer *writer, struct ahead *ahead,
+                         struct qcow2_entry *entries, struct error *err)
+{
+    uint32_t region_size = cs_region_size(d->r->store);
+    size_t cluster = (size_t)1 << d->bits;
+    for (;;) {
+        const uint8_t *data = NULL;
+        uint64_t region = 0;
+        size_t slot = 0;
+        bool found = false;
+        int rc = ahead_next(ahead, &region, &data, &slot, &found, err);
+        if (rc < 0 || !found)
+            return rc;
+        const bool *compressed = d->compressed + slot * d->per_region;
+        size_t n = (size_t)((bytes_in(d->flat, region, region_size) + cluster - 1) / cluster);
+        for (size_t i = 0; i < n; i++) {
+            entries[i] = (struct qcow2_entry){.class = QCOW2_UNALLOCATED};
+            if (!io_is_zero(data + i * cluster, cluster)) /* without a base, nothing is zeros */
+                entries[i].class = compressed[i] ? QCOW2_COMPRESSED : QCOW2_DATA;
+        }
+        rc = qcow2_writer_region(writer, 0, region * d->per_region, entries, n, data, err);
+        if (rc == 0)
+            rc = restore_step(d->r, d->path, region_size, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct target *target,
                        uint64_t *written, struct error *err)
 {
@@ -150,41 +237,28 @@ int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct 
     struct qcow2_writer_report report = {0};
     struct qcow2_target file = {
         .fd = target->fd, .name = target->path, .is_device = target->is_device};
-    uint32_t region_size = cs_region_size(r->store);
+    struct ahead *ahead = NULL;
     flat_header(flat, &header);
-    size_t cluster = (size_t)1 << header.cluster_bits, per_region = region_size / cluster;
-    uint8_t *buf = malloc(region_size);
-    struct qcow2_entry *entries = calloc(per_region, sizeof *entries);
-    bool *compressed = calloc(per_region, sizeof *compressed);
+    struct disk disk = {.r = r, .flat = flat, .path = target->path, .bits = header.cluster_bits};
+    disk.per_region = cs_region_size(r->store) >> disk.bits;
+    struct qcow2_entry *entries = calloc(disk.per_region, sizeof *entries);
+    disk.compressed = calloc(disk.per_region * AHEAD_SLOTS, sizeof *disk.compressed);
     int rc = 0;
-    if (buf == NULL || entries == NULL || compressed == NULL)
+    if (entries == NULL || disk.compressed == NULL)
         rc = error_no_memory(err);
     if (rc == 0)
         rc = qcow2_writer_begin_compact(&writer, &file, &header, err);
-    for (uint64_t region = 0; rc == 0; region++) {
-        bool found = false;
-        rc = flat_next(flat, region, &region, &found, err);
-        if (rc < 0 || !found)
-            break;
-        rc = flat_read(flat, region, buf, compressed, header.cluster_bits, err);
-        size_t n = (size_t)((bytes_in(flat, region, region_size) + cluster - 1) / cluster);
-        for (size_t i = 0; i < n; i++) {
-            entries[i] = (struct qcow2_entry){.class = QCOW2_UNALLOCATED};
-            if (!io_is_zero(buf + i * cluster, cluster)) /* without a base, nothing is zeros */
-                entries[i].class = compressed[i] ? QCOW2_COMPRESSED : QCOW2_DATA;
-        }
-        if (rc == 0)
-            rc = qcow2_writer_region(writer, 0, region * per_region, entries, n, buf, err);
-        if (rc == 0)
-            rc = restore_step(r, target->path, region_size, err);
-    }
+    if (rc == 0)
+        rc = disk_ahead(&disk, &ahead, err);
+    if (rc == 0)
+        rc = write_regions(&disk, writer, ahead, entries, err);
     if (rc == 0)
         rc = qcow2_writer_finish(writer, &report, err);
     *written = report.bytes_written;
+    ahead_free(ahead);
     qcow2_writer_free(writer);
-    free(buf);
     free(entries);
-    free(compressed);
+    free(disk.compressed);
     return rc;
 }
 
@@ -210,19 +284,27 @@ static int read_back(struct qcow2_image *image, const struct target *target, uin
 int restore_verify_flat(struct restore *r, struct flat_image *flat, const struct target *target,
                         bool raw, struct error *err)
 {
+    struct disk disk = {.r = r, .flat = flat, .path = target->path, .throughout = true};
     uint32_t region_size = cs_region_size(r->store);
-    uint64_t regions = (flat_size(flat) + region_size - 1) / region_size;
     struct qcow2_image *image = NULL;
-    uint8_t *expected = malloc(region_size), *buf = malloc(region_size);
-    int rc = expected == NULL || buf == NULL ? error_no_memory(err) : 0;
+    struct ahead *ahead = NULL;
+    bool found = true;
+    uint8_t *buf = malloc(region_size);
+    int rc = buf == NULL ? error_no_memory(err) : 0;
     if (rc == 0 && !raw)
         rc = qcow2_image_open(&image, target->fd, target->path,
                               (uint64_t)lseek(target->fd, 0, SEEK_END), NULL, err);
-    for (uint64_t region = 0; rc == 0 && region < regions; region++) {
+    if (rc == 0)
+        rc = disk_ahead(&disk, &ahead, err);
+    while (rc == 0 && found) {
+        const uint8_t *expected = NULL;
+        uint64_t region = 0;
+        size_t slot = 0;
+        rc = ahead_next(ahead, &region, &expected, &slot, &found, err);
+        if (rc < 0 || !found)
+            break;
         size_t len = (size_t)bytes_in(flat, region, region_size);
-        rc = flat_read(flat, region, expected, NULL, 0, err);
-        if (rc == 0)
-            rc = read_back(image, target, region * region_size, buf, len, err);
+        rc = read_back(image, target, region * region_size, buf, len, err);
         if (rc == 0 && memcmp(expected, buf, len) != 0)
             rc = error_set(err, ERROR_IO,
                            "%s: what was read back at guest offset %llu is not what was written",
@@ -230,8 +312,8 @@ int restore_verify_flat(struct restore *r, struct flat_image *flat, const struct
         if (rc == 0)
             rc = restore_step(r, target->path, 0, err);
     }
+    ahead_free(ahead);
     qcow2_image_close(image);
-    free(expected);
     free(buf);
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "engine/blob.h"
 #include "engine/restore.h"
+#include "engine/scatter.h"
 #include "qcow2/bitmap.h"
 #include "qcow2/snapshot.h"
 #include "qcow2/writer.h"
@@ -27,7 +28,9 @@ struct job {
     struct layer_view *views[BATCH];
     size_t first; /* view of the batch */
     size_t count;
-    uint8_t *buf; /* a region */
+    struct scatter *scatter; /* to the file that has the data */
+    struct scatter *reader;  /* to ${buf} */
+    uint8_t *buf;            /* a region; NULL until one has compressed clusters */
 };
 
 /* The header that was kept, with the backing name that the restored file is to have. */
@@ -52,6 +55,12 @@ static int read_header(struct job *job, const struct restore_names *names, struc
         return error_set(err, ERROR_CORRUPT, "%s: its record and its stored header disagree",
                          layer->file.path);
     return 0;
+}
+
+static void run_each(void *arg, size_t n, void (*run)(void *arg, size_t i, unsigned worker),
+                     void *run_arg)
+{
+    cs_fetch_each(arg, n, run, run_arg);
 }
 
 static int begin(struct job *job, const struct restore_names *names, struct error *err)
@@ -81,6 +90,11 @@ static int begin(struct job *job, const struct restore_names *names, struct erro
     int rc = qcow2_writer_begin_physical(&job->writer, &file, &job->header, job->original, &options,
                                          err);
     free(l1_sizes);
+    if (rc == 0 && job->target->fd >= 0) {
+        struct qcow2_workers workers = {
+            .count = cs_fetch_threads(job->r->fetch), .each = run_each, .arg = job->r->fetch};
+        qcow2_writer_set_workers(job->writer, &workers);
+    }
     return rc;
 }
 
@@ -154,44 +168,91 @@ static int reserve_region(struct job *job, size_t i, uint64_t region, struct err
                                                    entries, n, err);
 }
 
-/* Whether any of the region's bytes are still to be written: those that came with another view are
- * not read again. */
-static int any_wanted(struct job *job, uint32_t view, uint64_t first,
-                      const struct qcow2_entry *entries, size_t n, bool *any, struct error *err)
+/* What of the region's bytes is still to be written: those that came with another view are not read
+ * again. */
+static int find_wanted(struct job *job, uint32_t view, uint64_t first,
+                       const struct qcow2_entry *entries, size_t n, bool *any, bool *compressed,
+                       struct error *err)
 {
     bool *wanted = calloc(n + 1, sizeof *wanted);
     if (wanted == NULL)
         return error_no_memory(err);
     qcow2_writer_wanted(job->writer, view, first, entries, n, wanted);
-    *any = false;
-    for (size_t i = 0; i < n; i++)
+    *any = *compressed = false;
+    for (size_t i = 0; i < n; i++) {
         *any |= wanted[i];
+        *compressed |= wanted[i] && entries[i].class == QCOW2_COMPRESSED;
+    }
     free(wanted);
     return 0;
 }
 
+static int progress(void *arg, uint64_t bytes, struct error *err)
+{
+    struct job *job = arg;
+    return restore_step(job->r, job->target->path, bytes, err);
+}
+
+/* Compressed clusters are made anew from their bytes, so the whole region is read. */
+static int read_region(struct job *job, size_t i, struct error *err)
+{
+    uint32_t region_size = cs_region_size(job->r->store);
+    int rc = 0;
+    if (job->reader == NULL) {
+        job->buf = malloc(region_size);
+        if (job->buf == NULL)
+            return error_no_memory(err);
+        struct scatter_target memory = {.memory = job->buf, .progress = progress, .arg = job};
+        rc = scatter_new(&job->reader, job->r->fetch, &memory, err);
+        if (rc < 0)
+            return rc;
+    }
+    memset(job->buf, 0, region_size);
+    rc = layer_view_describe(job->views[i], job->reader, 0, err);
+    return rc < 0 ? rc : scatter_flush(job->reader, err);
+}
+
+static int scatter_place(void *arg, size_t at, size_t len, uint64_t offset, struct error *err)
+{
+    return scatter_put(arg, at, len, offset, err);
+}
+
+static int begin_scatter(struct job *job, const struct restore_names *names, struct error *err)
+{
+    bool external = (job->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) != 0;
+    const struct target *target = external ? names->data_target : job->target;
+    struct scatter_target file = {
+        .fd = target->fd, .name = target->path, .holes = true, .progress = progress, .arg = job};
+    return scatter_new(&job->scatter, job->r->fetch, &file, err);
+}
+
 static int write_region(struct job *job, size_t i, uint64_t region, struct error *err)
 {
+    const struct qcow2_scatter places = {.put = scatter_place, .arg = job->scatter};
     const struct qcow2_entry *entries = NULL;
     const struct cs_run *runs = NULL;
     size_t n = 0, run_count = 0;
-    uint64_t first = 0, bytes = 0;
+    uint64_t first = 0;
     uint32_t view = (uint32_t)(job->first + i);
-    bool any = false;
+    bool any = false, compressed = false;
     int rc = entries_of(job, i, region, &entries, &n, &first, err);
     if (rc < 0 || n == 0)
         return rc;
-    rc = any_wanted(job, view, first, entries, n, &any, err);
-    if (rc == 0 && any) {
+    rc = find_wanted(job, view, first, entries, n, &any, &compressed, err);
+    if (rc == 0 && any)
         rc = layer_view_runs(job->views[i], region, &runs, &run_count, err);
-        for (size_t k = 0; rc == 0 && k < run_count; k++)
-            bytes += runs[k].zero ? 0 : runs[k].length;
-        if (rc == 0)
-            rc = layer_view_data(job->views[i], job->buf, err);
+    if (rc == 0 && compressed) {
+        rc = read_region(job, i, err);
+        return rc < 0 ? rc
+                      : qcow2_writer_region(job->writer, view, first, entries, n, job->buf, err);
     }
+    if (rc < 0)
+        return rc;
+    scatter_begin(job->scatter, any ? layer_view_content(job->views[i]) : &(struct cs_content){0});
+    rc = qcow2_writer_scatter(job->writer, view, first, entries, n, &places, err);
     if (rc == 0)
-        rc = qcow2_writer_region(job->writer, view, first, entries, n, job->buf, err);
-    return rc < 0 ? rc : restore_step(job->r, job->target->path, bytes, err);
+        rc = scatter_end(job->scatter, err);
+    return rc < 0 ? rc : progress(job, 0, err);
 }
 
 static int each_region(struct job *job,
@@ -322,18 +383,19 @@ int restore_qcow2(struct restore *r, const struct record_layer *layer,
 {
     struct job job = {.r = r, .layer = layer, .target = target};
     struct qcow2_writer_report report = {0};
-    job.buf = malloc(cs_region_size(r->store));
-    int rc = job.buf == NULL ? error_no_memory(err) : 0;
-    if (rc == 0)
-        rc = read_header(&job, names, err);
+    int rc = read_header(&job, names, err);
     if (rc == 0)
         rc = begin(&job, names, err);
+    if (rc == 0)
+        rc = begin_scatter(&job, names, err);
     if (rc == 0)
         rc = each_region(&job, reserve_region, err);
     if (rc == 0)
         rc = qcow2_writer_place(job.writer, err);
     if (rc == 0)
         rc = each_region(&job, write_region, err);
+    if (rc == 0)
+        rc = scatter_flush(job.scatter, err);
     if (rc == 0)
         rc = write_metadata(&job, err);
     if (rc == 0)
@@ -346,10 +408,12 @@ int restore_qcow2(struct restore *r, const struct record_layer *layer,
     if (rc == 0 && report.streams_plain > 0)
         restore_warn(r, "%s: %llu compressed clusters do not compress any more, and are plain now",
                      target->path, (unsigned long long)report.streams_plain);
-    *written = report.bytes_written;
+    *written = report.bytes_written + scatter_written(job.scatter);
     close_batch(&job);
     qcow2_writer_free(job.writer);
     qcow2_header_clear(&job.header);
+    scatter_free(job.scatter);
+    scatter_free(job.reader);
     free(job.original);
     free(job.buf);
     return rc;

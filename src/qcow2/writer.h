@@ -15,8 +15,8 @@
 /*
  * Writes a qcow2 file into an empty file or a block device, in the physical
  * layout (every uncompressed cluster at its old host offset) or the compact one
- * (guest order). Order: data, L2, L1, snapshot table, bitmaps, refcounts, fsync,
- * header last, fsync. For one thread at a time.
+ * (guest order). Order: data and L2, L1, snapshot table, bitmaps, refcounts,
+ * fsync, header last, fsync. For one thread at a time.
  *
  * Physical: begin; reserve() for all entries of all regions of all views; place(); then region()
  * for each region that has entries; crypto(), snapshots() and bitmaps, in any order and between
@@ -106,6 +106,35 @@ void qcow2_writer_wanted(const struct qcow2_writer *writer, uint32_t view, uint6
 int qcow2_writer_region(struct qcow2_writer *writer, uint32_t view, uint64_t first,
                         const struct qcow2_entry *entries, size_t n, const uint8_t *data,
                         struct error *err);
+
+/* Takes bytes of a region: ${len} at ${at} (behind its first cluster) belong to ${offset} of the
+ * file that has the data. */
+struct qcow2_scatter {
+    int (*put)(void *arg, size_t at, size_t len, uint64_t offset, struct error *err);
+    void *arg;
+};
+
+/*
+ * Like region(), but leaves the data to the caller: tells where it goes, in the order of the
+ * region. (Where views share subclusters, the same bytes come with both.) All of it is to be
+ * written before finish(), which does not count it. For regions of which no compressed cluster is
+ * wanted.
+ */
+int qcow2_writer_scatter(struct qcow2_writer *writer, uint32_t view, uint64_t first,
+                         const struct qcow2_entry *entries, size_t n,
+                         const struct qcow2_scatter *scatter, struct error *err);
+
+/* Threads that compressed clusters are encoded in: ${each} calls ${run} for each i below ${n}, with
+ * a number below ${count} that no other call has at that time, and returns when all is done. */
+struct qcow2_workers {
+    unsigned count;
+    void (*each)(void *arg, size_t n, void (*run)(void *arg, size_t i, unsigned worker),
+                 void *run_arg);
+    void *arg;
+};
+
+/* After begin, before regions. */
+void qcow2_writer_set_workers(struct qcow2_writer *writer, const struct qcow2_workers *workers);
 
 /* Writes the LUKS area, all ${len} bytes of it, where it was. After begin. */
 int qcow2_writer_crypto(struct qcow2_writer *writer, const uint8_t *bytes, size_t len,

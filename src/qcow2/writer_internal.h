@@ -22,6 +22,7 @@
  * writer_table.c      L2 tables, and which views share them
  * writer_region.c     entries and data
  * writer_stream.c     compressed clusters
+ * writer_encode.c     their streams, by workers where there are any
  * writer_physical.c   the layout that puts everything where it was
  * writer_compact.c    the layout that puts one behind the other
  * writer_snapshots.c  the snapshot table
@@ -82,6 +83,17 @@ struct writer_buffer {
     uint64_t to;
 };
 
+/* Compressed clusters of the region that were encoded ahead, by workers. */
+struct writer_encoder {
+    struct qcow2_codec **codecs; /* one for each worker, the owner's first; NULL until needed */
+    size_t first;                /* cluster of the region that the first of them is */
+    size_t count;                /* of clusters, looked at for this */
+    size_t room;
+    size_t *lengths;  /* of the streams; SIZE_MAX: not encoded */
+    uint8_t *streams; /* two clusters for each */
+    bool *wanted;
+};
+
 /* The bitmap being written, and those that are. */
 struct writer_bitmaps {
     uint8_t *table; /* as it goes to the file; NULL: no bitmap is begun */
@@ -122,7 +134,11 @@ struct qcow2_writer {
     struct writer_buffer buffer;
     uint8_t *scratch; /* a cluster */
 
-    struct qcow2_codec *codec;     /* NULL until the first compressed cluster */
+    const uint8_t *data;                 /* of the region that is being written; NULL: */
+    const struct qcow2_scatter *scatter; /* the caller writes it */
+
+    struct qcow2_workers workers; /* count 0: none */
+    struct writer_encoder encoder;
     uint8_t *stream;               /* two clusters */
     uint64_t tail;                 /* host offset behind the last appended stream; at a cluster's
                                     * start: there is no room behind it */
@@ -137,10 +153,10 @@ struct qcow2_writer {
     struct qcow2_writer_report report;
 };
 
-/* Data clusters that lie together in memory and in the file. */
+/* Data clusters that lie together in the region and in the file. */
 struct writer_run {
     uint64_t host;
-    const uint8_t *data;
+    size_t at; /* in the region that is being written, bytes */
     size_t len;
 };
 
@@ -249,22 +265,37 @@ int writer_check_order(const struct qcow2_writer *w, uint32_t view, uint64_t fir
 int writer_check_entry(const struct qcow2_writer *w, uint32_t view, uint64_t cluster,
                        const struct qcow2_entry *entry, struct error *err);
 
-/* Adds a cluster to ${run}; writes what was in it where it does not follow. */
-int writer_run_add(struct qcow2_writer *w, struct writer_run *run, uint64_t host,
-                   const uint8_t *data, struct error *err);
+/* Adds the cluster at ${at} of the region to ${run}; writes what was in it where it does not
+ * follow. */
+int writer_run_add(struct qcow2_writer *w, struct writer_run *run, uint64_t host, size_t at,
+                   struct error *err);
 
 /* writer_stream.c */
 
-/* Compresses the cluster at ${data} for the ${views} views of its table, and writes the stream, or,
- * where it does not shrink, the data; ${entry} becomes what it is now. */
+/* Compresses the cluster at ${at} of the region for the ${views} views of its table, and writes the
+ * stream, or, where it does not shrink, the data; ${entry} becomes what it is now. */
 int writer_stream_put(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_t views,
-                      struct writer_run *run, const uint8_t *data, struct error *err);
+                      struct writer_run *run, size_t at, struct error *err);
 
 /* Whether writer_stream_put() would look at the data even if ${calls} others came before it. */
 bool writer_stream_wanted(const struct qcow2_writer *w, const struct qcow2_entry *entry,
                           size_t calls);
 int writer_stream_flush(struct qcow2_writer *w, struct error *err);
 void writer_streams_clear(struct qcow2_writer *w);
+
+/* writer_encode.c */
+
+/* Cluster ${i} of the ${n} that region() was called with comes next: where workers are there and
+ * compressed ones follow, has them encoded, as many as there is room for. */
+int writer_encode_ahead(struct qcow2_writer *w, uint32_t view, uint64_t first,
+                        const struct qcow2_entry *entries, size_t n, size_t i, struct error *err);
+void writer_encode_end(struct qcow2_writer *w);
+
+/* The stream of the cluster at ${at} of the region, lent until the next call; a length of 0: it is
+ * to be written as it is. */
+int writer_encode(struct qcow2_writer *w, size_t at, const uint8_t **stream, size_t *len,
+                  struct error *err);
+void writer_encoder_clear(struct qcow2_writer *w);
 
 /* writer_bitmaps.c */
 

@@ -79,28 +79,34 @@ static int flush_run(struct qcow2_writer *w, struct writer_run *run, struct erro
     size_t len = run->len;
 
     run->len = 0;
-    return len > 0 ? writer_write_data(w, run->host, run->data, len, err) : 0;
+    if (len == 0)
+        return 0;
+    if (w->scatter == NULL)
+        return writer_write_data(w, run->host, w->data + run->at, len, err);
+    if (w->external && len > w->data_size - run->host)
+        len = (size_t)(w->data_size - run->host);
+    return w->scatter->put(w->scatter->arg, run->at, len, run->host, err);
 }
 
-static int add_to_run(struct qcow2_writer *w, struct writer_run *run, uint64_t host,
-                      const uint8_t *data, size_t len, struct error *err)
+static int add_to_run(struct qcow2_writer *w, struct writer_run *run, uint64_t host, size_t at,
+                      size_t len, struct error *err)
 {
     int rc;
 
-    if (run->len > 0 && run->host + run->len == host && run->data + run->len == data) {
+    if (run->len > 0 && run->host + run->len == host && run->at + run->len == at) {
         run->len += len;
         return 0;
     }
     if ((rc = flush_run(w, run, err)) < 0)
         return rc;
-    *run = (struct writer_run){host, data, len};
+    *run = (struct writer_run){host, at, len};
     return 0;
 }
 
-int writer_run_add(struct qcow2_writer *w, struct writer_run *run, uint64_t host,
-                   const uint8_t *data, struct error *err)
+int writer_run_add(struct qcow2_writer *w, struct writer_run *run, uint64_t host, size_t at,
+                   struct error *err)
 {
-    return add_to_run(w, run, host, data, w->cluster_size, err);
+    return add_to_run(w, run, host, at, w->cluster_size, err);
 }
 
 /* Whether what ${entry} has of its host cluster is in the file already: all of it is marked. */
@@ -112,7 +118,7 @@ static bool is_written(const struct qcow2_writer *w, const struct qcow2_entry *e
 
 /* Only what is allocated is the guest's; what else is in the cluster may be another view's. */
 static int put_data(struct qcow2_writer *w, const struct qcow2_entry *entry, struct writer_run *run,
-                    const uint8_t *data, struct error *err)
+                    size_t at, struct error *err)
 {
     uint32_t alloc = w->extended ? entry->sub_alloc : UINT32_MAX;
     size_t size = w->cluster_size / SUBCLUSTERS;
@@ -123,17 +129,17 @@ static int put_data(struct qcow2_writer *w, const struct qcow2_entry *entry, str
     if (alloc == UINT32_MAX) {
         if (!w->external)
             hostmap_mark(&w->map, entry->host >> w->header.cluster_bits);
-        return writer_run_add(w, run, entry->host, data, err);
+        return writer_run_add(w, run, entry->host, at, err);
     }
     for (size_t i = 0; i < SUBCLUSTERS; i++)
         if (alloc >> i & 1 &&
-            (rc = add_to_run(w, run, entry->host + i * size, data + i * size, size, err)) < 0)
+            (rc = add_to_run(w, run, entry->host + i * size, at + i * size, size, err)) < 0)
             return rc;
     return 0;
 }
 
 static int put_cluster(struct qcow2_writer *w, uint32_t view, uint64_t cluster,
-                       const struct qcow2_entry *old, struct writer_run *run, const uint8_t *data,
+                       const struct qcow2_entry *old, struct writer_run *run, size_t at,
                        struct error *err)
 {
     struct qcow2_entry entry = *old;
@@ -148,11 +154,11 @@ static int put_cluster(struct qcow2_writer *w, uint32_t view, uint64_t cluster,
         return 0;
     switch (entry.class) {
     case QCOW2_COMPRESSED:
-        rc = writer_stream_put(w, &entry, table->views, run, data, err);
+        rc = writer_stream_put(w, &entry, table->views, run, at, err);
         break;
     case QCOW2_DATA:
         if ((rc = w->layout->cluster(w, old, &entry.host, err)) == 0)
-            rc = put_data(w, &entry, run, data, err);
+            rc = put_data(w, &entry, run, at, err);
         break;
     case QCOW2_ZERO_ALLOC:
         rc = w->layout->cluster(w, old, &entry.host, err);
@@ -165,9 +171,8 @@ static int put_cluster(struct qcow2_writer *w, uint32_t view, uint64_t cluster,
     return rc < 0 ? rc : writer_table_put(w, view, cluster, &entry, err);
 }
 
-int qcow2_writer_region(struct qcow2_writer *w, uint32_t view, uint64_t first,
-                        const struct qcow2_entry *entries, size_t n, const uint8_t *data,
-                        struct error *err)
+static int put_clusters(struct qcow2_writer *w, uint32_t view, uint64_t first,
+                        const struct qcow2_entry *entries, size_t n, struct error *err)
 {
     struct writer_run run = {0};
     int rc;
@@ -177,12 +182,38 @@ int qcow2_writer_region(struct qcow2_writer *w, uint32_t view, uint64_t first,
     for (size_t i = 0; i < n; i++) {
         if (entries[i].class == QCOW2_UNALLOCATED)
             continue;
-        rc = put_cluster(w, view, first + i, &entries[i], &run, data + i * w->cluster_size, err);
-        if (rc < 0)
+        if ((rc = writer_encode_ahead(w, view, first, entries, n, i, err)) < 0 ||
+            (rc = put_cluster(w, view, first + i, &entries[i], &run, i * w->cluster_size, err)) < 0)
             return rc;
     }
     w->views[view].next_cluster = first + n;
     return flush_run(w, &run, err);
+}
+
+int qcow2_writer_region(struct qcow2_writer *w, uint32_t view, uint64_t first,
+                        const struct qcow2_entry *entries, size_t n, const uint8_t *data,
+                        struct error *err)
+{
+    w->data = data;
+    int rc = put_clusters(w, view, first, entries, n, err);
+    w->data = NULL;
+    writer_encode_end(w);
+    return rc;
+}
+
+int qcow2_writer_scatter(struct qcow2_writer *w, uint32_t view, uint64_t first,
+                         const struct qcow2_entry *entries, size_t n,
+                         const struct qcow2_scatter *scatter, struct error *err)
+{
+    w->scatter = scatter;
+    int rc = put_clusters(w, view, first, entries, n, err);
+    w->scatter = NULL;
+    return rc;
+}
+
+void qcow2_writer_set_workers(struct qcow2_writer *w, const struct qcow2_workers *workers)
+{
+    w->workers = *workers;
 }
 
 void qcow2_writer_wanted(const struct qcow2_writer *w, uint32_t view, uint64_t first,

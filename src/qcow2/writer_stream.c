@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Compressed clusters: encoding, the choice between the old place, the end of
+ * Compressed clusters: the choice between the old place, the end of
  * the file and plain data, and the streams that several tables share. What is
  * decided of a stream holds for all tables that have it.
  */
@@ -62,7 +62,7 @@ static int add_twin(struct qcow2_writer *w, const struct qcow2_entry *old,
 void writer_streams_clear(struct qcow2_writer *w)
 {
     tdestroy(w->twins, free);
-    qcow2_codec_free(w->codec);
+    writer_encoder_clear(w);
     free(w->stream);
     free(w->pending.buf);
 }
@@ -139,22 +139,8 @@ static bool fits_old_place(const struct qcow2_writer *w, const struct qcow2_entr
     return writer_countable(w, entry->host, len, n);
 }
 
-/* In an encrypted file only compressed clusters are not, so they must stay compressed. */
-static int encode(struct qcow2_writer *w, const uint8_t *data, size_t *len, struct error *err)
-{
-    int rc;
-
-    if (w->codec == NULL && (rc = qcow2_codec_new(&w->codec, w->header.compression_type, err)) < 0)
-        return rc;
-    if ((rc = qcow2_codec_encode(w->codec, data, w->cluster_size, w->stream, len, err)) < 0)
-        return rc;
-    if (*len == 0 && w->header.crypt_method != 0)
-        return qcow2_codec_encode_always(w->codec, data, w->cluster_size, w->stream, len, err);
-    return 0;
-}
-
 static int put_plain(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_t views,
-                     struct writer_run *run, const uint8_t *data, struct error *err)
+                     struct writer_run *run, size_t at, struct error *err)
 {
     uint64_t host;
     int rc;
@@ -168,16 +154,17 @@ static int put_plain(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_t
     w->report.streams_plain++;
     *entry = (struct qcow2_entry){
         .class = QCOW2_DATA, .host = host, .sub_alloc = w->extended ? UINT32_MAX : 0};
-    return writer_run_add(w, run, host, data, err);
+    return writer_run_add(w, run, host, at, err);
 }
 
 int writer_stream_put(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_t views,
-                      struct writer_run *run, const uint8_t *data, struct error *err)
+                      struct writer_run *run, size_t at, struct error *err)
 {
     struct qcow2_entry old = *entry;
     bool contested = w->layout->old_places && spans_contested(&w->streams, old.host, old.length);
     const struct twin *twin = contested ? find_twin(w, &old) : NULL;
     bool stays = w->layout->old_places && twin == NULL;
+    const uint8_t *stream = NULL;
     uint64_t host = 0;
     size_t len;
     int rc;
@@ -188,7 +175,7 @@ int writer_stream_put(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_
         entry->length = twin->length;
         return writer_count(w, twin->host, twin->length, views, err);
     }
-    if ((rc = encode(w, data, &len, err)) < 0)
+    if ((rc = writer_encode(w, at, &stream, &len, err)) < 0)
         return rc;
     stays = stays && len > 0 && fits_old_place(w, &old, (uint32_t)len, views);
     if (stays)
@@ -197,7 +184,7 @@ int writer_stream_put(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_
         return rc;
     /* Not for its twins: its COPIED bit is set before they come, so each gets its own. */
     if (host == 0)
-        return put_plain(w, entry, views, run, data, err);
+        return put_plain(w, entry, views, run, at, err);
 
     if (!stays && w->layout->old_places)
         w->report.streams_moved++;
@@ -205,7 +192,7 @@ int writer_stream_put(struct qcow2_writer *w, struct qcow2_entry *entry, uint32_
     if ((rc = writer_count(w, host, len, views, err)) < 0 ||
         (contested && twin == NULL && (rc = add_twin(w, &old, entry, err)) < 0))
         return rc;
-    return write_stream(w, host, w->stream, len, err);
+    return write_stream(w, host, stream, len, err);
 }
 
 bool writer_stream_wanted(const struct qcow2_writer *w, const struct qcow2_entry *entry,

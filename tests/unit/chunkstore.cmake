@@ -5,7 +5,7 @@ target_include_directories(cs_fixture PUBLIC ${PROJECT_SOURCE_DIR}/chunkstore
 target_link_libraries(cs_fixture PUBLIC chunkstore cmocka byre_options)
 
 foreach(name IN ITEMS
-  backend check check_object config crypt faults forget head keys log pack pending prune prune_races recovery
+  backend check check_object config crypt faults fetch forget head keys log pack pending prune prune_races recovery
   region repair repair_log segment slot state stats writer)
   add_executable(test_cs_store_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_store_${name}.c)
   target_link_libraries(test_cs_store_${name} PRIVATE cs_fixture)
@@ -16,7 +16,7 @@ add_executable(test_cs_subtree ${CMAKE_CURRENT_LIST_DIR}/test_cs_subtree.c)
 target_link_libraries(test_cs_subtree PRIVATE cs_fixture)
 add_test(NAME unit-cs-subtree COMMAND test_cs_subtree)
 
-foreach(name IN ITEMS prune prune_races repair)
+foreach(name IN ITEMS fetch prune prune_races repair)
   target_sources(test_cs_store_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/cs_prune_fixture.c)
 endforeach()
 

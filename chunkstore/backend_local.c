@@ -20,7 +20,11 @@
 #include "crypt.h"
 #include "open_files.h"
 
-enum { NAME_MAX_LEN = 64, LEFT_BEHIND = 24 * 3600 /* seconds */ };
+enum {
+    NAME_MAX_LEN = 64,
+    LEFT_BEHIND = 24 * 3600, /* seconds */
+    FLUSH_AHEAD = 8 << 20,   /* bytes */
+};
 
 struct local {
     struct cs_backend base;
@@ -33,6 +37,8 @@ struct local {
 struct cs_put {
     struct local *local;
     int fd;
+    off_t written;
+    off_t flushing; /* of them the kernel has been told to write out */
     char name[NAME_MAX_LEN];
     char temporary[NAME_MAX_LEN];
 };
@@ -227,6 +233,16 @@ static int local_create(struct cs_backend *backend, const char *name, struct cs_
     return 0;
 }
 
+/* Has the kernel begin to write out what has gathered, so that flushing the file takes no longer
+ * than its last part. A failure is told by the flush. */
+static void begin_flush(struct cs_put *put)
+{
+    if (put->written - put->flushing < FLUSH_AHEAD)
+        return;
+    sync_file_range(put->fd, put->flushing, put->written - put->flushing, SYNC_FILE_RANGE_WRITE);
+    put->flushing = put->written;
+}
+
 static int local_write(struct cs_put *put, const void *data, size_t len, struct cs_error *err)
 {
     size_t done = 0;
@@ -239,6 +255,8 @@ static int local_write(struct cs_put *put, const void *data, size_t len, struct 
                                put->name);
         done += (size_t)n;
     }
+    put->written += (off_t)len;
+    begin_flush(put);
     return 0;
 }
 

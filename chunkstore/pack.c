@@ -193,7 +193,7 @@ static int get_objects(struct cs_trailer *t, struct cs_reader *r, enum cs_class 
         cs_get_copy(r, t->objects[i].id.bytes, CS_ID_SIZE);
         t->objects[i].type = cs_get_u8(r);
         t->objects[i].length = cs_get_u32(r);
-        if (t->objects[i].length == 0 || t->objects[i].length > CS_FRAME_MAX ||
+        if (t->objects[i].length == 0 || t->objects[i].length > CS_DATA_OBJECT_MAX ||
             (class == CS_DATA && t->objects[i].type != CS_CHUNK))
             r->bad = true;
     }

@@ -20,7 +20,7 @@ enum {
     CS_PACK_FOOTER_SIZE = 56,
     CS_FRAME_AD_SIZE = 84,
     CS_TRAILER_AD_SIZE = 80,
-    CS_FRAME_MAX = 1 << 20,        /* bytes of objects in a frame */
+    CS_FRAME_MAX = 2 << 20,        /* bytes of objects in a frame */
     CS_META_FRAME_MAX = 128 << 10, /* in one that we write for metadata */
     CS_PACK_TARGET = 64 << 20,     /* bytes at which a pack is closed */
     CS_PACK_MAX_FRAMES = 65535,

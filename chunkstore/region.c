@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Regions on their way into content trees: the caller fills a buffer, a worker
- * cuts and hashes it, and in the order of putting the owner's thread stores what
- * is new and adds the leaf. What an earlier leaf makes needless, rechunk.c tells.
+ * Regions on their way into content trees: the caller fills a buffer, or says how
+ * a worker does, which cuts and hashes it; in the order of putting the owner's
+ * thread stores what is new and adds the leaf. What an earlier leaf makes
+ * needless, rechunk.c tells.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -72,12 +73,14 @@ static int cut(struct region_job *r, struct cs_fingerprinter *fingerprinter, str
     return 0;
 }
 
-/* In a worker: cut, identify, fingerprint. */
+/* In a worker: fill, cut, identify, fingerprint. */
 static void run_region(struct cs_job *job, unsigned worker)
 {
     struct region_job *r = (struct region_job *)job;
     struct cs_fingerprinter *fingerprinter = r->writer->workers[worker].fingerprinter;
     const uint8_t *id_key = r->writer->id_key; /* the store's keys may move meanwhile */
+    if (r->region.fill != NULL && r->region.fill(r->region.fill_arg, &r->err) < 0)
+        return;
     if (!r->cut && cut(r, fingerprinter, &r->err) < 0)
         return;
     struct cs_cursor at = cs_cursor_of(r->region.runs, r->region.run_count);
@@ -234,6 +237,7 @@ int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_erro
     all->free = r->next_free;
     r->region.run_count = 0;
     r->region.stored = NULL;
+    r->region.fill = NULL;
     r->chunk_count = 0;
     r->cut = false;
     r->before.run_count = 0;
@@ -311,6 +315,9 @@ static int take_before(struct region_job *r, const struct cs_region_before *befo
         return before != NULL ? keep_before(r, before->content, err) : 0;
     if (before == NULL)
         return cs_fail(err, CS_USAGE, "region %llu: a run is as before, but nothing was before",
+                       (unsigned long long)r->region.index);
+    if (r->region.fill != NULL)
+        return cs_fail(err, CS_USAGE, "region %llu: a run is as before, but nothing is at hand yet",
                        (unsigned long long)r->region.index);
     r->cut = true;
     return rechunk(r, before, r->writer->regions->fingerprinter, err);

@@ -518,6 +518,12 @@ struct cs_region {
                             in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
+    /* NULL, or: brings the bytes of the data runs to ${data}, in a worker, before they are looked
+     * at. Called exactly once where cs_region_put returns 0, else never; perhaps only when the run
+     * is ended. Returns 0 or a code of enum cs_code with ${err} set. Not with a run that is
+     * ${same}. */
+    int (*fill)(void *fill_arg, struct cs_error *err);
+    void *fill_arg;
     /* NULL, or: told when the region is stored what its leaf has become, in the owner's thread, by
      * some later call. Not for a region without a leaf, nor where anything failed. */
     void (*stored)(void *arg, const struct cs_region *region, const struct cs_id *leaf,
@@ -856,7 +862,7 @@ struct cs_benchmark_line {
 };
 
 struct cs_benchmark_options {
-    const void *sample; /* what disks hold; whole MiB of it are used, at least one */
+    const void *sample; /* what disks hold; whole frames of 2 MiB are used, at least one */
     size_t sample_len;
     int compression_level; /* of zstd; 0: the default */
     double seconds;        /* that each primitive takes at least */

@@ -57,14 +57,16 @@ static int store_version(struct batch *b, size_t leader, struct error *err)
 {
     const struct qcow2_entry *entries = b->views[leader].entries;
     size_t n = 0;
-    bool joins = false;
+    bool joins = false, last = true;
     for (size_t i = leader; i < b->count; i++) {
         struct view_job *v = &b->views[i];
         if (!v->as_before)
             joins = v->anything && !v->done &&
                     region_same_entries(v->entries, entries, b->walk->per_region);
-        if (!joins)
+        if (!joins) {
+            last = last && (!v->anything || v->done);
             continue;
+        }
         v->done = true;
         b->content[n] = v->content;
         b->placement[n++] = v->placement;
@@ -75,6 +77,7 @@ static int store_version(struct batch *b, size_t leader, struct error *err)
         .content = b->content,
         .placement = b->placement,
         .view_count = n,
+        .last = last,
     };
     return region_store_put(b->walk->store, &version, err);
 }

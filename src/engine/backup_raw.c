@@ -5,23 +5,22 @@
 #include "base/io.h"
 #include "engine/backup_qcow2.h"
 #include "engine/base_view.h"
+#include "engine/fill.h"
 #include "engine/region_runs.h"
 #include "engine/unchanged.h"
 
-static int raw_region(struct layer_job *job, struct cs_tree_builder *content,
-                      struct base_view *compared, uint64_t number, struct error *err)
+struct raw {
+    struct layer_job *job;
+    struct cs_tree_builder *content;
+    struct base_view *compared; /* NULL: nothing */
+    struct reads_pages pages;
+};
+
+/* Describes the data from ${base} to ${end} in ${region}, and adds it to ${reads}. */
+static int find_data(struct raw *raw, uint64_t base, uint64_t end, struct cs_region *region,
+                     struct reads *reads, uint64_t *filled, struct error *err)
 {
-    struct cs_error ce;
-    struct cs_region *region = NULL;
-    struct cs_region_before before = {0};
-    const struct layer *layer = job->layer;
-    uint64_t base = number * job->region_size, end = base + job->region_size;
-    size_t filled = 0;
-    if (end > layer->virtual_size)
-        end = layer->virtual_size;
-    if (cs_region_get(job->writer, &region, &ce) < 0)
-        return engine_store_error(err, &ce);
-    region->index = number;
+    const struct layer *layer = raw->job->layer;
     int rc = 0;
     for (uint64_t at = base, begin, stop; rc == 0 && at < end; at = stop) {
         rc = io_next_data(layer->fd, layer->path, at, end, &begin, &stop, err);
@@ -33,37 +32,58 @@ static int raw_region(struct layer_job *job, struct cs_tree_builder *content,
             begin = at;
         if (stop % 512 != 0 && stop < end)
             stop = stop + 512 - stop % 512 < end ? stop + 512 - stop % 512 : end;
-        size_t n = (size_t)(stop - begin), got = 0;
-        rc = io_read_some(layer->fd, layer->path, begin, region->data + (begin - base), n, &got,
-                          err);
-        if (rc == 0 && got < n)
-            rc = error_set(err, ERROR_CHANGED, "%s: became shorter while it was read", layer->path);
-        if (rc < 0)
-            break;
-        filled += n;
-        job->bytes_read += n;
+        size_t n = (size_t)(stop - begin);
+        rc = reads_add(reads, begin, region->data + (begin - base), n, err);
+        *filled += n;
         region_runs_add(region, (uint32_t)(begin - base), (uint32_t)n, false, false);
     }
+    return rc < 0 ? rc : reads_prepare(reads, &raw->pages, err);
+}
+
+static int put_region(struct raw *raw, struct cs_region *region, struct fill **handle,
+                      struct error *err)
+{
+    struct cs_error ce;
+    struct layer_job *job = raw->job;
+    struct cs_region_before before = {0};
+    struct reads reads = {.fd = job->layer->fd, .name = job->layer->path};
+    uint64_t base = region->index * job->region_size, end = base + job->region_size, filled = 0;
+    if (end > job->layer->virtual_size)
+        end = job->layer->virtual_size;
+    int rc = find_data(raw, base, end, region, &reads, &filled, err);
+    if (rc == 0 && raw->compared != NULL && region->run_count > 0)
+        rc = base_view_leaf(raw->compared, region->index, &before.content, err);
+    if (rc == 0)
+        rc = fill_later(region, &reads, handle, err);
+    reads_clear(&reads);
     if (rc < 0 || region->run_count == 0) {
         cs_region_cancel(job->writer, region);
         return rc;
     }
-    if (compared != NULL) {
-        rc = base_view_leaf(compared, number, &before.content, err);
-        if (rc < 0) {
-            cs_region_cancel(job->writer, region);
-            return rc;
-        }
-    }
-    if (cs_region_put(&content, 1, region, before.content != NULL ? &before : NULL, &ce) < 0)
+    if (cs_region_put(&raw->content, 1, region, before.content != NULL ? &before : NULL, &ce) < 0)
         return engine_store_error(err, &ce);
+    job->bytes_read += filled;
     layer_job_progress(job, filled);
     return 0;
 }
 
-static int raw_regions(struct layer_job *job, struct cs_tree_builder *content,
-                       struct base_view *compared, struct error *err)
+static int raw_region(struct raw *raw, uint64_t number, struct error *err)
 {
+    struct cs_error ce;
+    struct cs_region *region = NULL;
+    struct fill *handle = NULL;
+    if (cs_region_get(raw->job->writer, &region, &ce) < 0)
+        return engine_store_error(err, &ce);
+    region->index = number;
+    int rc = put_region(raw, region, &handle, err);
+    if (rc < 0)
+        fill_cancel(handle);
+    return rc;
+}
+
+static int raw_regions(struct raw *raw, struct error *err)
+{
+    const struct layer_job *job = raw->job;
     uint64_t size = job->layer->virtual_size;
     int rc = 0;
     for (uint64_t at = 0; rc == 0 && at < size;) {
@@ -72,7 +92,7 @@ static int raw_regions(struct layer_job *job, struct cs_tree_builder *content,
         if (rc < 0 || begin >= size)
             break;
         uint64_t number = begin / job->region_size;
-        rc = raw_region(job, content, compared, number, err);
+        rc = raw_region(raw, number, err);
         at = (number + 1) * job->region_size;
     }
     return rc;
@@ -81,7 +101,7 @@ static int raw_regions(struct layer_job *job, struct cs_tree_builder *content,
 int backup_raw(struct layer_job *job, struct error *err)
 {
     struct cs_error ce;
-    struct cs_tree_builder *content = NULL;
+    struct raw raw = {.job = job};
     struct base_view compared = {0};
     const struct record_layer *then = job->unchanged->before;
     uint64_t size = job->layer->virtual_size;
@@ -91,15 +111,18 @@ int backup_raw(struct layer_job *job, struct error *err)
         return error_no_memory(err);
     job->record->views = view; /* there from a try before, perhaps */
     job->record->view_count = 1;
-    if (cs_tree_begin(&content, job->writer, CS_TREE_CONTENT, regions, &ce) < 0)
+    if (cs_tree_begin(&raw.content, job->writer, CS_TREE_CONTENT, regions, &ce) < 0)
         return engine_store_error(err, &ce);
     int rc = then != NULL ? base_view_open(&compared, job, then, 0, BASE_COMPARED, err) : 0;
+    reads_pages_open(&raw.pages, job->layer->fd, job->layer->file_size);
+    raw.compared = then != NULL ? &compared : NULL;
     if (rc == 0)
-        rc = raw_regions(job, content, then != NULL ? &compared : NULL, err);
+        rc = raw_regions(&raw, err);
+    reads_pages_close(&raw.pages);
     base_view_clear(&compared);
     if (rc < 0) {
-        cs_tree_abort(content);
+        cs_tree_abort(raw.content);
         return rc;
     }
-    return cs_tree_finish(content, &view->content, &ce) < 0 ? engine_store_error(err, &ce) : 0;
+    return cs_tree_finish(raw.content, &view->content, &ce) < 0 ? engine_store_error(err, &ce) : 0;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fill.h"
 #include "engine/region_runs.h"
 
 enum {
@@ -22,7 +23,8 @@ struct memo {
     struct qcow2_entry *known; /* with true lengths of streams, where those are known */
     bool *proven;              /* the base has these clusters */
     bool *read;                /* ${data} has them */
-    uint8_t *data;             /* in guest layout */
+    uint8_t *data;             /* in guest layout; its own, or the region's */
+    uint8_t *room;             /* its own */
     bool used;
 };
 
@@ -73,6 +75,7 @@ int region_store_new(struct region_store **out, const struct layer_job *job,
     s->compared = compared;
     s->cluster = qcow2_image_cluster_size(s->image);
     s->per_region = job->region_size / s->cluster;
+    qcow2_image_keep_cache(s->image);
     s->extended = (qcow2_image_header(s->image)->incompatible & QCOW2_INCOMPAT_EXTENDED_L2) != 0;
     *out = s;
     return 0;
@@ -87,7 +90,7 @@ void region_store_free(struct region_store *s)
         free(s->memos[k].known);
         free(s->memos[k].proven);
         free(s->memos[k].read);
-        free(s->memos[k].data);
+        free(s->memos[k].room);
     }
     free(s);
 }
@@ -104,14 +107,12 @@ static struct memo *fresh_memo(struct region_store *s, const struct version *v, 
 {
     struct memo *m = &s->memos[s->next_memo++ % MEMOS];
     size_t n = s->per_region;
-    if (m->data == NULL) {
+    if (m->asked == NULL) {
         m->asked = calloc(n, sizeof *m->asked);
         m->known = calloc(n, sizeof *m->known);
         m->proven = calloc(n, sizeof *m->proven);
         m->read = calloc(n, sizeof *m->read);
-        m->data = malloc(s->job->region_size);
-        if (m->asked == NULL || m->known == NULL || m->proven == NULL || m->read == NULL ||
-            m->data == NULL) {
+        if (m->asked == NULL || m->known == NULL || m->proven == NULL || m->read == NULL) {
             error_no_memory(err);
             return NULL;
         }
@@ -222,9 +223,10 @@ static bool wanted(const struct region_store *s, struct memo *m, size_t i)
     return holds_bytes(&m->asked[i]) && !m->read[i] && !recall(s, m, i);
 }
 
-/* Reads the clusters from ${from} to ${end} that hold bytes, also the proven where ${proven}. */
+/* Reads the clusters from ${from} to ${end} that hold bytes, also the proven where ${proven}; what
+ * can wait goes to ${later}, unless that is NULL. */
 static int read_clusters(const struct region_store *s, struct memo *m, size_t from, size_t end,
-                         bool proven, struct error *err)
+                         bool proven, struct reads *later, struct error *err)
 {
     for (size_t i = from, k; i < end; i = k) {
         k = i + 1;
@@ -234,8 +236,8 @@ static int read_clusters(const struct region_store *s, struct memo *m, size_t fr
             k++;
         /* of a stream that is proven the parent's word is not needed here */
         memcpy(m->known + i, m->asked + i, (k - i) * sizeof *m->known);
-        int rc = qcow2_image_read(s->image, s->region * s->per_region + i, k - i, m->known + i,
-                                  m->data + i * s->cluster, err);
+        int rc = qcow2_image_read_later(s->image, s->region * s->per_region + i, k - i,
+                                        m->known + i, m->data + i * s->cluster, later, err);
         if (rc < 0)
             return rc;
         for (size_t j = i; j < k; j++)
@@ -259,7 +261,7 @@ static int read_part(const struct reading *r, size_t i, uint32_t offset, size_t 
     uint8_t *to = r->region->data + offset;
     if (m->asked[i].class == QCOW2_DATA && !m->read[i])
         return qcow2_image_read_part(s->image, &m->asked[i], offset % s->cluster, len, to, r->err);
-    int rc = read_clusters(s, m, i, i + 1, true, r->err);
+    int rc = read_clusters(s, m, i, i + 1, true, NULL, r->err);
     if (rc == 0)
         memcpy(to, m->data + offset, len);
     return rc;
@@ -308,7 +310,7 @@ static void fill_region(const struct region_store *s, const struct memo *m,
             enum run_kind kind = kind_of(&m->known[i], k, s->extended);
             if (kind == RUN_NONE)
                 continue;
-            if (kind == RUN_DATA && !m->proven[i])
+            if (kind == RUN_DATA && !m->proven[i] && m->data != region->data)
                 memcpy(region->data + at, m->data + at, unit);
             region_runs_add(region, at, unit, kind == RUN_ZERO, kind == RUN_DATA && m->proven[i]);
         }
@@ -316,29 +318,43 @@ static void fill_region(const struct region_store *s, const struct memo *m,
 
 /* ---- storing ---- */
 
-static int store_content(struct region_store *s, const struct version *v, struct memo *m,
-                         struct base_view *base, struct error *err)
+/*
+ * Brings what is not proven to ${region}. The bytes of the last version may go there at once, and
+ * plain ones whenever a worker gets to it; but where some are proven, the walk through the earlier
+ * leaf wants the others first.
+ */
+static int read_region(struct region_store *s, const struct version *v, struct memo *m,
+                       struct cs_region *region, bool proven, struct fill **handle,
+                       struct error *err)
+{
+    struct reads later;
+    bool direct = v->last && !proven;
+    qcow2_image_reads(s->image, &later);
+    if (!direct && m->room == NULL && (m->room = malloc(s->job->region_size)) == NULL)
+        return error_no_memory(err);
+    m->data = direct ? region->data : m->room;
+    int rc = read_clusters(s, m, 0, s->per_region, false, direct ? &later : NULL, err);
+    if (rc == 0)
+        rc = qcow2_image_prepare(s->image, &later, err);
+    if (rc == 0)
+        rc = fill_later(region, &later, handle, err);
+    reads_clear(&later);
+    return rc;
+}
+
+/* Puts ${region}, filled, as ${m} has it. */
+static int put_region(struct region_store *s, const struct version *v, struct memo *m,
+                      struct base_view *base, const struct cs_content *then,
+                      struct cs_region *region, struct error *err)
 {
     struct cs_error ce;
-    struct cs_region *region = NULL;
     struct error read_error = {0};
-    struct reading reading = {.store = s, .memo = m, .err = &read_error};
-    struct cs_region_before before = {.arg = &reading};
-    struct base_view *known = base != NULL ? base : s->compared;
-    int rc = known != NULL ? base_view_leaf(known, s->region, &before.content, err) : 0;
-    if (rc == 0)
-        rc = read_clusters(s, m, 0, s->per_region, false, err);
-    if (rc < 0)
-        return rc;
-    if (cs_region_get(s->job->writer, &region, &ce) < 0)
-        return engine_store_error(err, &ce);
-    reading.region = region;
-    if (base != NULL)
-        before.read = read_again;
+    struct reading reading = {.store = s, .memo = m, .region = region, .err = &read_error};
+    struct cs_region_before before = {
+        .content = then, .arg = &reading, .read = base != NULL ? read_again : NULL};
     region->index = s->region;
     fill_region(s, m, region);
-    if (cs_region_put(v->content, v->view_count, region, before.content != NULL ? &before : NULL,
-                      &ce) == 0)
+    if (cs_region_put(v->content, v->view_count, region, then != NULL ? &before : NULL, &ce) == 0)
         return 0;
     if (read_error.code != 0) {
         *err = read_error;
@@ -348,6 +364,31 @@ static int store_content(struct region_store *s, const struct version *v, struct
     if (base != NULL && ce.code == CS_USAGE)
         return base_view_breaks(base, &ce, err);
     return engine_store_error(err, &ce);
+}
+
+static int store_content(struct region_store *s, const struct version *v, struct memo *m,
+                         struct base_view *base, struct error *err)
+{
+    struct cs_error ce;
+    struct cs_region *region = NULL;
+    struct fill *handle = NULL;
+    const struct cs_content *then = NULL;
+    struct base_view *known = base != NULL ? base : s->compared;
+    int rc = known != NULL ? base_view_leaf(known, s->region, &then, err) : 0;
+    if (rc < 0)
+        return rc;
+    if (cs_region_get(s->job->writer, &region, &ce) < 0)
+        return engine_store_error(err, &ce);
+    rc = read_region(s, v, m, region, base != NULL, &handle, err);
+    if (rc < 0)
+        cs_region_cancel(s->job->writer, region);
+    else
+        rc = put_region(s, v, m, base, then, region, err);
+    qcow2_image_settle(s->image);
+    if (rc < 0)
+        fill_cancel(handle);
+    m->used = m->data == m->room && rc == 0;
+    return rc;
 }
 
 static int store_placement(const struct region_store *s, const struct version *v,

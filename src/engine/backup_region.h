@@ -18,6 +18,7 @@ struct version {                            /* of the region at hand */
     struct cs_tree_builder *const *content; /* of the views that have it */
     struct cs_tree_builder *const *placement;
     size_t view_count;
+    bool last; /* the region has no version behind this one: what is read need not be remembered */
 };
 
 struct region_store; /* what is kept from version to version */

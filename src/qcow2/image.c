@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One qcow2 file as it is read: header, snapshot table, and the bytes of
- * clusters. Follows no backing file, takes no lock, writes nothing. L1 and L2
- * tables are view.c's; what bits mean is entry.c's, what a stream means codec.c's.
+ * One qcow2 file as it is read: header and snapshot table. Follows no backing
+ * file, takes no lock, writes nothing. L1 and L2 tables are view.c's, the bytes
+ * of clusters image_read.c's; what bits mean is entry.c's.
  */
 #include "qcow2/image.h"
 
@@ -15,11 +15,7 @@
 #include "qcow2/entry.h"
 #include "qcow2/image_internal.h"
 
-enum {
-    HOLE_MIN = 1 << 20, /* bytes of a hole that is passed over */
-    SUBCLUSTERS = 32,
-    SNAPSHOT_FIXED_SIZE = 40,
-};
+enum { SNAPSHOT_FIXED_SIZE = 40 };
 
 static int refuse_missing_data_file(const struct qcow2_image *image, struct error *err)
 {
@@ -171,6 +167,8 @@ void qcow2_image_close(struct qcow2_image *image)
     qcow2_snapshots_free(image->snapshots, image->header.nb_snapshots);
     qcow2_header_clear(&image->header);
     qcow2_codec_free(image->codec);
+    reads_clear(&image->expected);
+    reads_pages_close(&image->pages);
     free(image->header_cluster);
     free(image->stream);
     free(image);
@@ -242,193 +240,5 @@ int image_check_range(const struct qcow2_image *image, const struct qcow2_entry 
                          "%" PRIu64 " bytes at host offset %" PRIu64
                          " end beyond the %sfile of %" PRIu64 " bytes",
                          length, e->host, image->external ? "data " : "", image->data_size);
-    return 0;
-}
-
-/* How many of the ${len} bytes at ${host} are, like the first, in a hole (${*hole}) or not. */
-static int extent_at(struct qcow2_image *image, uint64_t host, size_t len, size_t *n, bool *hole,
-                     struct error *err)
-{
-    uint64_t end;
-    int rc;
-
-    if (host < image->extent.from || host >= image->extent.end) {
-        image->extent.from = image->extent.end = 0;
-        if ((rc = io_next_data(image->data_fd, image->data_name, host, image->data_size,
-                               &image->extent.begin, &image->extent.end, err)) < 0)
-            return rc;
-        image->extent.from = host;
-        /* a short hole is read faster than looked at */
-        if (image->extent.begin - host < HOLE_MIN)
-            image->extent.begin = host;
-    }
-    *hole = host < image->extent.begin;
-    end = *hole ? image->extent.begin : image->extent.end;
-    /* behind the end of the file there is nothing to be asked about */
-    *n = end > host && end - host < len ? (size_t)(end - host) : len;
-    return 0;
-}
-
-/* Reads ${len} bytes at ${host}; past a partial last cluster of the file, zeros. Holes, as a
- * preallocated image has many, are not read. */
-static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8_t *buf,
-                     struct error *err)
-{
-    size_t got, n;
-    bool hole;
-    int rc;
-
-    for (; len > 0; host += n, buf += n, len -= n) {
-        if ((rc = extent_at(image, host, len, &n, &hole, err)) < 0)
-            return rc;
-        if (hole) {
-            memset(buf, 0, n);
-            continue;
-        }
-        if ((rc = io_read_some(image->data_fd, image->data_name, host, buf, n, &got, err)) < 0)
-            return rc;
-        image->data_read += got;
-        if (got == n)
-            continue;
-        if (len - got >= image->cluster_size)
-            return error_set(err, ERROR_CORRUPT,
-                             "the file ends at %" PRIu64 ", before the data up to %" PRIu64,
-                             host + got, host + len);
-        memset(buf + got, 0, len - got);
-        break;
-    }
-    return 0;
-}
-
-int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
-                          uint32_t offset, size_t len, uint8_t *buf, struct error *err)
-{
-    int rc;
-
-    if ((rc = image_check_range(image, entry, err)) < 0 ||
-        (rc = read_data(image, entry->host + offset, len, buf, err)) < 0)
-        error_wrap(err, "%s", image->name);
-    return rc;
-}
-
-/* Reads the subclusters of ${e} that are allocated; the others become zeros. */
-static int read_subclusters(struct qcow2_image *image, const struct qcow2_entry *e, uint8_t *buf,
-                            struct error *err)
-{
-    size_t size = image->cluster_size / SUBCLUSTERS;
-    unsigned end;
-    int rc;
-
-    if ((rc = image_check_range(image, e, err)) < 0)
-        return rc;
-    for (unsigned i = 0; i < SUBCLUSTERS; i = end) {
-        bool allocated = e->sub_alloc >> i & 1;
-
-        for (end = i + 1; end < SUBCLUSTERS && (e->sub_alloc >> end & 1) == allocated; end++)
-            ;
-        if (!allocated)
-            memset(buf + i * size, 0, (end - i) * size);
-        else if ((rc = read_data(image, e->host + i * size, (end - i) * size, buf + i * size,
-                                 err)) < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int prepare_stream(struct qcow2_image *image, size_t size, struct error *err)
-{
-    uint8_t *p;
-
-    if (!image->codec) {
-        int rc = qcow2_codec_new(&image->codec,
-                                 (enum qcow2_compression)image->header.compression_type, err);
-
-        if (rc < 0)
-            return rc;
-    }
-    if (size <= image->stream_size)
-        return 0;
-    if (!(p = realloc(image->stream, size)))
-        return error_no_memory(err);
-    image->stream = p;
-    image->stream_size = size;
-    return 0;
-}
-
-static int read_compressed(struct qcow2_image *image, struct qcow2_entry *e, uint8_t *buf,
-                           struct error *err)
-{
-    size_t got, used;
-    int rc;
-
-    if ((rc = prepare_stream(image, e->length, err)) < 0 ||
-        (rc = io_read_some(image->fd, image->name, e->host, image->stream, e->length, &got, err)) <
-            0)
-        return rc;
-    image->data_read += got;
-    if ((rc = qcow2_codec_decode(image->codec, image->stream, got, buf, image->cluster_size, &used,
-                                 err)) < 0) {
-        error_wrap(err, "compressed, at host offset %" PRIu64, e->host);
-        return rc;
-    }
-    e->length = (uint32_t)used;
-    return 0;
-}
-
-/* Whether all of the cluster is data: without subclusters it always is. */
-static bool is_whole(const struct qcow2_image *image, const struct qcow2_entry *e)
-{
-    return e->class == QCOW2_DATA && (!(image->header.incompatible & QCOW2_INCOMPAT_EXTENDED_L2) ||
-                                      e->sub_alloc == UINT32_MAX);
-}
-
-/* The number of whole data clusters from the first of ${entries} on that lie together on the host.
- */
-static size_t contiguous(const struct qcow2_image *image, const struct qcow2_entry *entries,
-                         size_t n)
-{
-    size_t i = 1;
-
-    while (i < n && is_whole(image, &entries[i]) &&
-           entries[i].host == entries[i - 1].host + image->cluster_size)
-        i++;
-    return i;
-}
-
-/* Reads as many clusters from the first of ${entries} on as go in one step; sets ${*step}. */
-static int read_step(struct qcow2_image *image, struct qcow2_entry *entries, size_t n, uint8_t *buf,
-                     size_t *step, struct error *err)
-{
-    int rc;
-
-    *step = 1;
-    if (is_whole(image, entries)) {
-        *step = contiguous(image, entries, n);
-        return read_data(image, entries->host, *step * image->cluster_size, buf, err);
-    }
-    if (entries->class == QCOW2_DATA)
-        return read_subclusters(image, entries, buf, err);
-    if (entries->class == QCOW2_COMPRESSED) {
-        if ((rc = image_check_range(image, entries, err)) < 0)
-            return rc;
-        return read_compressed(image, entries, buf, err);
-    }
-    memset(buf, 0, image->cluster_size);
-    return 0;
-}
-
-int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
-                     struct qcow2_entry *entries, uint8_t *buf, struct error *err)
-{
-    size_t step;
-
-    for (size_t i = 0; i < n; i += step) {
-        int rc = read_step(image, &entries[i], n - i, buf + i * image->cluster_size, &step, err);
-
-        if (rc < 0) {
-            error_wrap(err, "%s: guest cluster %" PRIu64, image->name, first + i);
-            return rc;
-        }
-    }
     return 0;
 }

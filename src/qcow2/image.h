@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/reads.h"
 #include "qcow2/header.h"
 
 /*
@@ -124,6 +125,24 @@ int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
  * ${buf}. Errors as before, without the guest cluster. */
 int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
                           uint32_t offset, size_t len, uint8_t *buf, struct error *err);
+
+/*
+ * The same, but reads of plain data are left for later, by any thread: they are added to ${later},
+ * which qcow2_image_reads has begun, and count as data read. Once all are added,
+ * qcow2_image_prepare; then reads_run brings them to ${buf}.
+ */
+int qcow2_image_read_later(struct qcow2_image *image, uint64_t first, size_t n,
+                           struct qcow2_entry *entries, uint8_t *buf, struct reads *later,
+                           struct error *err);
+void qcow2_image_reads(const struct qcow2_image *image, struct reads *reads);
+int qcow2_image_prepare(const struct qcow2_image *image, struct reads *reads, struct error *err);
+
+/*
+ * From then on the page cache is left as it was found: what reads that are left for later bring
+ * in goes when they are done, and the rest with the next qcow2_image_settle.
+ */
+void qcow2_image_keep_cache(struct qcow2_image *image);
+void qcow2_image_settle(struct qcow2_image *image);
 
 /* Bytes of qcow2 metadata, and of data and compressed streams, read from the file so far. */
 uint64_t qcow2_image_metadata_read(const struct qcow2_image *image);

@@ -13,9 +13,10 @@
 /*
  * What the parts of the reader share.
  *
- * image.c    the file: header, snapshot table, bytes of clusters
- * view.c     the active state or a snapshot: L1, L2 tables, entries
- * bitmap.c   persistent bitmaps
+ * image.c       the file: header, snapshot table
+ * image_read.c  bytes of clusters
+ * view.c        the active state or a snapshot: L1, L2 tables, entries
+ * bitmap.c      persistent bitmaps
  */
 struct qcow2_image {
     int fd;
@@ -41,6 +42,8 @@ struct qcow2_image {
         uint64_t begin;
         uint64_t end;
     } extent;
+    struct reads_pages pages; /* of the file with the data, once the page cache is to be kept */
+    struct reads expected;    /* in no order of bytes: never run */
     uint64_t metadata_read;
     uint64_t data_read;
 };

@@ -18,19 +18,22 @@ counted() {
     rm -rf "$T/trace"
     mkdir "$T/trace"
     before=$(stored)
-    expect_exit "$exit_code" timeout 120 strace -ff -y -o "$T/trace/of" -e trace=execve,read,readv,pread64,preadv,preadv2 \
+    expect_exit "$exit_code" timeout 120 strace -ff -y -o "$T/trace/of" -e trace=execve,clone,clone3,read,readv,pread64,preadv,preadv2 \
         "$BYRE" backup --json --name x "${flags[@]}" "$@" "${tops[@]}"
     cp "$T/out" "$T/summary"
     python3 - "$T" "$BYRE" "$before" "$(stored)" <<'END'
 import json, os, re, sys
 place, byre, before, after = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 summary = json.loads(open(f"{place}/summary").read().splitlines()[-1])
-read = []
+traces = {}
 for name in os.listdir(f"{place}/trace"):
-    trace = open(f"{place}/trace/{name}", errors="surrogateescape").read()
-    if f'execve("{byre}"' not in trace:  # qemu-img, which adds and removes bitmaps, and our workers
-        continue
-    for m in re.finditer(r"^\w+\(\d+<(.*?)>, .* = (\d+)$", trace, re.M):
+    traces[name.split(".")[-1]] = open(f"{place}/trace/{name}", errors="surrogateescape").read()
+read = []
+# byre and its workers; not qemu-img, which adds and removes bitmaps
+own = [thread for thread, trace in traces.items() if f'execve("{byre}"' in trace]
+own += re.findall(r"^clone3?\(.*CLONE_THREAD.* = (\d+)$", "\n".join(traces[t] for t in own), re.M)
+for thread in own:
+    for m in re.finditer(r"^\w+\(\d+<(.*?)>, .* = (\d+)$", traces[thread], re.M):
         if m[1].startswith(f"{place}/src/"):
             read.append((os.path.basename(m[1]), int(m[2])))
 seen = sum(n for _, n in read)

@@ -7,7 +7,7 @@
 /* Archives that are lists of chunks, which a table says, so that a prune can be told what they
  * need. */
 
-enum { CHUNKS = 24, CHUNK = 200000, MADE = 16 };
+enum { CHUNKS = 24, CHUNK = 400000, MADE = 16 };
 
 struct made { /* an archive: its record, and chunks of noise by their seeds */
     struct cs_id record;

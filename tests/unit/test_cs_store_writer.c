@@ -271,7 +271,7 @@ static void test_what_was_published_is_found_by_the_next_run(void **state)
     cs_close(store);
 }
 
-/* Frames end at 1 MiB, or at 4096 objects; packs at 65536 objects. */
+/* Frames end at 2 MiB, or at 4096 objects; packs at 65536 objects. */
 static void test_frames_and_packs_close_at_their_limits(void **state)
 {
     struct repo *repo = *state;

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reads that are described here and done there, and what they leave in the page
+ * cache. Which bytes are wanted, and which thread does it, is the caller's.
+ */
+#include "base/reads.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+enum { PAGES_AT_ONCE = 1024 }; /* that are asked for */
+
+void reads_pages_open(struct reads_pages *pages, int fd, uint64_t size)
+{
+    *pages = (struct reads_pages){0};
+    if (size == 0 || size > SIZE_MAX)
+        return;
+    void *map = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return;
+    *pages = (struct reads_pages){.map = map, .size = size};
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+void reads_pages_close(struct reads_pages *pages)
+{
+    if (pages->map != NULL)
+        munmap(pages->map, (size_t)pages->size);
+    *pages = (struct reads_pages){0};
+}
+
+/* Doubles an array of elements of ${size} bytes where ${count} are all that fit. */
+static int make_room(void **array, size_t *room, size_t count, size_t size, struct error *err)
+{
+    size_t bigger = *room > 0 ? 2 * *room : 8;
+    void *p;
+
+    if (count < *room)
+        return 0;
+    if (!(p = reallocarray(*array, bigger, size)))
+        return error_no_memory(err);
+    *array = p;
+    *room = bigger;
+    return 0;
+}
+
+int reads_add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struct error *err)
+{
+    struct reads_piece *last = reads->count > 0 ? &reads->pieces[reads->count - 1] : NULL;
+    void *pieces = reads->pieces;
+    int rc;
+
+    if (last && last->from + last->len == from &&
+        (to ? last->to && last->to + last->len == to : !last->to)) {
+        last->len += len;
+        return 0;
+    }
+    if ((rc = make_room(&pieces, &reads->room, reads->count, sizeof *reads->pieces, err)) < 0)
+        return rc;
+    reads->pieces = pieces;
+    reads->pieces[reads->count++] = (struct reads_piece){.from = from, .to = to, .len = len};
+    return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct reads_piece *x = a, *y = b;
+
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+static int add_absent(struct reads *reads, uint64_t from, uint64_t end, struct error *err)
+{
+    struct reads_stretch *last =
+        reads->absent_count > 0 ? &reads->absent[reads->absent_count - 1] : NULL;
+    void *absent = reads->absent;
+    int rc;
+
+    if (last && last->end >= from && last->from <= from) {
+        if (last->end < end)
+            last->end = end;
+        return 0;
+    }
+    if ((rc = make_room(&absent, &reads->absent_room, reads->absent_count, sizeof *reads->absent,
+                        err)) < 0)
+        return rc;
+    reads->absent = absent;
+    reads->absent[reads->absent_count++] = (struct reads_stretch){.from = from, .end = end};
+    return 0;
+}
+
+/* Notes which of the pages with bytes of ${piece} are not in the cache. */
+static int look(struct reads *reads, const struct reads_pages *pages,
+                const struct reads_piece *piece, struct error *err)
+{
+    unsigned char in[PAGES_AT_ONCE];
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t end = piece->from + piece->len;
+    int rc = 0;
+
+    if (end > pages->size)
+        end = pages->size;
+    for (uint64_t at = piece->from / page * page, stop; rc == 0 && at < end; at = stop) {
+        size_t n;
+
+        stop = at + PAGES_AT_ONCE * page < end ? at + PAGES_AT_ONCE * page : end;
+        n = (size_t)((stop - at + page - 1) / page);
+        if (mincore((uint8_t *)pages->map + at, (size_t)(stop - at), in) < 0)
+            return 0;
+        for (size_t i = 0, k; rc == 0 && i < n; i = k) {
+            for (k = i + 1; k < n && (in[k] & 1) == (in[i] & 1); k++)
+                ;
+            if (!(in[i] & 1))
+                rc = add_absent(reads, at + i * page, at + k * page, err);
+        }
+    }
+    return rc;
+}
+
+int reads_prepare(struct reads *reads, const struct reads_pages *pages, struct error *err)
+{
+    int rc = 0;
+
+    if (reads->count > 1)
+        qsort(reads->pieces, reads->count, sizeof *reads->pieces, by_place);
+    for (size_t i = 0; rc == 0 && pages->map && i < reads->count; i++)
+        rc = look(reads, pages, &reads->pieces[i], err);
+    for (size_t i = 0; rc == 0 && i < reads->absent_count; i++)
+        posix_fadvise(reads->fd, (off_t)reads->absent[i].from,
+                      (off_t)(reads->absent[i].end - reads->absent[i].from), POSIX_FADV_WILLNEED);
+    return rc;
+}
+
+int reads_run(const struct reads *reads, struct error *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < reads->count; i++) {
+        const struct reads_piece *p = &reads->pieces[i];
+        size_t got = 0;
+
+        rc = io_read_some(reads->fd, reads->name, p->from, p->to, p->len, &got, err);
+        if (rc == 0 && got < p->len && p->len - got >= reads->slack)
+            rc = error_set(err, ERROR_CORRUPT,
+                           "%s: the file ends at %" PRIu64 ", before the data up to %" PRIu64,
+                           reads->name, p->from + got, p->from + p->len);
+        if (rc == 0)
+            memset(p->to + got, 0, p->len - got);
+    }
+    reads_drop(reads);
+    return rc;
+}
+
+void reads_drop(const struct reads *reads)
+{
+    for (size_t i = 0; i < reads->absent_count; i++)
+        posix_fadvise(reads->fd, (off_t)reads->absent[i].from,
+                      (off_t)(reads->absent[i].end - reads->absent[i].from), POSIX_FADV_DONTNEED);
+}
+
+void reads_clear(struct reads *reads)
+{
+    free(reads->pieces);
+    free(reads->absent);
+    *reads = (struct reads){0};
+}

@@ -35,36 +35,35 @@ void reads_pages_close(struct reads_pages *pages)
     *pages = (struct reads_pages){0};
 }
 
-/* Doubles an array of elements of ${size} bytes where ${count} are all that fit. */
-static int make_room(void **array, size_t *room, size_t count, size_t size, struct error *err)
+/* The array of elements of ${size} bytes, at twice its room where ${count} are all that fit. NULL:
+ * no memory, and it is as it was. */
+static void *with_room(void *array, size_t *room, size_t count, size_t size)
 {
     size_t bigger = *room > 0 ? 2 * *room : 8;
-    void *p;
 
-    if (count < *room)
-        return 0;
-    if (!(p = reallocarray(*array, bigger, size)))
-        return error_no_memory(err);
-    *array = p;
-    *room = bigger;
-    return 0;
+    if (array != NULL && count < *room)
+        return array;
+    array = reallocarray(array, bigger, size);
+    if (array != NULL)
+        *room = bigger;
+    return array;
 }
 
 int reads_add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struct error *err)
 {
     struct reads_piece *last = reads->count > 0 ? &reads->pieces[reads->count - 1] : NULL;
-    void *pieces = reads->pieces;
-    int rc;
+    struct reads_piece *pieces;
 
     if (last && last->from + last->len == from &&
         (to ? last->to && last->to + last->len == to : !last->to)) {
         last->len += len;
         return 0;
     }
-    if ((rc = make_room(&pieces, &reads->room, reads->count, sizeof *reads->pieces, err)) < 0)
-        return rc;
+    pieces = with_room(reads->pieces, &reads->room, reads->count, sizeof *pieces);
+    if (pieces == NULL)
+        return error_no_memory(err);
     reads->pieces = pieces;
-    reads->pieces[reads->count++] = (struct reads_piece){.from = from, .to = to, .len = len};
+    pieces[reads->count++] = (struct reads_piece){.from = from, .to = to, .len = len};
     return 0;
 }
 
@@ -79,19 +78,18 @@ static int add_absent(struct reads *reads, uint64_t from, uint64_t end, struct e
 {
     struct reads_stretch *last =
         reads->absent_count > 0 ? &reads->absent[reads->absent_count - 1] : NULL;
-    void *absent = reads->absent;
-    int rc;
+    struct reads_stretch *absent;
 
     if (last && last->end >= from && last->from <= from) {
         if (last->end < end)
             last->end = end;
         return 0;
     }
-    if ((rc = make_room(&absent, &reads->absent_room, reads->absent_count, sizeof *reads->absent,
-                        err)) < 0)
-        return rc;
+    absent = with_room(reads->absent, &reads->absent_room, reads->absent_count, sizeof *absent);
+    if (absent == NULL)
+        return error_no_memory(err);
     reads->absent = absent;
-    reads->absent[reads->absent_count++] = (struct reads_stretch){.from = from, .end = end};
+    absent[reads->absent_count++] = (struct reads_stretch){.from = from, .end = end};
     return 0;
 }
 

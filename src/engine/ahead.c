@@ -78,8 +78,8 @@ static int begin(struct ahead *a, struct error *err)
         bool found = false;
         memset(h->data + base, 0, a->region_size);
         rc = a->source.describe(a->source.arg, a->from, h->scatter, base,
-                                (1 - a->current) * HALF + h->count, &h->regions[h->count], &found,
-                                err);
+                                (size_t)(1 - a->current) * HALF + h->count, &h->regions[h->count],
+                                &found, err);
         if (rc < 0)
             return rc;
         if (!found) {
@@ -128,6 +128,6 @@ int ahead_next(struct ahead *a, uint64_t *region, const uint8_t **data, size_t *
     *found = true;
     *region = h->regions[h->next];
     *data = h->data + h->next * a->region_size;
-    *slot = a->current * HALF + h->next++;
+    *slot = (size_t)a->current * HALF + h->next++;
     return 0;
 }

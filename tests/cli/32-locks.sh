@@ -85,7 +85,7 @@ if sanitized; then skip "the rest needs a program that strace gets along with"; 
 truncate -s 64M big.img
 random_file big.img 50331648 29
 strace -f -qq -o strace.out -P "$T/big.img" -e trace=pread64 -e inject=pread64:signal=SIGSTOP:when=3 \
-    "$BYRE" backup -q --name big big.img &
+    "$BYRE" backup -q --threads 1 --name big big.img &
 pid=$!
 while kill -0 $pid 2>/dev/null && ! grep -q 'stopped by SIGSTOP' strace.out 2>/dev/null; do :; done
 grep -q 'stopped by SIGSTOP' strace.out || { wait $pid || true; skip "strace did not stop the backup"; }

@@ -17,14 +17,14 @@ head -c 64 /dev/urandom >backup.key
 expect_exit 0 byre key add --role append --new-key-file append.key
 expect_exit 0 byre key add --role backup --new-key-file backup.key
 
-# A disk that changes: each backup brings 3 MiB, and the next writes over 2 of them.
+# A disk that changes: each backup brings 6 MiB, and the next writes over 3 of them.
 qemu-img create -q -f qcow2 base.qcow2 32M
 random_file old 4194304 1
 guest_write base.qcow2 old 24M
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 disk.qcow2
 for n in 1 2 3 4 5; do
-    random_file data 3145728 "7$n"
-    guest_write disk.qcow2 data "$((n * 2))M"
+    random_file data 6291456 "7$n"
+    guest_write disk.qcow2 data "$((n * 3))M"
     expect_exit 0 byre backup --name "day$n" --tag "n$n" --json disk.qcow2
     byre restore "day$n" --to "want$n" -q
 done

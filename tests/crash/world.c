@@ -86,18 +86,19 @@ int world_back_up(struct world *w, size_t len, struct cs_error *err)
     struct cs_writer_options options = {0};
     uint64_t seed = 1000 + w->archive_count;
     struct world_archive *a = new_archive(w);
-    a->chunk_count = 2;
+    a->chunk_count = 0;
     int rc = world_open(&store, w, err);
     if (rc == 0)
         rc = cs_writer_begin(&writer, store, &options, err);
     if (rc == 0)
-        rc = put_noise_chunk(writer, &a->chunks[0], SHARED, SMALL, err);
+        rc = put_noise_chunk(writer, &a->chunks[a->chunk_count++], SHARED, SMALL, err);
     if (rc == 0)
-        rc = put_noise_chunk(writer, &a->chunks[1], seed, len, err);
-    if (rc == 0 && w->has_published == SURE) {
-        rc = put_noise_chunk(writer, &a->chunks[2], w->published.seed, w->published.len, err);
-        a->chunk_count = 3;
-    }
+        rc = put_noise_chunk(writer, &a->chunks[a->chunk_count++], seed, len, err);
+    if (rc == 0 && len == LARGE) /* two do not fit into a frame */
+        rc = put_noise_chunk(writer, &a->chunks[a->chunk_count++], seed + 500, len, err);
+    if (rc == 0 && w->has_published == SURE)
+        rc = put_noise_chunk(writer, &a->chunks[a->chunk_count++], w->published.seed,
+                             w->published.len, err);
     if (rc == 0)
         rc = put_noise_record(writer, &a->record, seed, 700, err);
     if (rc == 0)

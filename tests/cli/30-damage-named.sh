@@ -146,7 +146,7 @@ expect_json 'len(d["damage"]) == 3 and d["damage_total"] == 3'
 expect_says "$T/err" 'archive [0-9a-f]{16} trees \(.*\): nothing of it can be restored: .*is missing'
 
 # Bits of frames: only who reads all of it sees that, and what a second reader cannot get is what is named.
-random_file large $((3 * M)) 6
+random_file large $((5 * M)) 6
 qemu-img create -q -f qcow2 large.qcow2 20M
 guest_write large.qcow2 large $((5 * M + 4096))
 qemu-img snapshot -c whole large.qcow2
@@ -159,9 +159,9 @@ chmod u+w "$large_pack"
 python3 - "$large_pack" <<'END'
 import sys
 with open(sys.argv[1], "r+b") as f:
-    f.seek(1500000)
+    f.seek(3000000)
     byte = f.read(1)[0]
-    f.seek(1500000)
+    f.seek(3000000)
     f.write(bytes([byte ^ 1]))
 END
 expect_exit 0 byre check --json

@@ -83,7 +83,7 @@ static void want(const struct made *made, struct cs_wanted *wanted, uint64_t *se
 /* Everything in ${made}, ${n} times in all, each time once. */
 static unsigned expect_fetch(struct cs_fetch *fetch, const struct made *made, size_t n, bool wait)
 {
-    struct cs_wanted wanted[MANY];
+    struct cs_wanted wanted[MANY] = {0};
     uint64_t seeds[MANY];
     struct seen seen = {.seeds = seeds};
     want(made, wanted, seeds, n);

@@ -78,13 +78,14 @@ part_asan() {
 }
 
 # Newer kernels spread addresses wider than this sanitizer can follow, so that is turned off where
-# it may be. Scenarios that only try many inputs one by one bring no new threads, and are left out.
+# it may be. What brings no new threads is left out: programs that use one, and scenarios that only try
+# many inputs one by one.
 part_tsan() {
     local front=()
     if setarch -R true 2>/dev/null; then front=(setarch -R); fi
     build tsan tsan || return
     TSAN_OPTIONS=second_deadlock_stack=1 tests tsan --exclude-regex \
-        '^tamper$|^cli-.*(kinds|backing-names|keys|stolen-key|epochs|damage|bad-input|permissions|full-disk|command-line)|^cli-1[789]-|^crash-|^random$|^reader$|^recipes-|^unit-qcow2-'
+        '^tamper$|^cli-.*(kinds|backing-names|keys|stolen-key|epochs|damage|bad-input|permissions|full-disk|command-line)|^cli-1[789]-|^crash-|^model-|^random$|^reader$|^recipes-|^soak$|^unit-(qcow2|cs-(rechunk|chunker)|cs-store-(prune|repair|log|faults|state))'
 }
 
 part_dev() {

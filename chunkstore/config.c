@@ -13,9 +13,10 @@
 
 static const char magic[8] = "byreconf";
 
-void cs_config_new(struct cs_config *config)
+void cs_config_new(struct cs_config *config, enum cs_id_hash id_hash)
 {
     *config = (struct cs_config){
+        .read_features = id_hash == CS_ID_SHA256 ? CS_FEATURE_SHA256_IDS : 0,
         .created = (int64_t)time(NULL),
         .region_size = 4 << 20,
         .block_size = 4 << 10,
@@ -26,6 +27,11 @@ void cs_config_new(struct cs_config *config)
         .zero_blocks = 4,
     };
     cs_random(&config->repository_id, sizeof config->repository_id);
+}
+
+enum cs_id_hash cs_config_id_hash(const struct cs_config *config)
+{
+    return (config->read_features & CS_FEATURE_SHA256_IDS) != 0 ? CS_ID_SHA256 : CS_ID_BLAKE2B;
 }
 
 void cs_config_encode(uint8_t out[CS_CONFIG_SIZE], const struct cs_config *c)
@@ -87,9 +93,10 @@ int cs_config_decode(struct cs_config *config, const uint8_t *data, size_t len,
     cs_get_zeros(&r, 4);
     if (!cs_reader_done(&r))
         return cs_fail(err, CS_CORRUPT, "config: reserved bytes are not zero");
-    if (c.read_features != 0)
+    uint64_t unknown = c.read_features & ~(uint64_t)CS_FEATURE_SHA256_IDS;
+    if (unknown != 0)
         return cs_fail(err, CS_UNSUPPORTED, "config: needs features %#llx that this program lacks",
-                       (unsigned long long)c.read_features);
+                       (unsigned long long)unknown);
     if (!power_of_two(c.region_size) || !power_of_two(c.block_size) || !power_of_two(c.min_chunk) ||
         !power_of_two(c.max_chunk) || c.block_size < 512 || c.block_size > c.min_chunk ||
         c.min_chunk >= c.max_chunk || c.max_chunk > c.region_size ||

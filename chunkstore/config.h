@@ -6,6 +6,8 @@
 
 enum { CS_CONFIG_SIZE = 136, CS_FORMAT_VERSION = 1 };
 
+enum { CS_FEATURE_SHA256_IDS = 1 }; /* bits of read_features */
+
 /* The file `config` (FORMAT.md, section 3). */
 struct cs_config {
     struct cs_id repository_id;
@@ -21,7 +23,8 @@ struct cs_config {
 };
 
 /* A new repository's: the parameters that DESIGN measured best, a random id, the time now. */
-void cs_config_new(struct cs_config *config);
+void cs_config_new(struct cs_config *config, enum cs_id_hash id_hash);
+enum cs_id_hash cs_config_id_hash(const struct cs_config *config);
 void cs_config_encode(uint8_t out[CS_CONFIG_SIZE], const struct cs_config *config);
 int cs_config_decode(struct cs_config *config, const uint8_t *data, size_t len,
                      struct cs_error *err);

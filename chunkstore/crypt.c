@@ -94,8 +94,8 @@ void cs_subkey64(uint8_t out[64], const uint8_t key[CS_KEY_SIZE], const char *la
     blake2b(out, 64, key, personal, message, sizeof message);
 }
 
-void cs_crypt_object_id(struct cs_id *id, const uint8_t id_key[CS_KEY_SIZE], enum cs_class class,
-                        uint8_t type, const void *data, size_t len)
+void cs_blake2b_id(struct cs_id *id, const uint8_t id_key[CS_KEY_SIZE], enum cs_class class,
+                   uint8_t type, const void *data, size_t len)
 {
     uint8_t personal[16];
     pad_label(personal, "byre object");

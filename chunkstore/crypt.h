@@ -38,9 +38,9 @@ void cs_subkey64(uint8_t out[64], const uint8_t key[CS_KEY_SIZE], const char *la
 void cs_keyed(uint8_t out[CS_KEY_SIZE], const uint8_t key[CS_KEY_SIZE], const char *label,
               const void *data, size_t len);
 
-/* The id of an object under the id key. */
-void cs_crypt_object_id(struct cs_id *id, const uint8_t id_key[CS_KEY_SIZE], enum cs_class class,
-                        uint8_t type, const void *data, size_t len);
+/* The id of an object under the id key, where ids are BLAKE2b; identify.c's. */
+void cs_blake2b_id(struct cs_id *id, const uint8_t id_key[CS_KEY_SIZE], enum cs_class class,
+                   uint8_t type, const void *data, size_t len);
 
 /* Seals ${len} bytes into ${out} of ${len} + CS_SEAL_OVERHEAD bytes. */
 void cs_seal(uint8_t *out, const uint8_t key[CS_KEY_SIZE], const void *ad, size_t ad_len,

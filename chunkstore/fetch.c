@@ -30,9 +30,9 @@ struct fetch_job {
     struct cs_name pack;
     uint32_t number;
 
-    const uint8_t *id_key;
-    struct cs_backend *backend;       /* reading is safe from any thread */
-    const struct cs_fetch_user *user; /* as of the begin */
+    struct cs_identifier *const *identifiers; /* of each worker */
+    struct cs_backend *backend;               /* reading is safe from any thread */
+    const struct cs_fetch_user *user;         /* as of the begin */
     struct cs_frame_opener opener;
     uint8_t *sealed;
     uint8_t *plain;
@@ -54,8 +54,8 @@ struct cs_fetch {
     struct fetch_job *jobs;
     size_t job_count;
     uint64_t clock;
-    uint8_t id_key[CS_KEY_SIZE];
-    uint8_t *spare; /* a chunk that was read in another way */
+    struct cs_identifier **identifiers; /* of each worker */
+    uint8_t *spare;                     /* a chunk that was read in another way */
 
     struct cs_fetch_user user;
     const struct cs_wanted *wanted; /* NULL: nothing is going on */
@@ -66,7 +66,7 @@ struct cs_fetch {
 
 /* ---- in the workers ---- */
 
-static int read_frame(struct fetch_job *j)
+static int read_frame(struct fetch_job *j, struct cs_identifier *identifier)
 {
     struct cs_error *err = &j->err;
     const struct cs_frame *f = &j->opener.frame;
@@ -83,9 +83,9 @@ static int read_frame(struct fetch_job *j)
         struct cs_id actual;
         if (i > 0 && chunk->data == chunk[-1].data) /* wanted again */
             continue;
-        cs_crypt_object_id(&actual, j->id_key, CS_DATA, j->parts[i].type, chunk->data,
-                           chunk->wanted->length);
-        if (memcmp(&actual, &chunk->wanted->id, sizeof actual) != 0)
+        rc = cs_identify(identifier, CS_DATA, j->parts[i].type, chunk->data, chunk->wanted->length,
+                         &actual, err);
+        if (rc == 0 && memcmp(&actual, &chunk->wanted->id, sizeof actual) != 0)
             rc = cs_fail(err, CS_CORRUPT, "%s: frame %u: a chunk has other bytes", j->opener.file,
                          (unsigned)j->number);
     }
@@ -95,13 +95,24 @@ static int read_frame(struct fetch_job *j)
 static void run(struct cs_job *job, unsigned worker)
 {
     struct fetch_job *j = (struct fetch_job *)job;
-    (void)worker;
-    j->read_rc = read_frame(j);
+    j->read_rc = read_frame(j, j->identifiers[worker]);
     if (j->read_rc == 0)
         j->use_rc = j->user->use(j->user->arg, j->chunks, j->count, j->done, &j->err);
 }
 
 /* ---- made and freed ---- */
+
+static int make_identifiers(struct cs_fetch *f, struct cs_error *err)
+{
+    unsigned n = cs_pool_threads(f->pool);
+    int rc = 0;
+    f->identifiers = calloc(n, sizeof *f->identifiers);
+    if (f->identifiers == NULL)
+        return cs_fail_memory(err);
+    for (unsigned i = 0; rc == 0 && i < n; i++)
+        rc = cs_store_identifier(f->store, &f->identifiers[i], err);
+    return rc;
+}
 
 int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error *err)
 {
@@ -110,8 +121,9 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
     if (f == NULL)
         return cs_fail_memory(err);
     f->store = store;
-    memcpy(f->id_key, cs_store_keys(store)->id_key, sizeof f->id_key);
     int rc = cs_pool_new(&f->pool, store->threads, err);
+    if (rc == 0)
+        rc = make_identifiers(f, err);
     size_t n = store->threads + 2 < JOBS_MAX ? store->threads + 2 : JOBS_MAX;
     f->jobs = calloc(n, sizeof *f->jobs);
     f->spare = malloc(CS_DATA_OBJECT_MAX);
@@ -120,7 +132,7 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
     for (; rc == 0 && f->job_count < n; f->job_count++) {
         struct fetch_job *j = &f->jobs[f->job_count];
         j->job.run = run;
-        j->id_key = f->id_key;
+        j->identifiers = f->identifiers;
         j->backend = store->backend;
         j->user = &f->user;
         j->sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD);
@@ -154,6 +166,9 @@ void cs_fetch_free(struct cs_fetch *f)
     if (f == NULL)
         return;
     cs_fetch_stop(f);
+    for (unsigned i = 0; f->identifiers != NULL && i < cs_pool_threads(f->pool); i++)
+        cs_identifier_free(f->identifiers[i]);
+    free(f->identifiers);
     cs_pool_free(f->pool);
     for (size_t i = 0; i < f->job_count; i++) {
         struct fetch_job *j = &f->jobs[i];
@@ -165,7 +180,6 @@ void cs_fetch_free(struct cs_fetch *f)
     }
     free(f->jobs);
     free(f->spare);
-    cs_wipe(f->id_key, sizeof f->id_key);
     cs_plan_clear(&f->plan);
     free(f);
 }

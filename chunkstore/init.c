@@ -102,7 +102,7 @@ static int found(struct cs_store *store, const struct cs_init_options *options,
     char host[256] = "", name[64];
     struct cs_buf payload = {0};
     gethostname(host, sizeof host - 1);
-    cs_config_new(&store->config);
+    cs_config_new(&store->config, options->id_hash);
     cs_config_encode(config, &store->config);
     cs_hash(store->config_hash, config, sizeof config);
     cs_identity_new(&store->identity);

@@ -37,7 +37,10 @@ static int check_objects(struct cs_store *store, const struct cs_pack *pack, uin
     for (uint16_t i = 0; i < f->objects; i++) {
         const struct cs_object *o = &pack->trailer.objects[f->first + i];
         struct cs_id id;
-        cs_object_id(store, pack->header.class, o->type, c->plain + at, o->length, &id);
+        int failed =
+            cs_object_id(store, pack->header.class, o->type, c->plain + at, o->length, &id, err);
+        if (failed < 0) /* which proves nothing */
+            return failed;
         c->bad[i] = memcmp(&id, &o->id, sizeof id) != 0;
         if (c->bad[i]) {
             char hex[CS_ID_HEX];

@@ -186,7 +186,9 @@ static int object_at(struct cs_store *store, enum cs_class class, const struct c
     for (uint32_t i = 0; i < where->slot; i++)
         at += first[i].length;
     struct cs_id actual;
-    cs_object_id(store, class, object->type, plain + at, object->length, &actual);
+    rc = cs_object_id(store, class, object->type, plain + at, object->length, &actual, err);
+    if (rc < 0)
+        return rc;
     if (memcmp(&actual, id, sizeof actual) != 0)
         return cs_fail(err, CS_CORRUPT,
                        "%s: the bytes of object %s in frame %u do not have this id", name,

@@ -77,11 +77,10 @@ static int cut(struct region_job *r, struct cs_fingerprinter *fingerprinter, str
 static void run_region(struct cs_job *job, unsigned worker)
 {
     struct region_job *r = (struct region_job *)job;
-    struct cs_fingerprinter *fingerprinter = r->writer->workers[worker].fingerprinter;
-    const uint8_t *id_key = r->writer->id_key; /* the store's keys may move meanwhile */
+    const struct cs_worker *own = &r->writer->workers[worker];
     if (r->region.fill != NULL && r->region.fill(r->region.fill_arg, &r->err) < 0)
         return;
-    if (!r->cut && cut(r, fingerprinter, &r->err) < 0)
+    if (!r->cut && cut(r, own->fingerprinter, &r->err) < 0)
         return;
     struct cs_cursor at = cs_cursor_of(r->region.runs, r->region.run_count);
     for (size_t i = 0; i < r->chunk_count; i++) {
@@ -93,8 +92,10 @@ static void run_region(struct cs_job *job, unsigned worker)
         }
         cs_chunker_gather(r->region.data, &at, r->cuts[i].length);
         chunk->length = r->cuts[i].length;
-        cs_crypt_object_id(&chunk->id, id_key, CS_DATA, CS_CHUNK, data, chunk->length);
-        if (cs_fingerprint(fingerprinter, data, chunk->length, chunk->fingerprint, &r->err) < 0)
+        if (cs_identify(own->identifier, CS_DATA, CS_CHUNK, data, chunk->length, &chunk->id,
+                        &r->err) < 0 ||
+            cs_fingerprint(own->fingerprinter, data, chunk->length, chunk->fingerprint, &r->err) <
+                0)
             return;
     }
 }

@@ -153,13 +153,14 @@ static int add_archive(struct cs_log_repair *r, struct cs_archive *archive)
     return 0;
 }
 
-/* Whether ${bytes} have the id that the trailer says. */
-static bool is_object(const struct cs_log_repair *r, const struct cs_object *o,
-                      const uint8_t *bytes)
+/* Sets ${*is} to whether ${bytes} have the id that the trailer says. */
+static int is_object(const struct cs_log_repair *r, const struct cs_object *o, const uint8_t *bytes,
+                     bool *is, struct cs_error *err)
 {
     struct cs_id id;
-    cs_object_id(r->store, CS_META, o->type, bytes, o->length, &id);
-    return memcmp(&id, &o->id, sizeof id) == 0;
+    int rc = cs_object_id(r->store, CS_META, o->type, bytes, o->length, &id, err);
+    *is = rc == 0 && memcmp(&id, &o->id, sizeof id) == 0;
+    return rc;
 }
 
 static bool is_text(const char *text)
@@ -275,7 +276,9 @@ static int take_frame(struct cs_log_repair *r, const struct cs_pack *pack, uint3
                 break;
             }
         }
-        if (!is_object(r, o, plain + begin))
+        bool sound = false;
+        rc = is_object(r, o, plain + begin, &sound, err);
+        if (!sound)
             continue;
         rc = o->type & CS_LIST ? take_large_record(r, &o->id, err)
                                : take_record(r, &o->id, plain + begin, o->length, err);

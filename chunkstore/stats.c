@@ -95,8 +95,10 @@ int cs_need(struct cs_needs *n, const struct cs_id *id, const void *data, size_t
         struct cs_id piece;
         bool fresh_piece;
         size_t size = len - at < CS_META_OBJECT_MAX ? len - at : CS_META_OBJECT_MAX;
-        cs_object_id(n->store, CS_META, CS_PIECE, (const uint8_t *)data + at, size, &piece);
-        rc = mark(n, &piece, &fresh_piece, err);
+        rc = cs_object_id(n->store, CS_META, CS_PIECE, (const uint8_t *)data + at, size, &piece,
+                          err);
+        if (rc == 0)
+            rc = mark(n, &piece, &fresh_piece, err);
     }
     return rc;
 }

@@ -68,6 +68,11 @@ uint32_t cs_region_size(const struct cs_store *store)
     return store->config.region_size;
 }
 
+enum cs_id_hash cs_id_hash(const struct cs_store *store)
+{
+    return cs_config_id_hash(&store->config);
+}
+
 const char *cs_rollback_warning(const struct cs_store *store)
 {
     return store->rollback;
@@ -99,10 +104,16 @@ int cs_store_cancelled(const struct cs_store *store, struct cs_error *err)
     return 0;
 }
 
-void cs_object_id(const struct cs_store *store, enum cs_class class, uint8_t type, const void *data,
-                  size_t len, struct cs_id *id)
+int cs_object_id(const struct cs_store *store, enum cs_class class, uint8_t type, const void *data,
+                 size_t len, struct cs_id *id, struct cs_error *err)
 {
-    cs_crypt_object_id(id, cs_store_keys(store)->id_key, class, type, data, len);
+    return cs_identify(store->identifier, class, type, data, len, id, err);
+}
+
+int cs_store_identifier(const struct cs_store *store, struct cs_identifier **identifier,
+                        struct cs_error *err)
+{
+    return cs_identifier_new(identifier, cs_id_hash(store), cs_store_keys(store)->id_key, err);
 }
 
 void cs_digest(const struct cs_store *store, const char *label, const void *data, size_t len,
@@ -481,6 +492,8 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
         rc = open_any_slot(store, options, err);
     if (rc == 0 && !options->accept_rollback)
         rc = cs_head_compare(store, err);
+    if (rc == 0)
+        rc = cs_store_identifier(store, &store->identifier, err);
     if (rc < 0)
         goto out;
     set_chunker(store);
@@ -502,6 +515,7 @@ void cs_close(struct cs_store *store)
     cs_pack_cache_free(store->packs);
     cs_names_clear(&store->unreadable);
     forget_slot(store);
+    cs_identifier_free(store->identifier);
     cs_wipe(&store->chunker, sizeof store->chunker);
     if (store->backend != NULL)
         store->backend->ops->close(store->backend);

@@ -6,6 +6,7 @@
 #include "chunker.h"
 #include "chunkstore.h"
 #include "config.h"
+#include "identify.h"
 #include "pool.h"
 #include "slot.h"
 #include "state.h"
@@ -55,12 +56,13 @@ struct cs_store {
     char *rollback;       /* what is wrong with the head, or NULL */
 
     struct cs_chunker chunker;
-    struct cs_index *index;      /* made when first asked for */
-    struct cs_pack_cache *packs; /* the same */
-    unsigned writers;            /* runs that are open */
-    uint64_t reserve_wanted;     /* bytes; the reserve was given up and is to be put back */
-    struct cs_names unreadable;  /* packs that are missing, or of which something was asked for and
-                                    could not be read: nothing new relies on them */
+    struct cs_identifier *identifier; /* of the owner's thread; workers have their own */
+    struct cs_index *index;           /* made when first asked for */
+    struct cs_pack_cache *packs;      /* the same */
+    unsigned writers;                 /* runs that are open */
+    uint64_t reserve_wanted;          /* bytes; the reserve was given up and is to be put back */
+    struct cs_names unreadable; /* packs that are missing, or of which something was asked for and
+                                   could not be read: nothing new relies on them */
 };
 
 /* The keys of ${epoch}; loads its keyring where it was not needed before. Lent. */
@@ -79,6 +81,10 @@ int cs_store_cancelled(const struct cs_store *store, struct cs_error *err);
 
 /* The keys that are the same in every epoch. */
 const struct cs_keyring *cs_store_keys(const struct cs_store *store);
+
+/* One more identifier for ids as they are here. */
+int cs_store_identifier(const struct cs_store *store, struct cs_identifier **identifier,
+                        struct cs_error *err);
 
 static inline uint16_t cs_store_current_epoch(const struct cs_store *store)
 {

@@ -4,6 +4,7 @@
 
 #include "compress.h"
 #include "fingerprint.h"
+#include "identify.h"
 #include "pack_write.h"
 #include "pool.h"
 
@@ -15,6 +16,7 @@
 struct cs_worker { /* what each worker keeps */
     struct cs_compressor *compressor;
     struct cs_fingerprinter *fingerprinter;
+    struct cs_identifier *identifier;
 };
 
 struct cs_stream;

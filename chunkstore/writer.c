@@ -31,6 +31,8 @@ static int make_workers(struct cs_writer *w, int level, struct cs_error *err)
         if (rc == 0)
             rc = cs_fingerprinter_new(&w->workers[i].fingerprinter,
                                       cs_store_keys(w->store)->fingerprint_key, err);
+        if (rc == 0)
+            rc = cs_store_identifier(w->store, &w->workers[i].identifier, err);
         if (rc < 0)
             return rc;
     }
@@ -54,7 +56,6 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
         return cs_fail_memory(err);
     w->store = store;
     store->writers++;
-    memcpy(w->id_key, cs_store_keys(store)->id_key, CS_KEY_SIZE);
     w->dry_run = options->dry_run;
     w->published_at = cs_writer_seconds();
     int level = options->compression_level != 0 ? options->compression_level : CS_LEVEL_DEFAULT;
@@ -91,6 +92,7 @@ void cs_writer_end(struct cs_writer *w)
     for (unsigned i = 0; w->workers != NULL && i < cs_pool_threads(w->pool); i++) {
         cs_compressor_free(w->workers[i].compressor);
         cs_fingerprinter_free(w->workers[i].fingerprinter);
+        cs_identifier_free(w->workers[i].identifier);
     }
     free(w->workers);
     if (w->pool != NULL)
@@ -99,7 +101,6 @@ void cs_writer_end(struct cs_writer *w)
     free(w->packs);
     free(w->used);
     w->store->writers--;
-    cs_wipe(w->id_key, sizeof w->id_key);
     free(w);
 }
 
@@ -213,15 +214,15 @@ int cs_write_chunk(struct cs_writer *w, const void *data, size_t len, struct cs_
 {
     if (len == 0 || len > CS_DATA_OBJECT_MAX)
         return cs_fail(err, CS_USAGE, "a chunk cannot have %zu bytes", len);
-    cs_object_id(w->store, CS_DATA, CS_CHUNK, data, len, id);
-    return cs_writer_store_chunk(w, id, data, len, err);
+    int rc = cs_object_id(w->store, CS_DATA, CS_CHUNK, data, len, id, err);
+    return rc < 0 ? rc : cs_writer_store_chunk(w, id, data, len, err);
 }
 
 static int write_small(struct cs_writer *w, uint8_t type, const void *data, size_t len,
                        struct cs_id *id, struct cs_error *err)
 {
-    cs_object_id(w->store, CS_META, type, data, len, id);
-    return cs_writer_store(w, CS_META, type, id, data, len, NULL, err);
+    int rc = cs_object_id(w->store, CS_META, type, data, len, id, err);
+    return rc < 0 ? rc : cs_writer_store(w, CS_META, type, id, data, len, NULL, err);
 }
 
 int cs_write_object(struct cs_writer *w, enum cs_type type, const void *data, size_t len,

@@ -11,7 +11,6 @@ struct cs_regions; /* region.c's buffers */
 
 struct cs_writer {
     struct cs_store *store;
-    uint8_t id_key[CS_KEY_SIZE]; /* for the workers */
     bool dry_run;
     struct cs_pool *pool;
     struct cs_worker *workers;

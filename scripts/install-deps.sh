@@ -15,7 +15,7 @@ build pkg-config        finds the libraries below
 build libsodium-dev     seals, signatures, keyed BLAKE2b ids, Argon2id
 build libzstd-dev       compresses frames; zstd clusters of qcow2
 build libxxhash-dev     XXH3: where chunks are cut, checksums of ciphertext
-build libssl-dev        libcrypto's GMAC: fingerprints of what did not change
+build libssl-dev        libcrypto: GMAC fingerprints of what did not change, HMAC-SHA-256 ids
 build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}

@@ -97,6 +97,19 @@ int cs_role_parse(const char *name);
 
 /* ---- repositories -------------------------------------------------------- */
 
+/* The function that makes a repository's ids, for its whole life. */
+enum cs_id_hash {
+    CS_ID_BLAKE2B,
+    CS_ID_SHA256, /* HMAC: fast where the processor has instructions for it */
+};
+
+/* "blake2b", "sha256". */
+const char *cs_id_hash_name(enum cs_id_hash hash);
+bool cs_id_hash_parse(enum cs_id_hash *hash, const char *name); /* false: neither of them */
+
+/* The one that is the faster here: tries both, which takes some milliseconds. */
+int cs_id_hash_fastest(enum cs_id_hash *hash, struct cs_error *err);
+
 enum { CS_RESERVE_DEFAULT = -1 };
 
 struct cs_init_options {
@@ -105,6 +118,7 @@ struct cs_init_options {
                         the free space, whichever is less */
     const struct cs_store
         *chunker_from; /* take its chunker secrets, so that copies deduplicate; or NULL */
+    enum cs_id_hash id_hash;
 };
 
 /*
@@ -146,6 +160,7 @@ enum cs_role cs_own_role(const struct cs_store *store);
 const struct cs_name *cs_own_slot(const struct cs_store *store);
 const char *cs_path(const struct cs_store *store);
 uint32_t cs_region_size(const struct cs_store *store); /* bytes */
+enum cs_id_hash cs_id_hash(const struct cs_store *store);
 
 /* NULL, or what is wrong with the log's head against the one last seen from here. Lent. Such a
  * repository may be read with a warning; writing to it fails with CS_CORRUPT. */
@@ -222,9 +237,9 @@ enum {
     CS_DATA_OBJECT_MAX = 1 << 20,
 };
 
-/* The id that ${len} bytes at ${data} have here. */
-void cs_object_id(const struct cs_store *store, enum cs_class class, uint8_t type, const void *data,
-                  size_t len, struct cs_id *id);
+/* The id that ${len} bytes at ${data} have here. Fails only where memory or libcrypto does. */
+int cs_object_id(const struct cs_store *store, enum cs_class class, uint8_t type, const void *data,
+                 size_t len, struct cs_id *id, struct cs_error *err);
 
 /* KEYED(id key, label, data): a digest for records, of things that are not stored. Label: up to 16
  * characters. */
@@ -856,7 +871,8 @@ int cs_stats(struct cs_store *store, const struct cs_stats_options *options, str
 /* ---- benchmark ----------------------------------------------------------- */
 
 struct cs_benchmark_line {
-    const char *name; /* cut, identify, fingerprint, compress, seal, checksum, open, expand */
+    const char *name; /* cut, identify, fingerprint, compress, seal, checksum, open, expand; and
+                         "identify by " the function that does not make this repository's ids */
     uint64_t bytes;   /* of disks; for seal, checksum and open what compression has left of them */
     double seconds;
 };

@@ -91,12 +91,14 @@ static int run(const struct cli *cli)
         json_t *json = json_pack("{s:s, s:O, s:O}", "message_type", "summary", "primitives",
                                  lines.primitives, "runs", lines.runs);
 
+        json_object_set_new(json, "id_hash", json_string(cs_id_hash_name(result.id_hash)));
         json_object_set_new(json, "share", output_seconds(result.share));
         json_object_set_new(json, "seconds", output_seconds(seconds));
         output_json(stdout, json);
     } else if (!code) {
-        printf("the first backup went at %.2f of the speed of its primitives alone\n",
-               result.share);
+        printf(
+            "the first backup went at %.2f of the speed of its primitives alone, with ids by %s\n",
+            result.share, cs_id_hash_name(result.id_hash));
     }
     json_decref(lines.primitives);
     json_decref(lines.runs);

@@ -24,6 +24,7 @@ struct init_args {
     const char *recovery_code_file;
     const char *chunker_from;
     const char *reserve;
+    const char *id_hash;
 };
 
 /* Writes the code and a line's end to ${fd}, durably. Closes it. */
@@ -61,14 +62,28 @@ static int sync_folder(const char *path, struct error *err)
     return rc;
 }
 
+/* The function that was asked for, or the one that is the faster here. */
+static int choose_id_hash(enum cs_id_hash *hash, const char *name)
+{
+    struct cs_error store_err;
+    struct error err;
+
+    if (!name)
+        return cs_id_hash_fastest(hash, &store_err) ? fail_store(&store_err) : 0;
+    if (cs_id_hash_parse(hash, name))
+        return 0;
+    error_set(&err, ERROR_USAGE, "--id-hash: neither blake2b nor sha256: \"%s\"", name);
+    return fail_error(&err);
+}
+
 static void print_result(const struct cli *cli, const char *repo, const struct cs_id *id,
-                         const char *code, const char *code_file)
+                         enum cs_id_hash id_hash, const char *code, const char *code_file)
 {
     char hex[CS_ID_HEX];
 
     if (cli->options.json) {
-        json_t *summary =
-            json_pack("{s:s, s:o}", "message_type", "summary", "repository", output_id(id));
+        json_t *summary = json_pack("{s:s, s:o, s:s}", "message_type", "summary", "repository",
+                                    output_id(id), "id_hash", cs_id_hash_name(id_hash));
 
         if (code)
             json_object_set_new(summary, "recovery_code", json_string(code));
@@ -77,6 +92,8 @@ static void print_result(const struct cli *cli, const char *repo, const struct c
     }
     if (!cli->options.quiet)
         printf("repository %s created at %s\n", cs_id_hex(id, hex), repo);
+    if (cli->options.verbose > 0)
+        printf("ids are made by %s\n", cs_id_hash_name(id_hash));
     if (code)
         printf("recovery code: %s\n"
                "\n"
@@ -119,6 +136,9 @@ static int run(const struct cli *cli)
         goto out;
     }
     options.secret = secret_view(&secret);
+    code = choose_id_hash(&options.id_hash, args->id_hash);
+    if (code)
+        goto out;
     if (code_file) {
         code_fd = open(code_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (code_fd < 0) {
@@ -148,7 +168,7 @@ static int run(const struct cli *cli)
             code_file = NULL;
         }
     }
-    print_result(cli, repo, &id, code_file ? NULL : recovery_code, code_file);
+    print_result(cli, repo, &id, options.id_hash, code_file ? NULL : recovery_code, code_file);
 out:
     if (code_fd >= 0)
         close(code_fd);
@@ -165,6 +185,8 @@ static const struct option_spec specs[] = {
      "share the chunker's secret with REPO", "BYRE_FROM_PASSWORD_FILE and so on, for its secret"},
     {"reserve", 0, OPTION_VALUE, offsetof(struct init_args, reserve), "SIZE",
      "space kept for freeing a full disk; 0: none", NULL},
+    {"id-hash", 0, OPTION_VALUE, offsetof(struct init_args, id_hash), "blake2b|sha256",
+     "what makes ids (default: the faster one here)", NULL},
     {0},
 };
 

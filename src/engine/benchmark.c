@@ -159,7 +159,9 @@ static int open_store(struct bench *b)
         .threads = b->options->threads,
         .cancel = b->options->listener.cancel,
     };
-    int rc = cs_init(path, &init, code, &id, &e);
+    int rc = cs_id_hash_fastest(&init.id_hash, &e); /* as a new repository would take it */
+    if (rc == 0)
+        rc = cs_init(path, &init, code, &id, &e);
     if (rc == 0)
         rc = cs_open(&b->store, path, &open, &e);
     return rc < 0 ? engine_store_error(b->err, &e) : 0;
@@ -205,6 +207,7 @@ static int pipeline(struct bench *b, struct engine_benchmark_result *result)
 {
     struct engine_backup_result first, again;
     double start = now();
+    result->id_hash = cs_id_hash(b->store);
     int rc = backup(b, "first backup", false, &first);
     double took = now() - start;
     if (rc < 0)

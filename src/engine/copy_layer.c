@@ -87,7 +87,8 @@ static int copy_placement(struct tree_copy *c, const struct cs_subtree *at, stru
         return engine_store_error(err, &ce);
     if (len <= CS_META_OBJECT_MAX) { /* a larger one has the id of a list */
         struct cs_id id;
-        cs_object_id(run->to, CS_META, CS_PLACEMENT_LEAF, leaf, len, &id);
+        if (cs_object_id(run->to, CS_META, CS_PLACEMENT_LEAF, leaf, len, &id, &ce) < 0)
+            return engine_store_error(err, &ce);
         copy_memo_add(&run->memo, &at->id, context_of(c, 0), &id, at->bytes);
     }
     return 0;

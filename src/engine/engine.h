@@ -451,6 +451,7 @@ struct engine_benchmark_result {
     /* Seconds that identifying, compressing and sealing alone take for what the first backup did,
      * as a share of those that it took. */
     double share;
+    enum cs_id_hash id_hash; /* the function that was in use */
 };
 
 int engine_benchmark(const struct engine_benchmark_options *options,

@@ -35,6 +35,7 @@ expect_missing no
 expect_exit 0 byre --json init --reserve 0 --repo two
 expect_json 'd["message_type"] == "summary" and len(d["repository"]) == 64'
 expect_json 'd["recovery_code"].count("-") >= 3'
+cp out two.json
 umask 022
 expect_exit 0 byre init --reserve 0 --repo three --recovery-code-file code --json
 expect_json '"recovery_code" not in d or d["recovery_code"] is None'
@@ -64,6 +65,18 @@ expect_says "$T/err" 'BYRE_PASSWORD_COMMAND'
 expect_missing eight
 BYRE_PASSWORD='' expect_exit 2 byre init --reserve 0 --repo eight
 expect_missing eight
+
+# What makes ids is the faster function, or what is asked for.
+expect_json 'd["id_hash"] in ("blake2b", "sha256")' two.json
+for hash in blake2b sha256; do
+    expect_exit 0 byre init --reserve 0 --repo "by-$hash" --id-hash "$hash" --json
+    expect_json "d['id_hash'] == '$hash'"
+done
+expect_exit 0 byre init --reserve 0 --repo eleven --id-hash sha256 -v
+expect_says "$T/out" 'sha256'
+expect_exit 2 byre init --reserve 0 --repo twelve --id-hash md5
+expect_says "$T/err" 'id-hash.*blake2b.*sha256.*md5'
+expect_missing twelve
 
 # Two that share the chunker's secret.
 BYRE_FROM_PASSWORD=$BYRE_PASSWORD expect_exit 0 byre init --reserve 0 --repo nine --chunker-from repo

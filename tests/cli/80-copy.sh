@@ -6,7 +6,8 @@
 . "$(dirname "$0")/lib.sh"
 requires qemu-img qemu-io python3
 
-# Two repositories with the same chunker, one with its own; each is opened with another secret.
+# Two repositories with the same chunker and ids made by different functions, one with its own chunker; each is opened with
+# another secret.
 (umask 077 && for k in one two three four five; do head -c 64 /dev/urandom >"$k.key"; done)
 unset BYRE_REPOSITORY BYRE_PASSWORD
 init() { BYRE_KEY_FILE=$T/$1.key expect_exit 0 byre init --reserve 0 --repo "$T/$1" "${@:2}"; }
@@ -14,9 +15,9 @@ in_repo() { BYRE_KEY_FILE=$T/$1.key BYRE_REPOSITORY=$T/$1 byre "${@:2}"; }
 copy() { # copy FROM TO [OPTION]... ARCHIVE...
     BYRE_FROM_KEY_FILE=$T/$1.key in_repo "$2" copy --from "$T/$1" "${@:3}"
 }
-init one
-BYRE_FROM_KEY_FILE=$T/one.key init two --chunker-from "$T/one"
-init three
+init one --id-hash blake2b
+BYRE_FROM_KEY_FILE=$T/one.key init two --chunker-from "$T/one" --id-hash sha256
+init three --id-hash blake2b
 
 # Disks of every kind in one archive.
 random_file data 8388608 81
@@ -137,7 +138,7 @@ for image in top packed; do
 done
 
 # A parent that was not copied is none.
-init four
+init four --id-hash sha256
 expect_exit 0 copy one four "$second"
 expect_says "$T/out" 'copied as'
 expect_exit 0 in_repo four list --json

@@ -35,9 +35,11 @@ const struct cs_id *judge_id(const struct cs_store *store, unsigned object)
     uint8_t bytes[LARGE];
     if (!known[object]) {
         make_bytes(bytes, object);
-        cs_object_id(store, object < 100 ? CS_DATA : CS_META,
-                     object < 100 ? CS_CHUNK : CS_LAYER_RECORD, bytes, size_of(object),
-                     &ids[object]);
+        struct cs_error err;
+        if (cs_object_id(store, object < 100 ? CS_DATA : CS_META,
+                         object < 100 ? CS_CHUNK : CS_LAYER_RECORD, bytes, size_of(object),
+                         &ids[object], &err) < 0)
+            walk_fail("id: %s", err.message);
         known[object] = true;
     }
     return &ids[object];

@@ -131,7 +131,7 @@ cd ..
 kinds=(disks/{snap,extended,frozen,older,apart,flat}.qcow2)
 images=(disks/top.qcow2 disks/deflate.qcow2 disks/zstd.qcow2 disks/over-raw.qcow2 disks/old.qcow2)
 
-expect_exit 0 byre init --reserve 0 --recovery-code-file "$T/code"
+expect_exit 0 byre init --reserve 0 --recovery-code-file "$T/code" --id-hash sha256
 verified # empty
 expect_exit 0 byre backup --name disks --tag one "${images[@]}"
 expect_exit 0 byre backup --name raw disks/plain.raw
@@ -223,7 +223,7 @@ secret=(--passphrase-file "$T/passphrase")
 
 # Copies in another repository.
 export BYRE_REPOSITORY=$T/copies
-expect_exit 0 byre init --reserve 0
+expect_exit 0 byre init --reserve 0 --id-hash blake2b
 mapfile -t archives < <(byre --repo repo list --json |
     "$python" -c 'import json, sys; print(*(a["id"] for a in json.load(sys.stdin)), sep="\n")')
 BYRE_FROM_PASSWORD=$BYRE_PASSWORD expect_exit 0 byre copy --from repo "${archives[@]}"

@@ -9,7 +9,7 @@
 static void encode(uint8_t out[CS_CONFIG_SIZE])
 {
     struct cs_config config;
-    cs_config_new(&config);
+    cs_config_new(&config, CS_ID_BLAKE2B);
     cs_config_encode(out, &config);
 }
 
@@ -90,6 +90,27 @@ static void test_unknown_features(void **state)
     assert_true(config.write_features == 1ULL << 63);
 }
 
+static void test_the_function_of_ids_is_a_feature(void **state)
+{
+    uint8_t out[CS_CONFIG_SIZE];
+    struct cs_config config;
+    (void)state;
+    encode(out);
+    assert_int_equal(out[16], 0);
+    assert_ok(cs_config_decode(&config, out, sizeof out, err));
+    assert_int_equal(cs_config_id_hash(&config), CS_ID_BLAKE2B);
+    cs_config_new(&config, CS_ID_SHA256);
+    cs_config_encode(out, &config);
+    assert_int_equal(out[16], 1);
+    assert_ok(cs_config_decode(&config, out, sizeof out, err));
+    assert_int_equal(cs_config_id_hash(&config), CS_ID_SHA256);
+    out[16] = 3; /* something that a later version knows, beside it */
+    rehash(out);
+    struct cs_error err = {0};
+    assert_int_equal(cs_config_decode(&config, out, sizeof out, &err), CS_UNSUPPORTED);
+    assert_string_equal(err.message, "config: needs features 0x2 that this program lacks");
+}
+
 static void test_impossible_parameters(void **state)
 {
     static const struct {
@@ -119,7 +140,12 @@ static void test_a_store_refuses_a_config_that_the_slot_does_not_pin(void **stat
     size_t len;
     uint8_t *data = file_read(repo, "config", &len);
     assert_int_equal(len, CS_CONFIG_SIZE);
-    cs_le64(data + 88, 12345); /* another cut threshold, with the right checksum */
+    data[16] ^= 1; /* another function for ids, with the right checksum */
+    rehash(data);
+    file_write(repo, "config", data, len);
+    assert_fails(CS_CORRUPT, try_open(&store, repo, 0, err));
+    data[16] ^= 1;
+    cs_le64(data + 88, 12345); /* another cut threshold */
     rehash(data);
     file_write(repo, "config", data, len);
     free(data);
@@ -142,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_every_length_is_refused),
         cmocka_unit_test(test_reserved_bytes_are_zero),
         cmocka_unit_test(test_unknown_features),
+        cmocka_unit_test(test_the_function_of_ids_is_a_feature),
         cmocka_unit_test(test_impossible_parameters),
         cmocka_unit_test_setup_teardown(test_a_store_refuses_a_config_that_the_slot_does_not_pin,
                                         repo_setup, repo_teardown),

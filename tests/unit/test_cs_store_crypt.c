@@ -65,11 +65,11 @@ static void test_object_ids_know_class_and_type(void **state)
     struct cs_id id, other;
     (void)state;
     key_of(key);
-    cs_crypt_object_id(&id, key, CS_META, 129, text, TEXT);
+    cs_blake2b_id(&id, key, CS_META, 129, text, TEXT);
     assert_hex(id.bytes, 32, "bfe2964b069fc94dac6d09bacd84b2e48b38482bf54998786cba02053e45250f");
-    cs_crypt_object_id(&other, key, CS_DATA, 129, text, TEXT);
+    cs_blake2b_id(&other, key, CS_DATA, 129, text, TEXT);
     assert_memory_not_equal(&id, &other, sizeof id);
-    cs_crypt_object_id(&other, key, CS_META, 1, text, TEXT);
+    cs_blake2b_id(&other, key, CS_META, 1, text, TEXT);
     assert_memory_not_equal(&id, &other, sizeof id);
 }
 
@@ -202,7 +202,7 @@ static void test_config_byte_for_byte(void **state)
     uint8_t out[CS_CONFIG_SIZE];
     struct cs_config config;
     (void)state;
-    cs_config_new(&config);
+    cs_config_new(&config, CS_ID_BLAKE2B);
     key_of(config.repository_id.bytes);
     config.created = 1700000000;
     cs_config_encode(out, &config);

@@ -21,9 +21,11 @@ class Config:
         if c.u16() != 1:
             raise Refused("config: another format version")
         c.zero(6)
-        if c.u64():
+        features = c.u64()
+        if features & ~1:
             raise Refused("config: features that this reader does not know")
         c.take(8)                                                    # features for writers: not a reader's business
+        self.sha256_ids = bool(features & 1)
         self.id = c.take(32)
         c.i64()                                                      # time of creation
         self.region, block, smallest, largest = sizes = [c.u32() for _ in range(4)]

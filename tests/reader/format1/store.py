@@ -231,7 +231,7 @@ class Store:
     """Objects by their id."""
 
     def __init__(self, root, config, keys, log):
-        self.keys, self.state = keys, log.state
+        self.config, self.keys, self.state = config, keys, log.state
         self.index = Index(root, log, config, keys)
         self.pack_ids = list(self.state.packs)
         self.fingerprints = {}                                       # of chunks that verify_packs has read
@@ -261,7 +261,7 @@ class Store:
     def read(self, class_, types, id_):
         pack, number, type_, at, length = self.find(class_, types, id_)
         data = self.frame(pack.id, number)[at:at + length]
-        need(object_id(self.keys.id_key, class_, type_, data) == id_, f"object {id_.hex()}: not what its id says")
+        need(object_id(self.keys.id_key, self.config.sha256_ids, class_, type_, data) == id_, f"object {id_.hex()}: not what its id says")
         return type_, data
 
     def chunk(self, id_):
@@ -313,7 +313,8 @@ def verify_packs(store):
                 need(listed, f"{what} object {position}: not in the index")
                 if readable:
                     data, at = plain[at:at + length], at + length
-                    need(object_id(id_key, pack.class_, type_, data) == object_, f"{what} object {position}: not what its id says")
+                    found = object_id(id_key, store.config.sha256_ids, pack.class_, type_, data)
+                    need(found == object_, f"{what} object {position}: not what its id says")
                     if pack.class_ == DATA:
                         store.fingerprints[object_] = fingerprint(fingerprint_key, data)
     places = sum(len(places) if isinstance(places, tuple) else 1 for places in store.index.places.values())

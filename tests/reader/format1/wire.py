@@ -3,6 +3,7 @@ import base64
 import ctypes
 import ctypes.util
 import hashlib
+import hmac
 import json
 import re
 import struct
@@ -47,7 +48,9 @@ def sub(key, text, n=0):
     return keyed(key, text, struct.pack("<Q", n))
 
 
-def object_id(id_key, class_, type_, data):
+def object_id(id_key, sha256_ids, class_, type_, data):
+    if sha256_ids:
+        return hmac.digest(sub(id_key, "byre object key", 256 * class_ + type_), data, "sha256")
     person = b"byre object" + bytes(3) + bytes([class_, type_])
     return hashlib.blake2b(data, digest_size=32, key=id_key, person=person).digest()
 

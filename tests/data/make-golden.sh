@@ -3,13 +3,14 @@
 # Makes a golden repository with the program at hand: one that later versions must read, and go on with.
 # It has all that the format knows: disks of every kind, keys of every role, epochs, tags, a checkpoint, what was forgotten,
 # moved, and published without an archive. Run as root, it names no machine but "golden.example".
-# usage: BYRE=PROGRAM make-golden.sh NAME     writes tests/data/NAME, which must be absent
+# usage: BYRE=PROGRAM make-golden.sh NAME ID-HASH     writes tests/data/NAME, which must be absent, with ids made by ID-HASH
 if [ "$(id -u)" = 0 ] && [ "$(hostname)" != golden.example ]; then
     # shellcheck disable=SC2016
     exec unshare --uts bash -c 'hostname golden.example; exec bash "$0" "$@"' "$0" "$@"
 fi
 data=$(realpath "$(dirname "$0")")
-name=${1:?usage: make-golden.sh NAME}
+name=${1:?usage: make-golden.sh NAME ID-HASH}
+id_hash=${2:?usage: make-golden.sh NAME ID-HASH}
 # shellcheck disable=SC1091 source=tests/cli/lib.sh
 . "$data/../cli/lib.sh"
 # shellcheck disable=SC1091 source=tests/data/sums.sh
@@ -36,7 +37,7 @@ done
 echo 'open, cowshed' >golden/passphrase
 unset BYRE_PASSWORD
 export BYRE_KEY_FILE=$T/golden/full.key
-expect_exit 0 byre init --reserve 4k --recovery-code-file golden/recovery-code
+expect_exit 0 byre init --reserve 4k --id-hash "$id_hash" --recovery-code-file golden/recovery-code
 expect_exit 0 byre key add --new-password-file golden/passphrase
 for role in backup append; do
     expect_exit 0 byre key add --role "$role" --new-key-file "golden/$role.key"

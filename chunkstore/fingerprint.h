@@ -7,8 +7,8 @@
 
 #include "chunkstore.h"
 
-/* GMAC-AES-256 with a fixed nonce (FORMAT.md, 8.2), on OpenSSL's libcrypto; the only user of it.
- * One context is for one thread at a time. */
+/* GMAC-AES-256 with a fixed nonce (FORMAT.md, 8.2), on OpenSSL's libcrypto, as hmac.c is. One
+ * context is for one thread at a time. */
 
 struct cs_fingerprinter;
 

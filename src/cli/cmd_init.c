@@ -65,8 +65,8 @@ static int sync_folder(const char *path, struct error *err)
 /* The function that was asked for, or the one that is the faster here. */
 static int choose_id_hash(enum cs_id_hash *hash, const char *name)
 {
-    struct cs_error store_err;
-    struct error err;
+    struct cs_error store_err = {0};
+    struct error err = {0};
 
     if (!name)
         return cs_id_hash_fastest(hash, &store_err) ? fail_store(&store_err) : 0;
@@ -125,6 +125,9 @@ static int run(const struct cli *cli)
         code = fail_error(&err);
         goto out;
     }
+    code = choose_id_hash(&options.id_hash, args->id_hash);
+    if (code)
+        goto out;
     if (args->chunker_from) {
         code = repository_open_other(&other, &cli->options, args->chunker_from);
         if (code)
@@ -136,9 +139,6 @@ static int run(const struct cli *cli)
         goto out;
     }
     options.secret = secret_view(&secret);
-    code = choose_id_hash(&options.id_hash, args->id_hash);
-    if (code)
-        goto out;
     if (code_file) {
         code_fd = open(code_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (code_fd < 0) {

@@ -12,6 +12,7 @@
 #include "compress.h"
 #include "crypt.h"
 #include "fingerprint.h"
+#include "level.h"
 #include "pack.h"
 #include "pool.h"
 #include "store.h"
@@ -81,8 +82,9 @@ static void run_fingerprint(struct slice *s, struct worker *worker)
 static void run_compress(struct slice *s, struct worker *worker)
 {
     size_t len = 0;
-    s->rc = cs_compress(worker->compressor, s->data, SLICE, worker->out, cs_compress_bound(SLICE),
-                        &len, &s->err);
+    int level = s->bench->options->compression_level;
+    s->rc = cs_compress(worker->compressor, level != 0 ? level : CS_LEVEL_DEFAULT, s->data, SLICE,
+                        worker->out, cs_compress_bound(SLICE), &len, &s->err);
     if (s->rc == 0 && s->stored_len == 0) {
         s->stored_len = len > 0 ? len : SLICE;
         memcpy(s->stored, len > 0 ? worker->out : s->data, s->stored_len);
@@ -196,9 +198,7 @@ static int set_up(struct bench *b, struct cs_error *err)
                  ? cs_fail_memory(err)
                  : cs_fingerprinter_new(&w->fingerprinter, b->key, err);
         if (rc == 0)
-            rc = cs_compressor_new(
-                &w->compressor, o->compression_level != 0 ? o->compression_level : CS_LEVEL_DEFAULT,
-                err);
+            rc = cs_compressor_new(&w->compressor, err);
     }
     for (size_t i = 0; rc == 0 && i < b->count; i++) {
         struct slice *s = &b->slices[i];

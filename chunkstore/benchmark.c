@@ -185,6 +185,8 @@ static int set_up(struct bench *b, struct cs_error *err)
         return rc;
     b->threads = cs_pool_threads(b->pool);
     b->count = o->sample_len / SLICE;
+    if (b->count > b->threads) /* so that none has to wait for another at the end of a pass */
+        b->count -= b->count % b->threads;
     b->workers = calloc(b->threads, sizeof *b->workers);
     b->slices = calloc(b->count, sizeof *b->slices);
     if (b->workers == NULL || b->slices == NULL)

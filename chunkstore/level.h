@@ -9,7 +9,7 @@
  * caller's.
  */
 
-enum { CS_LEVEL_DEFAULT = 3, CS_LEVEL_LOWEST = 1, CS_LEVEL_HIGHEST = 9 };
+enum { CS_LEVEL_DEFAULT = 3, CS_LEVEL_LOWEST = 1, CS_LEVEL_HIGHEST = 6 };
 
 struct cs_level_times { /* nanoseconds */
     uint64_t elapsed;

@@ -334,6 +334,7 @@ def main():
     try:
         bench = Bench(args, work)
         for number in range(args.rounds):
+            print(f"bench: round {number + 1} of {args.rounds}", file=sys.stderr)
             bench.round(number)
     finally:
         shutil.rmtree(work, ignore_errors=True)

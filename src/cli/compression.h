@@ -13,7 +13,7 @@
 #define COMPRESSION_OPTION(offset)                                                                 \
     {                                                                                              \
         "compression", 0, OPTION_VALUE, offset, "LEVEL",                                           \
-            "zstd's 1 to 19 (default: 3), none, or auto (as time allows)", NULL                \
+            "zstd's 1 to 19 (default: 3), none, or auto (as time allows)", NULL                    \
     }
 
 /* Reads ${text}, the option's value; NULL is the default. ${*level} as in cs_writer_options. */

@@ -16,8 +16,8 @@ enum { PACKS = 40 };
  * for each byte of a disk. Levels as they are on disks of real systems: ns a byte, and what is
  * left.
  */
-static const double cost[] = {0, 1.0, 1.2, 1.8, 2.3, 3.6, 4.7, 6.0, 7.5, 9.5};
-static const double left[] = {0, .236, .222, .213, .212, .208, .205, .203, .202, .201};
+static const double cost[] = {0, 1.2, 1.4, 2.3, 3.8, 6, 8.2};
+static const double left[] = {0, .284, .276, .270, .268, .264, .260};
 
 static struct cs_level_times pack(int level, double rate, double other, unsigned workers)
 {
@@ -73,9 +73,9 @@ static void test_between_the_bounds_nothing_changes(void **state)
 {
     struct cs_level_times t = {.elapsed = 1000, .workers = 2, .compressing = 2000};
     (void)state;
-    t.storing = 500;
+    t.storing = 750;
     assert_int_equal(cs_level_next(5, &t), 6);
-    t.storing = 499;
+    t.storing = 749;
     assert_int_equal(cs_level_next(5, &t), 5);
     t.storing = 251;
     assert_int_equal(cs_level_next(5, &t), 5);

@@ -46,7 +46,8 @@ def timed(do):
 
 class Tool:
     """What each can do: backup (full: trusting nothing of before), restore, check (all data is read), free (all
-    archives but the newest are forgotten, and their space freed); opening, what the smallest command takes; and
+    archives but the newest are forgotten, and all space that can be
+    is freed); opening, what the smallest command takes; and
     derivation, what of that makes a key from the passphrase."""
 
     def __init__(self, folder, vm):
@@ -87,7 +88,8 @@ class Byre(Tool):
 
     def free(self):
         archives = json.loads(self.do(self.program, "list", "--json").text)
-        return self.do(self.program, "forget", "-q", "--prune", *[a["id"] for a in archives[:-1]])
+        return both(self.do(self.program, "forget", "-q", *[a["id"] for a in archives[:-1]]),
+                    self.do(self.program, "prune", "-q", "--max-unused", "0"))
 
     def opening(self):
         return median_of(5, lambda: self.do(self.program, "list").seconds)
@@ -126,7 +128,8 @@ class Restic(Tool):
 
     def free(self):
         snapshots = json.loads(self.do("restic", "snapshots", "-q", "--json").text)
-        return self.do("restic", "forget", "-q", "--prune", *[s["id"] for s in snapshots[:-1]])
+        return both(self.do("restic", "forget", "-q", *[s["id"] for s in snapshots[:-1]]),
+                    self.do("restic", "prune", "-q", "--max-unused", "0"))
 
     def opening(self):
         return median_of(3, lambda: self.do("restic", "snapshots", "-q").seconds)
@@ -166,7 +169,7 @@ class Borg(Tool):
 
     def free(self):
         names = [f"a{n + 1}" for n in range(self.count - 1)]
-        return both(self.do("borg", "delete", "::", *names), self.do("borg", "compact"))
+        return both(self.do("borg", "delete", "::", *names), self.do("borg", "compact", "--threshold", "0"))
 
     def opening(self):
         return median_of(3, lambda: self.do("borg", "list").seconds)

@@ -16,7 +16,7 @@ enum { PACKS = 40 };
  * for each byte of a disk. Levels as they are on disks of real systems: ns a byte, and what is
  * left.
  */
-static const double cost[] = {0, 1.2, 1.4, 2.3, 3.8, 6, 8.2};
+static const double cost[] = {0, 1.2, 1.4, 2.1, 2.7, 5, 7.1};
 static const double left[] = {0, .284, .276, .270, .268, .264, .260};
 
 static struct cs_level_times pack(int level, double rate, double other, unsigned workers)
@@ -53,7 +53,7 @@ static void test_slow_storage_raises_it(void **state)
     assert_int_equal(settles(10, 1.3, 2), CS_LEVEL_HIGHEST);
     assert_int_equal(settles(30, 1.3, 4), CS_LEVEL_HIGHEST);
     /* a faster one as far as the processor can follow */
-    assert_in_range(settles(200, 1.3, 4), CS_LEVEL_DEFAULT + 1, CS_LEVEL_HIGHEST - 1);
+    assert_in_range(settles(400, 1.3, 4), CS_LEVEL_DEFAULT + 1, CS_LEVEL_HIGHEST - 1);
 }
 
 static void test_slow_processor_lowers_it(void **state)

@@ -12,6 +12,7 @@
 #include "compress.h"
 #include "crypt.h"
 #include "fingerprint.h"
+#include "level.h"
 #include "pack.h"
 #include "pool.h"
 #include "store.h"
@@ -92,8 +93,9 @@ static void run_fingerprint(struct slice *s, struct worker *worker)
 static void run_compress(struct slice *s, struct worker *worker)
 {
     size_t len = 0;
-    s->rc = cs_compress(worker->compressor, s->data, SLICE, worker->out, cs_compress_bound(SLICE),
-                        &len, &s->err);
+    int level = s->bench->options->compression_level;
+    s->rc = cs_compress(worker->compressor, level != 0 ? level : CS_LEVEL_DEFAULT, s->data, SLICE,
+                        worker->out, cs_compress_bound(SLICE), &len, &s->err);
     if (s->rc == 0 && s->stored_len == 0) {
         s->stored_len = len > 0 ? len : SLICE;
         memcpy(s->stored, len > 0 ? worker->out : s->data, s->stored_len);
@@ -204,6 +206,8 @@ static int set_up(struct bench *b, struct cs_error *err)
         return rc;
     b->threads = cs_pool_threads(b->pool);
     b->count = o->sample_len / SLICE;
+    if (b->count > b->threads) /* so that none has to wait for another at the end of a pass */
+        b->count -= b->count % b->threads;
     b->workers = calloc(b->threads, sizeof *b->workers);
     b->slices = calloc(b->count, sizeof *b->slices);
     if (b->workers == NULL || b->slices == NULL)
@@ -219,9 +223,7 @@ static int set_up(struct bench *b, struct cs_error *err)
         if (rc == 0)
             rc = make_identifiers(w, b, err);
         if (rc == 0)
-            rc = cs_compressor_new(
-                &w->compressor, o->compression_level != 0 ? o->compression_level : CS_LEVEL_DEFAULT,
-                err);
+            rc = cs_compressor_new(&w->compressor, err);
     }
     for (size_t i = 0; rc == 0 && i < b->count; i++) {
         struct slice *s = &b->slices[i];

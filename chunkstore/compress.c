@@ -9,14 +9,13 @@ struct cs_compressor {
     ZSTD_CCtx *context;
 };
 
-int cs_compressor_new(struct cs_compressor **out, int level, struct cs_error *err)
+int cs_compressor_new(struct cs_compressor **out, struct cs_error *err)
 {
     struct cs_compressor *c = calloc(1, sizeof *c);
     if (c == NULL)
         return cs_fail_memory(err);
     c->context = ZSTD_createCCtx();
     if (c->context == NULL ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(c->context, ZSTD_c_compressionLevel, level)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(c->context, ZSTD_c_contentSizeFlag, 0))) {
         cs_compressor_free(c);
         return cs_fail_memory(err);
@@ -38,10 +37,15 @@ size_t cs_compress_bound(size_t len)
     return ZSTD_compressBound(len);
 }
 
-int cs_compress(struct cs_compressor *c, const void *in, size_t len, void *out, size_t capacity,
-                size_t *out_len, struct cs_error *err)
+int cs_compress(struct cs_compressor *c, int level, const void *in, size_t len, void *out,
+                size_t capacity, size_t *out_len, struct cs_error *err)
 {
-    size_t n = ZSTD_compress2(c->context, out, capacity, in, len);
+    *out_len = 0;
+    if (level == CS_LEVEL_NONE)
+        return 0;
+    size_t n = ZSTD_CCtx_setParameter(c->context, ZSTD_c_compressionLevel, level);
+    if (!ZSTD_isError(n))
+        n = ZSTD_compress2(c->context, out, capacity, in, len);
     if (ZSTD_isError(n))
         return cs_fail(err, CS_NO_MEMORY, "zstd: %s", ZSTD_getErrorName(n));
     *out_len = n < len - len / 32 ? n : 0;

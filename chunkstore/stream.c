@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "level.h"
 
 enum { FRAME_OBJECTS = 4096 };
 
@@ -17,6 +20,8 @@ struct frame_job {
     uint8_t key[CS_KEY_SIZE];
     struct cs_origin origin;
     struct cs_frame frame;
+    int level;
+    uint64_t compressing; /* nanoseconds */
     struct cs_object *objects;
     uint8_t *plain;
     uint8_t *compressed;
@@ -32,17 +37,29 @@ struct cs_stream {
     enum cs_class class;
     bool dry_run;
     uint32_t frame_max; /* bytes of objects in a frame */
+    int level;          /* of the next frame */
+    bool follow;        /* the level follows the bottleneck */
+    int lowest, highest;
     struct frame_job *jobs;
     size_t job_count;
     struct frame_job *free;
     struct frame_job *open; /* the frame being filled */
     struct cs_pack_writer *pack;
-    uint16_t frames;    /* given to this pack */
-    uint32_t objects;   /* the same */
-    uint64_t in_flight; /* bytes of objects in frames that are not appended yet */
+    uint16_t frames;             /* given to this pack */
+    uint32_t objects;            /* the same */
+    uint64_t in_flight;          /* bytes of objects in frames that are not appended yet */
+    struct cs_level_times times; /* of this pack */
+    uint64_t opened;             /* when it was */
     struct cs_state_pack *packs;
     size_t pack_count;
 };
+
+static uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 static void run_frame(struct cs_job *job, unsigned worker)
 {
@@ -50,8 +67,10 @@ static void run_frame(struct cs_job *job, unsigned worker)
     struct cs_stream *s = f->stream;
     uint8_t ad[CS_FRAME_AD_SIZE];
     size_t len = 0;
-    int rc = cs_compress(s->workers[worker].compressor, f->plain, f->frame.plain, f->compressed,
-                         cs_compress_bound(s->frame_max), &len, &f->err);
+    uint64_t begin = now();
+    int rc = cs_compress(s->workers[worker].compressor, f->level, f->plain, f->frame.plain,
+                         f->compressed, cs_compress_bound(s->frame_max), &len, &f->err);
+    f->compressing = now() - begin;
     if (rc < 0)
         return;
     const uint8_t *data = f->compressed;
@@ -81,7 +100,7 @@ static int frame_alloc(struct frame_job *f, struct cs_stream *s)
 }
 
 int cs_stream_new(struct cs_stream **out, struct cs_store *store, struct cs_pool *pool,
-                  struct cs_worker *workers, enum cs_class class, bool dry_run,
+                  struct cs_worker *workers, enum cs_class class, int level, bool dry_run,
                   struct cs_error *err)
 {
     struct cs_stream *s = calloc(1, sizeof *s);
@@ -91,6 +110,9 @@ int cs_stream_new(struct cs_stream **out, struct cs_store *store, struct cs_pool
     s->workers = workers;
     s->class = class;
     s->dry_run = dry_run;
+    s->follow = level == CS_LEVEL_AUTO;
+    s->level = level == 0 || s->follow ? CS_LEVEL_DEFAULT : level;
+    s->times.workers = cs_pool_threads(pool);
     s->frame_max = class == CS_DATA ? CS_FRAME_MAX : CS_META_FRAME_MAX;
     cs_lane_init(&s->lane, pool);
     s->job_count = cs_pool_threads(pool) + 2;
@@ -129,10 +151,13 @@ void cs_stream_free(struct cs_stream *s)
 static int complete(struct cs_stream *s, struct frame_job *f, struct cs_error *err)
 {
     int rc = f->err.code;
+    uint64_t begin = now();
     if (rc < 0)
         cs_fail(err, rc, "%s", f->err.message);
     else
         rc = cs_pack_writer_add(s->pack, &f->frame, f->sealed, f->objects, err);
+    s->times.storing += now() - begin;
+    s->times.compressing += f->compressing;
     s->in_flight -= f->frame.plain;
     f->next_free = s->free;
     s->free = f;
@@ -171,8 +196,14 @@ int cs_stream_finish(struct cs_stream *s, struct cs_error *err)
     if (packs == NULL)
         return cs_fail_memory(err);
     s->packs = packs;
+    uint64_t begin = now();
     rc = cs_pack_writer_close(s->pack, &packs[s->pack_count], err);
     s->pack = NULL;
+    s->times.storing += now() - begin;
+    s->times.elapsed = now() - s->opened;
+    /* a whole pack, for most of what the storage takes it takes when a file is flushed */
+    if (s->follow)
+        s->level = cs_level_next(s->level, &s->times);
     if (rc == 0)
         s->pack_count++;
     return rc;
@@ -199,6 +230,9 @@ static int open_frame(struct cs_stream *s, bool *new_pack, struct cs_error *err)
         rc = cs_pack_writer_open(&s->pack, s->store, s->class, s->dry_run, err);
         s->frames = 0;
         s->objects = 0;
+        s->times.storing = 0;
+        s->times.compressing = 0;
+        s->opened = now();
         *new_pack = true;
     }
     if (rc < 0)
@@ -207,6 +241,11 @@ static int open_frame(struct cs_stream *s, bool *new_pack, struct cs_error *err)
     s->free = f->next_free;
     f->err = (struct cs_error){0};
     f->frame = (struct cs_frame){.number = s->frames++};
+    f->level = s->level;
+    if (f->level > 0) {
+        s->lowest = s->lowest == 0 || f->level < s->lowest ? f->level : s->lowest;
+        s->highest = f->level > s->highest ? f->level : s->highest;
+    }
     cs_pack_writer_seal(s->pack, f->key, &f->origin);
     s->open = f;
     return 0;
@@ -236,6 +275,12 @@ int cs_stream_put(struct cs_stream *s, const struct cs_id *id, uint8_t type, con
     f->frame.plain += (uint32_t)len;
     s->objects++;
     return 0;
+}
+
+void cs_stream_levels(const struct cs_stream *s, int *lowest, int *highest)
+{
+    *lowest = s->lowest;
+    *highest = s->highest;
 }
 
 const struct cs_state_pack *cs_stream_packs(const struct cs_stream *s, size_t *count)

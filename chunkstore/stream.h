@@ -28,8 +28,9 @@ struct cs_place_in_pack {
     bool new_pack; /* the first object of this pack */
 };
 
+/* ${level} as in cs_writer_options. */
 int cs_stream_new(struct cs_stream **stream, struct cs_store *store, struct cs_pool *pool,
-                  struct cs_worker *workers, enum cs_class class, bool dry_run,
+                  struct cs_worker *workers, enum cs_class class, int level, bool dry_run,
                   struct cs_error *err);
 void cs_stream_free(struct cs_stream *stream); /* abandons an unfinished pack */
 
@@ -39,6 +40,9 @@ int cs_stream_put(struct cs_stream *stream, const struct cs_id *id, uint8_t type
 
 /* Finishes the pack that is open; its files are durable but for their folder. */
 int cs_stream_finish(struct cs_stream *stream, struct cs_error *err);
+
+/* The lowest and the highest level of the frames so far; 0 where none was compressed. */
+void cs_stream_levels(const struct cs_stream *stream, int *lowest, int *highest);
 
 /* The packs finished so far, lent; and forgetting them. */
 const struct cs_state_pack *cs_stream_packs(const struct cs_stream *stream, size_t *count);

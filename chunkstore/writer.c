@@ -20,14 +20,14 @@ int64_t cs_writer_seconds(void)
     return ts.tv_sec;
 }
 
-static int make_workers(struct cs_writer *w, int level, struct cs_error *err)
+static int make_workers(struct cs_writer *w, struct cs_error *err)
 {
     unsigned n = cs_pool_threads(w->pool);
     w->workers = calloc(n, sizeof *w->workers);
     if (w->workers == NULL)
         return cs_fail_memory(err);
     for (unsigned i = 0; i < n; i++) {
-        int rc = cs_compressor_new(&w->workers[i].compressor, level, err);
+        int rc = cs_compressor_new(&w->workers[i].compressor, err);
         if (rc == 0)
             rc = cs_fingerprinter_new(&w->workers[i].fingerprinter,
                                       cs_store_keys(w->store)->fingerprint_key, err);
@@ -58,14 +58,15 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
     store->writers++;
     w->dry_run = options->dry_run;
     w->published_at = cs_writer_seconds();
-    int level = options->compression_level != 0 ? options->compression_level : CS_LEVEL_DEFAULT;
+    int level = options->compression_level;
     int rc = cs_pool_new(&w->pool, store->threads, err);
     if (rc == 0)
-        rc = make_workers(w, level, err);
+        rc = make_workers(w, err);
     if (rc == 0)
-        rc = cs_stream_new(&w->data, store, w->pool, w->workers, CS_DATA, w->dry_run, err);
+        rc = cs_stream_new(&w->data, store, w->pool, w->workers, CS_DATA, level, w->dry_run, err);
     if (rc == 0)
-        rc = cs_stream_new(&w->meta, store, w->pool, w->workers, CS_META, w->dry_run, err);
+        rc = cs_stream_new(&w->meta, store, w->pool, w->workers, CS_META, level > 0 ? level : 0,
+                           w->dry_run, err);
     if (rc == 0)
         rc = cs_regions_new(w, err);
     if (rc == 0)
@@ -107,6 +108,7 @@ void cs_writer_end(struct cs_writer *w)
 void cs_writer_counters(const struct cs_writer *w, struct cs_counters *counters)
 {
     *counters = w->counters;
+    cs_stream_levels(w->data, &counters->level_lowest, &counters->level_highest);
 }
 
 /* ---- objects ---- */
@@ -202,6 +204,7 @@ int cs_writer_store_chunk(struct cs_writer *w, const struct cs_id *id, const voi
     if (rc < 0)
         return rc;
     w->counters.chunks_total++;
+    w->counters.bytes_total += len;
     if (fresh) {
         w->counters.chunks_new++;
         w->counters.bytes_new += len;

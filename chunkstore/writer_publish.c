@@ -320,7 +320,7 @@ int cs_writer_commit(struct cs_writer *w, const struct cs_commit *commit,
     rc = cs_log_append_if(w->store, &payload, still_there, &(struct resting){w, &d},
                           &w->counters.bytes_stored, err);
     if (rc == 0 && counters != NULL)
-        *counters = w->counters;
+        cs_writer_counters(w, counters);
     if (rc == 0) /* the archive exists; a stale index is found anew when it is next asked */
         start_over(w, &d, NULL);
 out:

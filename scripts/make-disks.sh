@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Makes the disks that bench.sh measures with: real installs of Debian, written by a real kernel, so that
-# file systems and a database decide where data lies. Root; some minutes; about 6 GB.
+# file systems and a database decide where data lies. Root; some minutes; about 6 GB, and as much again meanwhile.
 # usage: make-disks.sh DIR [SUITE]
 #   DIR    where they go; what is there already is kept, so that an interrupted run goes on
 #   SUITE  of Debian (default: bookworm)
@@ -28,6 +28,10 @@ for tool in qemu-img qemu-io qemu-storage-daemon losetup mkfs.ext4 debootstrap c
     command -v $tool >/dev/null || { echo "make-disks.sh: $tool is missing (Debian: debootstrap qemu-utils qemu-system-common e2fsprogs)" >&2; exit 1; }
 done
 [ -e /dev/fuse ] || { echo "make-disks.sh: there is no /dev/fuse" >&2; exit 1; }
+if [ ! -e "$dir/load/commands" ]; then
+    need=12 free=$(($(df --output=avail -B1 "$dir" | tail -n 1) + $(du -sB1 "$dir" | cut -f1)))
+    ((free >> 30 >= need)) || { echo "make-disks.sh: $dir: $need GiB are needed, and there are $((free >> 30))" >&2; exit 1; }
+fi
 mnt=$dir/mnt
 mkdir -p "$dir/day1" "$dir/day2" "$mnt"
 

@@ -481,10 +481,18 @@ struct cs_counters {
     uint64_t bytes_stored; /* all that was written: packs, segments, log entries */
     uint64_t chunks_total;
     uint64_t chunks_new;
+    uint64_t bytes_total; /* of chunks that were looked up, new or not, before compression */
+    int level_lowest;     /* of frames of data, as the following; 0: none was compressed */
+    int level_highest;
+};
+
+enum {
+    CS_LEVEL_AUTO = -1, /* what suits the storage and the processor, found out anew on the way */
+    CS_LEVEL_NONE = -2, /* data is not compressed */
 };
 
 struct cs_writer_options {
-    int compression_level; /* of zstd; 0: the default */
+    int compression_level; /* of zstd, 1 to 19, or one of enum above; 0: the default */
     bool dry_run;          /* do all but write; there is nothing to commit then */
 };
 

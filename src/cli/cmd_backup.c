@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/compression.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
 #include "cli/listener.h"
@@ -10,7 +11,7 @@
 #include "cli/repository.h"
 #include "cli/units.h"
 
-enum { COMPRESSION_MIN = 1, COMPRESSION_DEFAULT = 3, COMPRESSION_MAX = 19, SHORT_ID = 8 };
+enum { SHORT_ID = 8 };
 
 struct backup_args {
     const char *name;
@@ -47,6 +48,7 @@ static void print_json(const struct engine_backup_result *result, bool dry_run, 
     json_object_set_new(json, "bytes_stored", output_size(stored->bytes_stored));
     json_object_set_new(json, "chunks_total", output_size(stored->chunks_total));
     json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
+    compression_report(json, stored);
     json_object_set_new(json, "bitmaps_obsolete", output_size(result->bitmaps_obsolete));
     json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
     json_object_set_new(json, "seconds", output_seconds(seconds));
@@ -99,18 +101,15 @@ static int run(const struct cli *cli)
     struct engine_backup_result result = {0};
     struct cs_store *store = NULL;
     struct error err = {0};
-    long level = COMPRESSION_DEFAULT;
     double seconds;
     int code;
     int rc;
 
-    if ((args->compression && option_number("--compression", args->compression, COMPRESSION_MIN,
-                                            COMPRESSION_MAX, &level, &err)) ||
+    if (compression_option(args->compression, &options.compression_level, &err) ||
         (args->name && engine_check_name(args->name, &err)))
         return fail_error(&err);
     if (args->bitmap && args->bitmap_name)
         return fail_usage("--bitmap adds a bitmap, --bitmap-name uses one that is there: not both");
-    options.compression_level = (int)level;
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
@@ -154,8 +153,7 @@ static const struct option_spec specs[] = {
     {"bitmap-name", 0, OPTION_VALUE, ARG(bitmap_name), "B",
      "the images have that bitmap (byre bitmap name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
-    {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
-     NULL},
+    COMPRESSION_OPTION(ARG(compression)),
     {0},
 };
 

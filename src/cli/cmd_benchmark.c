@@ -120,9 +120,10 @@ const struct command cmd_benchmark = {
     .usage = "[IMAGE]",
     .summary = "measures how fast this machine is at what byre does",
     .description =
-        "First the primitives by themselves, on 32 MiB of IMAGE, then backups and a restore of it\n"
-        "with a repository of their own; without IMAGE, of 512 MiB of which half can be\n"
-        "compressed. It takes up to twice the size of IMAGE on the disk meanwhile.\n",
+        "First the primitives by themselves, on 128 MiB from all over IMAGE, then backups and a\n"
+        "restore of it with a repository of their own; without IMAGE, of 512 MiB of which half "
+        "can\n"
+        "be compressed. It takes up to twice the size of IMAGE on the disk meanwhile.\n",
     .specs = specs,
     .args_size = sizeof(struct benchmark_args),
     .operands_max = 1,

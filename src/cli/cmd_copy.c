@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "cli/compression.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
 #include "cli/listener.h"
@@ -12,7 +13,7 @@
 #include "cli/text.h"
 #include "cli/units.h"
 
-enum { COMPRESSION_MIN = 1, COMPRESSION_DEFAULT = 3, COMPRESSION_MAX = 19, SHORT_ID = 8 };
+enum { SHORT_ID = 8 };
 
 struct copy_args {
     const char *from;
@@ -60,6 +61,7 @@ static void print_json(const struct engine_copy_result *result, bool dry_run, do
     json_object_set_new(json, "bytes_stored", output_size(result->stored.bytes_stored));
     json_object_set_new(json, "chunks_total", output_size(result->stored.chunks_total));
     json_object_set_new(json, "chunks_new", output_size(result->stored.chunks_new));
+    compression_report(json, &result->stored);
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
 }
@@ -112,14 +114,14 @@ static int find_all(const struct cs_store *store, const struct option_list *name
     return rc;
 }
 
-static int copy(const struct cli *cli, struct cs_store *from, struct cs_store *to, long level)
+static int copy(const struct cli *cli, struct cs_store *from, struct cs_store *to, int level)
 {
     const struct copy_args *args = cli->args;
     const struct cs_archive **archives = NULL;
     struct engine_copy_options options = {
         .archive_count = cli->operands.count,
         .dry_run = args->dry_run,
-        .compression_level = (int)level,
+        .compression_level = level,
         .report = on_report,
     };
     struct engine_copy_result result = {0};
@@ -160,13 +162,12 @@ static int run(const struct cli *cli)
     struct cs_store *from = NULL;
     struct cs_store *to = NULL;
     struct error err = {0};
-    long level = COMPRESSION_DEFAULT;
+    int level = 0;
     int code;
 
     if (!args->from)
         return fail_usage("copy: from which repository? give --from");
-    if (args->compression && option_number("--compression", args->compression, COMPRESSION_MIN,
-                                           COMPRESSION_MAX, &level, &err))
+    if (compression_option(args->compression, &level, &err))
         return fail_error(&err);
     code = repository_open_silently(&to, &cli->options, false);
     if (!code)
@@ -186,8 +187,7 @@ static const struct option_spec specs[] = {
     {"from", 0, OPTION_VALUE, ARG(from), "REPO", "the repository that has the archives",
      "BYRE_FROM_PASSWORD_FILE and so on, for its secret"},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "copy nothing", NULL},
-    {"compression", 0, OPTION_VALUE, ARG(compression), "LEVEL", "zstd's, 1 to 19 (default: 3)",
-     NULL},
+    COMPRESSION_OPTION(ARG(compression)),
     {0},
 };
 

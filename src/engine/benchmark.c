@@ -19,6 +19,9 @@
 
 enum {
     SAMPLE = 32 << 20,
+    PIECE = 2 << 20, /* of a sample from one place: a frame of chunks that belong together */
+    SAMPLES = 4,
+    PRIMITIVES = 16,  /* at most */
     MADE = 512 << 20, /* an image of our own */
     BLOCK = 4096,
     SECRET = 64,
@@ -30,9 +33,8 @@ struct bench {
     char folder[4096];
     char image[4096];
     struct cs_store *store;
-    double hash_rate; /* bytes a second, as the following */
-    double compress_rate;
-    double seal_rate;
+    struct engine_benchmark_line primitives[PRIMITIVES]; /* of all samples together */
+    size_t primitive_count;
 };
 
 static double now(void)
@@ -42,10 +44,9 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void tell(struct bench *b, bool primitive, const char *name, uint64_t bytes, double seconds)
+static void tell(struct bench *b, const char *name, uint64_t bytes, double seconds)
 {
-    struct engine_benchmark_line line = {
-        .primitive = primitive, .name = name, .bytes = bytes, .seconds = seconds};
+    struct engine_benchmark_line line = {.name = name, .bytes = bytes, .seconds = seconds};
     b->options->report(b->options->arg, &line);
 }
 
@@ -85,9 +86,11 @@ static int make_image(struct bench *b)
     return rc;
 }
 
-/* What the middle of the image's file holds, for the primitives. */
-static int read_sample(struct bench *b, uint8_t *sample, size_t *len)
+/* What the image's file holds in places spread all over it; sample ${number} has others than the
+ * samples before. */
+static int read_sample(struct bench *b, unsigned number, uint8_t *sample, size_t *len)
 {
+    enum { PLACES = SAMPLE / PIECE };
     struct stat st;
     int fd = open(b->image, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -95,31 +98,51 @@ static int read_sample(struct bench *b, uint8_t *sample, size_t *len)
     int rc = fstat(fd, &st) < 0 ? error_sys(b->err, errno, "%s", b->image) : 0;
     uint64_t begin = 0, stop = 0, size = (uint64_t)st.st_size;
     *len = 0;
-    for (uint64_t at = size / 4; rc == 0 && at < size && *len < SAMPLE; at = stop) {
-        size_t got = 0;
-        rc = io_next_data(fd, b->image, at, size, &begin, &stop, b->err);
-        if (rc == 0 && stop - begin > SAMPLE - *len)
-            stop = begin + (SAMPLE - *len);
-        if (rc == 0 && begin < stop)
-            rc = io_read_some(fd, b->image, begin, sample + *len, (size_t)(stop - begin), &got,
-                              b->err);
-        *len += got;
+    for (unsigned i = 0; rc == 0 && i < PLACES; i++) {
+        uint64_t at = size / (PLACES * SAMPLES) * (i * SAMPLES + number);
+        size_t end = *len + PIECE;
+        for (stop = at; rc == 0 && stop < size && *len < end;) {
+            size_t got = 0;
+            rc = io_next_data(fd, b->image, stop, size, &begin, &stop, b->err);
+            if (rc == 0 && stop - begin > end - *len)
+                stop = begin + (end - *len);
+            if (rc == 0 && begin < stop)
+                rc = io_read_some(fd, b->image, begin, sample + *len, (size_t)(stop - begin), &got,
+                                  b->err);
+            *len += got;
+        }
     }
     close(fd);
     return rc;
 }
 
-static void primitive(void *arg, const struct cs_benchmark_line *line)
+static struct engine_benchmark_line *find_primitive(struct bench *b, const char *name)
+{
+    for (size_t i = 0; i < b->primitive_count; i++)
+        if (strcmp(b->primitives[i].name, name) == 0)
+            return &b->primitives[i];
+    return NULL;
+}
+
+static void add_primitive(void *arg, const struct cs_benchmark_line *line)
 {
     struct bench *b = arg;
-    double rate = (double)line->bytes / line->seconds;
-    if (strcmp(line->name, "identify") == 0)
-        b->hash_rate = rate;
-    else if (strcmp(line->name, "compress") == 0)
-        b->compress_rate = rate;
-    else if (strcmp(line->name, "seal") == 0)
-        b->seal_rate = rate;
-    tell(b, true, line->name, line->bytes, line->seconds);
+    struct engine_benchmark_line *sum = find_primitive(b, line->name);
+    if (sum == NULL) {
+        if (b->primitive_count == PRIMITIVES)
+            return;
+        sum = &b->primitives[b->primitive_count++];
+        *sum = (struct engine_benchmark_line){.primitive = true, .name = line->name};
+    }
+    sum->bytes += line->bytes;
+    sum->seconds += line->seconds;
+}
+
+/* Seconds that the primitive ${name} takes for ${bytes}. */
+static double alone(struct bench *b, const char *name, uint64_t bytes)
+{
+    const struct engine_benchmark_line *line = find_primitive(b, name);
+    return line != NULL ? (double)bytes * line->seconds / (double)line->bytes : 0;
 }
 
 static int primitives(struct bench *b)
@@ -128,16 +151,21 @@ static int primitives(struct bench *b)
     struct cs_benchmark_options options = {
         .sample = sample,
         .compression_level = b->options->compression_level,
-        .seconds = 0.5,
-        .report = primitive,
+        .seconds = 0.05,
+        .report = add_primitive,
         .arg = b,
     };
     struct cs_error e;
     if (sample == NULL)
         return error_no_memory(b->err);
-    int rc = read_sample(b, sample, &options.sample_len);
-    if (rc == 0 && cs_benchmark(b->store, &options, &e) < 0)
-        rc = engine_store_error(b->err, &e);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < SAMPLES; i++) {
+        rc = read_sample(b, i, sample, &options.sample_len);
+        if (rc == 0 && cs_benchmark(b->store, &options, &e) < 0)
+            rc = engine_store_error(b->err, &e);
+    }
+    for (size_t i = 0; rc == 0 && i < b->primitive_count; i++)
+        b->options->report(b->options->arg, &b->primitives[i]);
     free(sample);
     return rc;
 }
@@ -182,7 +210,7 @@ static int backup(struct bench *b, const char *name, bool full_read,
     double start = now();
     int rc = engine_backup(b->store, &options, result, b->err);
     if (rc == 0)
-        tell(b, false, name, result->bytes_allocated, now() - start);
+        tell(b, name, result->bytes_allocated, now() - start);
     return rc;
 }
 
@@ -198,7 +226,7 @@ static int restore(struct bench *b)
     if (rc == 0)
         rc = engine_restore(b->store, archive, &options, &result, b->err);
     if (rc == 0)
-        tell(b, false, "restore", result.bytes_written, now() - start);
+        tell(b, "restore", result.bytes_written, now() - start);
     engine_restore_result_clear(&result);
     return rc;
 }
@@ -212,9 +240,9 @@ static int pipeline(struct bench *b, struct engine_benchmark_result *result)
     double took = now() - start;
     if (rc < 0)
         return rc;
-    double limit = (double)first.bytes_read / b->hash_rate +
-                   (double)first.stored.bytes_new / b->compress_rate +
-                   (double)first.stored.bytes_stored / b->seal_rate;
+    double limit = alone(b, "identify", first.stored.bytes_total) +
+                   alone(b, "compress", first.stored.bytes_new) +
+                   alone(b, "seal", first.stored.bytes_stored);
     result->share = took > 0 ? limit / took : 0;
     rc = backup(b, "again", false, &again);
     if (rc == 0)

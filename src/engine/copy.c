@@ -144,6 +144,20 @@ static int store(struct copy *c, const struct cs_archive *source, struct stored 
 }
 
 /* Somebody else may be copying the same archive: whoever commits it first has done it. */
+static void add_counters(struct cs_counters *sum, const struct cs_counters *more)
+{
+    sum->bytes_new += more->bytes_new;
+    sum->bytes_stored += more->bytes_stored;
+    sum->chunks_total += more->chunks_total;
+    sum->chunks_new += more->chunks_new;
+    sum->bytes_total += more->bytes_total;
+    if (sum->level_lowest == 0 ||
+        (more->level_lowest > 0 && more->level_lowest < sum->level_lowest))
+        sum->level_lowest = more->level_lowest;
+    if (more->level_highest > sum->level_highest)
+        sum->level_highest = more->level_highest;
+}
+
 static int commit(struct copy *c, struct engine_copied *copied, const struct stored *stored,
                   struct error *err)
 {
@@ -169,10 +183,7 @@ static int commit(struct copy *c, struct engine_copied *copied, const struct sto
     }
     copied->archive = *id;
     copied->state = present ? ENGINE_COPY_PRESENT : ENGINE_COPY_DONE;
-    c->result->stored.bytes_new += counters.bytes_new;
-    c->result->stored.bytes_stored += counters.bytes_stored;
-    c->result->stored.chunks_total += counters.chunks_total;
-    c->result->stored.chunks_new += counters.chunks_new;
+    add_counters(&c->result->stored, &counters);
     if (!present && copy_use(&c->run, id, NULL) < 0)
         copy_forget(&c->run);
     return 0;

@@ -448,8 +448,8 @@ struct engine_benchmark_options {
 };
 
 struct engine_benchmark_result {
-    /* Seconds that identifying, compressing and sealing alone take for what the first backup did,
-     * as a share of those that it took. */
+    /* Seconds that identifying, compressing and sealing alone take here, with all threads, for the
+     * bytes of which the first backup did each, as a share of those that it took. */
     double share;
     enum cs_id_hash id_hash; /* the function that was in use */
 };

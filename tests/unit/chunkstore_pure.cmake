@@ -1,5 +1,5 @@
 # The parts of chunkstore that need no repository: one program a module.
-foreach(name IN ITEMS bytes chunker content fingerprint identify placement pool rechunk
+foreach(name IN ITEMS bytes chunker content fingerprint identify level placement pool rechunk
   rechunk_edges sample tree)
   add_executable(test_cs_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_${name}.c)
   target_include_directories(test_cs_${name} PRIVATE ${PROJECT_SOURCE_DIR}/chunkstore)
@@ -8,8 +8,8 @@ foreach(name IN ITEMS bytes chunker content fingerprint identify placement pool 
   add_test(NAME unit-cs-${test} COMMAND test_cs_${name})
 endforeach()
 
-foreach(name IN ITEMS bytes chunker content fingerprint identify placement pool rechunk rechunk_edges
-  sample)
+foreach(name IN ITEMS bytes chunker content fingerprint identify level placement pool rechunk
+  rechunk_edges sample)
   target_link_libraries(test_cs_${name} PRIVATE chunkstore)
 endforeach()
 foreach(name IN ITEMS rechunk rechunk_edges)

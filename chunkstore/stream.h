@@ -15,6 +15,7 @@
 struct cs_worker { /* what each worker keeps */
     struct cs_compressor *compressor;
     struct cs_fingerprinter *fingerprinter;
+    uint8_t *scratch; /* where regions are compared */
 };
 
 struct cs_stream;

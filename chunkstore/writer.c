@@ -11,6 +11,7 @@
 
 #include "compress.h"
 #include "index.h"
+#include "rechunk.h"
 #include "tree.h"
 
 int64_t cs_writer_seconds(void)
@@ -33,6 +34,9 @@ static int make_workers(struct cs_writer *w, int level, struct cs_error *err)
                                       cs_store_keys(w->store)->fingerprint_key, err);
         if (rc < 0)
             return rc;
+        w->workers[i].scratch = malloc(cs_rechunk_scratch_size(&w->store->chunker));
+        if (w->workers[i].scratch == NULL)
+            return cs_fail_memory(err);
     }
     return 0;
 }
@@ -91,6 +95,7 @@ void cs_writer_end(struct cs_writer *w)
     for (unsigned i = 0; w->workers != NULL && i < cs_pool_threads(w->pool); i++) {
         cs_compressor_free(w->workers[i].compressor);
         cs_fingerprinter_free(w->workers[i].fingerprinter);
+        free(w->workers[i].scratch);
     }
     free(w->workers);
     if (w->pool != NULL)

@@ -27,12 +27,17 @@ bool cs_chunker_zero_block(const struct cs_chunker *c, const uint8_t *data, uint
     return p[0] == 0 && memcmp(p, p + 1, c->block_size - 1) == 0;
 }
 
+static bool is_zero(const struct cs_chunker *c, const uint8_t *data, const bool *solid, uint32_t i)
+{
+    return (solid == NULL || !solid[i]) && cs_chunker_zero_block(c, data, i);
+}
+
 /*
  * Finds the first zero stretch of ${run} at or after region offset ${from}, which is the run's
  * start or the end of the stretch before.
  */
-static bool next_zeros(const struct cs_chunker *c, const uint8_t *data, const struct cs_run *run,
-                       uint32_t from, struct stretch *found)
+static bool next_zeros(const struct cs_chunker *c, const uint8_t *data, const bool *solid,
+                       const struct cs_run *run, uint32_t from, struct stretch *found)
 {
     uint32_t size = c->block_size;
     uint32_t first = (from + size - 1) / size;
@@ -43,13 +48,13 @@ static bool next_zeros(const struct cs_chunker *c, const uint8_t *data, const st
     while (first < behind && behind - first >= c->zero_blocks) {
         uint32_t end = first + c->zero_blocks;
         uint32_t i = end;
-        while (i > first && cs_chunker_zero_block(c, data, i - 1))
+        while (i > first && is_zero(c, data, solid, i - 1))
             i--;
         if (i > first) {
             first = i;
             continue;
         }
-        while (end < behind && cs_chunker_zero_block(c, data, end))
+        while (end < behind && is_zero(c, data, solid, end))
             end++;
         *found = (struct stretch){.begin = first * size, .end = end * size};
         return true;
@@ -81,7 +86,7 @@ size_t cs_chunker_merge(struct cs_run *runs, size_t n)
 }
 
 /* Counts the runs that ${runs} become beyond their number; sets ${*any} where there are zeros. */
-static size_t count_extra(const struct cs_chunker *c, const uint8_t *data,
+static size_t count_extra(const struct cs_chunker *c, const uint8_t *data, const bool *solid,
                           const struct cs_run *runs, size_t n, bool *any)
 {
     size_t extra = 0;
@@ -93,7 +98,7 @@ static size_t count_extra(const struct cs_chunker *c, const uint8_t *data,
         uint32_t end = runs[i].offset + runs[i].length;
         uint32_t pos = runs[i].offset;
         struct stretch zeros;
-        while (next_zeros(c, data, &runs[i], pos, &zeros)) {
+        while (next_zeros(c, data, solid, &runs[i], pos, &zeros)) {
             parts += zeros.begin > pos ? 2 : 1;
             pos = zeros.end;
             *any = true;
@@ -104,11 +109,11 @@ static size_t count_extra(const struct cs_chunker *c, const uint8_t *data,
     return extra;
 }
 
-size_t cs_chunker_take_zeros_out(const struct cs_chunker *c, const uint8_t *data,
+size_t cs_chunker_take_zeros_out(const struct cs_chunker *c, const uint8_t *data, const bool *solid,
                                  struct cs_run *runs, size_t n)
 {
     bool any;
-    size_t extra = count_extra(c, data, runs, n, &any);
+    size_t extra = count_extra(c, data, solid, runs, n, &any);
     if (!any)
         return n;
     /* With the old runs this far up, the new ones never overtake them. */
@@ -122,7 +127,7 @@ size_t cs_chunker_take_zeros_out(const struct cs_chunker *c, const uint8_t *data
         }
         uint32_t pos = run.offset;
         struct stretch zeros;
-        while (next_zeros(c, data, &run, pos, &zeros)) {
+        while (next_zeros(c, data, solid, &run, pos, &zeros)) {
             append(runs, &count, pos, zeros.begin - pos, false);
             append(runs, &count, zeros.begin, zeros.end - zeros.begin, true);
             pos = zeros.end;
@@ -169,7 +174,7 @@ void cs_chunker_cut(const struct cs_chunker *c, const uint8_t *data, struct cs_r
                     size_t *run_count, struct cs_cut *cuts, size_t *cut_count)
 {
     size_t n = cs_chunker_merge(runs, *run_count);
-    *run_count = cs_chunker_take_zeros_out(c, data, runs, n);
+    *run_count = cs_chunker_take_zeros_out(c, data, NULL, runs, n);
     *cut_count = 0;
     struct cs_cursor at = cs_cursor_of(runs, *run_count);
     while (!cs_cursor_done(&at)) {

@@ -51,9 +51,10 @@ size_t cs_chunker_merge(struct cs_run *runs, size_t n);
 /* Whether block ${i}, which lies whole in a data run, is zero. */
 bool cs_chunker_zero_block(const struct cs_chunker *chunker, const uint8_t *data, uint32_t i);
 
-/* Makes ${n} merged runs canonical; returns their new number. */
+/* Makes ${n} merged runs canonical; returns their new number. ${solid} (NULL: none): which blocks
+ * are not zero, whatever ${data} has there. */
 size_t cs_chunker_take_zeros_out(const struct cs_chunker *chunker, const uint8_t *data,
-                                 struct cs_run *runs, size_t n);
+                                 const bool *solid, struct cs_run *runs, size_t n);
 
 /* Bytes of the block at ${at}, which is not done. */
 uint32_t cs_chunker_block(const struct cs_chunker *chunker, const struct cs_cursor *at);

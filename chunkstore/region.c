@@ -26,8 +26,7 @@ struct region_job {
     struct cs_chunk *chunks;
     bool *known; /* of each chunk, whether an earlier leaf told its id */
     size_t chunk_count;
-    bool cut; /* whether it was in the owner's thread, which reads what is missing */
-    struct cs_content before; /* what the worker is to hold it against; no runs: nothing */
+    struct cs_content before; /* what it is held against; no runs: nothing */
     size_t before_runs;       /* room of that */
     size_t before_chunks;
     struct cs_error err;
@@ -36,20 +35,21 @@ struct region_job {
 
 struct cs_regions {
     struct cs_lane lane;
-    struct cs_fingerprinter *fingerprinter; /* of the owner's thread */
     struct region_job *jobs;
     size_t count;
     struct region_job *free;
 };
 
-/* Cuts by what ${before} tells. */
-static int rechunk(struct region_job *r, const struct cs_region_before *before,
-                   struct cs_fingerprinter *fingerprinter, struct cs_error *err)
+/* Cuts by what the earlier leaf tells. */
+static int rechunk(struct region_job *r, const struct cs_worker *worker, struct cs_error *err)
 {
     struct cs_rechunk job = {
         .chunker = &r->writer->store->chunker,
-        .fingerprinter = fingerprinter,
-        .before = before,
+        .fingerprinter = worker->fingerprinter,
+        .before = &r->before,
+        .read = r->region.read,
+        .read_arg = r->region.read_arg,
+        .scratch = worker->scratch,
         .region = &r->region,
         .cuts = r->cuts,
         .chunks = r->chunks,
@@ -60,27 +60,33 @@ static int rechunk(struct region_job *r, const struct cs_region_before *before,
     return rc;
 }
 
-/* Cuts a region whose bytes are all at hand. */
-static int cut(struct region_job *r, struct cs_fingerprinter *fingerprinter, struct cs_error *err)
+static int cut(struct region_job *r, const struct cs_worker *worker, struct cs_error *err)
 {
     struct cs_region *region = &r->region;
-    struct cs_region_before before = {.content = &r->before};
+    int rc = 0;
     if (r->before.run_count > 0)
-        return rechunk(r, &before, fingerprinter, err);
+        return rechunk(r, worker, err);
+    for (size_t i = 0; rc == 0 && region->read != NULL && i < region->run_count; i++)
+        if (!region->runs[i].zero)
+            rc = region->read(region->read_arg, region->runs[i].offset, region->runs[i].length,
+                              region->data + region->runs[i].offset, err);
+    if (rc < 0)
+        return rc;
     cs_chunker_cut(&r->writer->store->chunker, region->data, region->runs, &region->run_count,
                    r->cuts, &r->chunk_count);
     memset(r->known, 0, r->chunk_count * sizeof *r->known);
     return 0;
 }
 
-/* In a worker: fill, cut, identify, fingerprint. */
-static void run_region(struct cs_job *job, unsigned worker)
+/* In a worker: read, cut, identify, fingerprint. */
+static void run_region(struct cs_job *job, unsigned number)
 {
     struct region_job *r = (struct region_job *)job;
-    const struct cs_worker *own = &r->writer->workers[worker];
-    if (r->region.fill != NULL && r->region.fill(r->region.fill_arg, &r->err) < 0)
-        return;
-    if (!r->cut && cut(r, own->fingerprinter, &r->err) < 0)
+    const struct cs_worker *worker = &r->writer->workers[number];
+    int rc = cut(r, worker, &r->err);
+    if (r->region.read != NULL)
+        r->region.done(r->region.read_arg);
+    if (rc < 0)
         return;
     struct cs_cursor at = cs_cursor_of(r->region.runs, r->region.run_count);
     for (size_t i = 0; i < r->chunk_count; i++) {
@@ -92,10 +98,10 @@ static void run_region(struct cs_job *job, unsigned worker)
         }
         cs_chunker_gather(r->region.data, &at, r->cuts[i].length);
         chunk->length = r->cuts[i].length;
-        if (cs_identify(own->identifier, CS_DATA, CS_CHUNK, data, chunk->length, &chunk->id,
+        if (cs_identify(worker->identifier, CS_DATA, CS_CHUNK, data, chunk->length, &chunk->id,
                         &r->err) < 0 ||
-            cs_fingerprint(own->fingerprinter, data, chunk->length, chunk->fingerprint, &r->err) <
-                0)
+            cs_fingerprint(worker->fingerprinter, data, chunk->length, chunk->fingerprint,
+                           &r->err) < 0)
             return;
     }
 }
@@ -126,10 +132,6 @@ int cs_regions_new(struct cs_writer *w, struct cs_error *err)
     all->count = cs_pool_threads(w->pool) + 2;
     if (all->count > MOST_BUFFERS)
         all->count = MOST_BUFFERS;
-    int rc =
-        cs_fingerprinter_new(&all->fingerprinter, cs_store_keys(w->store)->fingerprint_key, err);
-    if (rc < 0)
-        return rc;
     all->jobs = calloc(all->count, sizeof *all->jobs);
     bool good = all->jobs != NULL;
     for (size_t i = 0; good && i < all->count; i++) {
@@ -156,7 +158,6 @@ void cs_regions_free(struct cs_regions *all)
         free(all->jobs[i].before.chunks);
         free(all->jobs[i].builders);
     }
-    cs_fingerprinter_free(all->fingerprinter);
     free(all->jobs);
     free(all);
 }
@@ -238,9 +239,8 @@ int cs_region_get(struct cs_writer *w, struct cs_region **region, struct cs_erro
     all->free = r->next_free;
     r->region.run_count = 0;
     r->region.stored = NULL;
-    r->region.fill = NULL;
+    r->region.read = NULL;
     r->chunk_count = 0;
-    r->cut = false;
     r->before.run_count = 0;
     r->err = (struct cs_error){0};
     *region = &r->region;
@@ -301,27 +301,33 @@ static int keep_before(struct region_job *r, const struct cs_content *content, s
     return 0;
 }
 
-static bool any_same(const struct cs_region *region)
+/* Whether ${before} (NULL: nothing) has something wherever a run is said to be as before. */
+static bool same_was_there(const struct cs_region *region, const struct cs_content *before)
 {
-    for (size_t i = 0; i < region->run_count; i++)
-        if (region->runs[i].same && !region->runs[i].zero)
-            return true;
-    return false;
+    size_t old = 0;
+    for (size_t i = 0; i < region->run_count; i++) {
+        const struct cs_run *run = &region->runs[i];
+        if (!run->same || run->zero)
+            continue;
+        if (before == NULL || region->read == NULL)
+            return false;
+        for (uint32_t at = run->offset, stop; at < run->offset + run->length; at = stop) {
+            stop = cs_rechunk_same_until(before, at, &old);
+            if (stop == 0)
+                return false;
+        }
+    }
+    return true;
 }
 
-static int take_before(struct region_job *r, const struct cs_region_before *before,
-                       struct cs_error *err)
+static int take_before(struct region_job *r, const struct cs_content *before, struct cs_error *err)
 {
-    if (!any_same(&r->region))
-        return before != NULL ? keep_before(r, before->content, err) : 0;
-    if (before == NULL)
-        return cs_fail(err, CS_USAGE, "region %llu: a run is as before, but nothing was before",
+    if (!same_was_there(&r->region, before))
+        return cs_fail(err, CS_USAGE,
+                       "region %llu: a run is said to be as before, where nothing was or that "
+                       "cannot be read",
                        (unsigned long long)r->region.index);
-    if (r->region.fill != NULL)
-        return cs_fail(err, CS_USAGE, "region %llu: a run is as before, but nothing is at hand yet",
-                       (unsigned long long)r->region.index);
-    r->cut = true;
-    return rechunk(r, before, r->writer->regions->fingerprinter, err);
+    return before != NULL ? keep_before(r, before, err) : 0;
 }
 
 static int take_builders(struct region_job *r, struct cs_tree_builder *const *builders, size_t n,
@@ -340,7 +346,7 @@ static int take_builders(struct region_job *r, struct cs_tree_builder *const *bu
 }
 
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  const struct cs_region_before *before, struct cs_error *err)
+                  const struct cs_content *before, struct cs_error *err)
 {
     struct region_job *r = job_of(region);
     int rc = 0;

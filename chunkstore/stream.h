@@ -17,6 +17,7 @@ struct cs_worker { /* what each worker keeps */
     struct cs_compressor *compressor;
     struct cs_fingerprinter *fingerprinter;
     struct cs_identifier *identifier;
+    uint8_t *scratch; /* where regions are compared */
 };
 
 struct cs_stream;

@@ -11,6 +11,7 @@
 
 #include "compress.h"
 #include "index.h"
+#include "rechunk.h"
 #include "tree.h"
 
 int64_t cs_writer_seconds(void)
@@ -35,6 +36,9 @@ static int make_workers(struct cs_writer *w, struct cs_error *err)
             rc = cs_store_identifier(w->store, &w->workers[i].identifier, err);
         if (rc < 0)
             return rc;
+        w->workers[i].scratch = malloc(cs_rechunk_scratch_size(&w->store->chunker));
+        if (w->workers[i].scratch == NULL)
+            return cs_fail_memory(err);
     }
     return 0;
 }
@@ -94,6 +98,7 @@ void cs_writer_end(struct cs_writer *w)
         cs_compressor_free(w->workers[i].compressor);
         cs_fingerprinter_free(w->workers[i].fingerprinter);
         cs_identifier_free(w->workers[i].identifier);
+        free(w->workers[i].scratch);
     }
     free(w->workers);
     if (w->pool != NULL)

@@ -541,12 +541,16 @@ struct cs_region {
                             in ${same}), from and to multiples of 512, but for the last one's end */
     size_t run_count;    /* set by the caller */
     size_t run_capacity;
-    /* NULL, or: brings the bytes of the data runs to ${data}, in a worker, before they are looked
-     * at. Called exactly once where cs_region_put returns 0, else never; perhaps only when the run
-     * is ended. Returns 0 or a code of enum cs_code with ${err} set. Not with a run that is
-     * ${same}. */
-    int (*fill)(void *fill_arg, struct cs_error *err);
-    void *fill_arg;
+    /* NULL, or: the bytes of the data runs are not looked for in ${data}. Brings the ${length}
+     * bytes at ${offset}, of data runs alone, to ${to}, which may be their place in ${data}; as
+     * often as a worker asks for some. Nothing else is written to those places before the region is
+     * done. Returns 0 or a code of enum cs_code with ${err} set. */
+    int (*read)(void *read_arg, uint32_t offset, uint32_t length, uint8_t *to,
+                struct cs_error *err);
+    /* Where there is a read: called once where cs_region_put returns 0, else never, in the worker
+     * that read; perhaps only when the run is ended. */
+    void (*done)(void *read_arg);
+    void *read_arg;
     /* NULL, or: told when the region is stored what its leaf has become, in the owner's thread, by
      * some later call. Not for a region without a leaf, nor where anything failed. */
     void (*stored)(void *arg, const struct cs_region *region, const struct cs_id *leaf,
@@ -555,32 +559,21 @@ struct cs_region {
     struct cs_id tag; /* for that: the caller's own */
 };
 
-/*
- * What is known of a region beforehand: its leaf in an earlier archive. A run that is ${same} was
- * described as data then, too, and has the bytes that ${content} tells (as chunks, or as zeros that
- * were taken out); they are not in ${data}.
- */
-struct cs_region_before {
-    const struct cs_content *content; /* as decoded; lent for the call */
-    /* Reads ${length} bytes at ${offset} of the region to that place of its ${data}: some of the
-     * runs that are ${same}, needed for what changed around them. Called in the owner's thread,
-     * during the call. Returns 0 or a code of enum cs_code with ${err} set. NULL where no run is
-     * ${same}. */
-    int (*read)(void *arg, uint32_t offset, uint32_t length, struct cs_error *err);
-    void *arg;
-};
-
 /* Takes a free buffer; where there is none, stores what the workers have finished first. */
 int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs_error *err);
 
 /*
- * Puts it for the ${n} trees that have this content in the region: its leaf is added to each. The
- * leaf is the same whatever ${before} tells (NULL: nothing); chunks that are known from it are
- * neither hashed nor looked up. ${builders} is lent for the call. CS_USAGE where the runs cannot
- * be, or one is ${same} where ${before} has nothing. The region is given back in any case.
+ * Puts it for the ${n} trees that have this content in the region: its leaf is added to each.
+ * ${before} (NULL: nothing is known) is the region's leaf in an earlier archive; a run that is
+ * ${same} was described as data then, too, and has the bytes that it tells (as chunks, or as zeros
+ * that were taken out). Of such runs only that is read which is needed for what changed around
+ * them. The leaf is the same whatever ${before} tells; chunks that are known from it are neither
+ * hashed nor looked up. ${builders} and ${before} are lent for the call. CS_USAGE where the runs
+ * cannot be, or one is ${same} where ${before} has nothing, or without a read. The region is given
+ * back in any case.
  */
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
-                  const struct cs_region_before *before, struct cs_error *err);
+                  const struct cs_content *before, struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
 
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */

@@ -49,12 +49,13 @@ static void *with_room(void *array, size_t *room, size_t count, size_t size)
     return array;
 }
 
-int reads_add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struct error *err)
+static int add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, bool spare,
+               struct error *err)
 {
     struct reads_piece *last = reads->count > 0 ? &reads->pieces[reads->count - 1] : NULL;
     struct reads_piece *pieces;
 
-    if (last && last->from + last->len == from &&
+    if (last && last->spare == spare && last->from + last->len == from &&
         (to ? last->to && last->to + last->len == to : !last->to)) {
         last->len += len;
         return 0;
@@ -63,15 +64,33 @@ int reads_add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struc
     if (pieces == NULL)
         return error_no_memory(err);
     reads->pieces = pieces;
-    pieces[reads->count++] = (struct reads_piece){.from = from, .to = to, .len = len};
+    pieces[reads->count++] =
+        (struct reads_piece){.from = from, .to = to, .len = len, .spare = spare};
     return 0;
+}
+
+int reads_add(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struct error *err)
+{
+    return add(reads, from, to, len, false, err);
+}
+
+int reads_add_spare(struct reads *reads, uint64_t from, uint8_t *to, size_t len, struct error *err)
+{
+    return add(reads, from, to, len, true, err);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct reads_piece *x = a, *y = b;
+
+    return (x->from > y->from) - (x->from < y->from);
 }
 
 static int by_place(const void *a, const void *b)
 {
     const struct reads_piece *x = a, *y = b;
 
-    return (x->from > y->from) - (x->from < y->from);
+    return (x->to > y->to) - (x->to < y->to);
 }
 
 static int add_absent(struct reads *reads, uint64_t from, uint64_t end, struct error *err)
@@ -93,18 +112,17 @@ static int add_absent(struct reads *reads, uint64_t from, uint64_t end, struct e
     return 0;
 }
 
-/* Notes which of the pages with bytes of ${piece} are not in the cache. */
-static int look(struct reads *reads, const struct reads_pages *pages,
-                const struct reads_piece *piece, struct error *err)
+/* Notes which of the pages with bytes from ${from} to ${end} are not in the cache. */
+static int look(struct reads *reads, uint64_t from, uint64_t end, struct error *err)
 {
+    const struct reads_pages *pages = reads->pages;
     unsigned char in[PAGES_AT_ONCE];
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t end = piece->from + piece->len;
     int rc = 0;
 
     if (end > pages->size)
         end = pages->size;
-    for (uint64_t at = piece->from / page * page, stop; rc == 0 && at < end; at = stop) {
+    for (uint64_t at = from / page * page, stop; rc == 0 && at < end; at = stop) {
         size_t n;
 
         stop = at + PAGES_AT_ONCE * page < end ? at + PAGES_AT_ONCE * page : end;
@@ -121,37 +139,96 @@ static int look(struct reads *reads, const struct reads_pages *pages,
     return rc;
 }
 
-int reads_prepare(struct reads *reads, const struct reads_pages *pages, struct error *err)
+int reads_prepare(struct reads *reads, struct error *err)
 {
+    bool cached = !reads->pages || !reads->pages->map;
     int rc = 0;
 
     if (reads->count > 1)
-        qsort(reads->pieces, reads->count, sizeof *reads->pieces, by_place);
-    for (size_t i = 0; rc == 0 && pages->map && i < reads->count; i++)
-        rc = look(reads, pages, &reads->pieces[i], err);
+        qsort(reads->pieces, reads->count, sizeof *reads->pieces, by_offset);
+    for (size_t i = 0; rc == 0 && !cached && i < reads->count; i++) {
+        const struct reads_piece *p = &reads->pieces[i];
+
+        if (!p->spare)
+            rc = look(reads, p->from, p->from + p->len, err);
+    }
     for (size_t i = 0; rc == 0 && i < reads->absent_count; i++)
         posix_fadvise(reads->fd, (off_t)reads->absent[i].from,
                       (off_t)(reads->absent[i].end - reads->absent[i].from), POSIX_FADV_WILLNEED);
+    if (reads->count > 1)
+        qsort(reads->pieces, reads->count, sizeof *reads->pieces, by_place);
     return rc;
 }
 
-int reads_run(const struct reads *reads, struct error *err)
+int reads_beside(const struct reads *reads, uint64_t from, uint8_t *to, size_t len, size_t *got,
+                 struct error *err)
+{
+    struct reads one = {.fd = reads->fd, .pages = reads->pages};
+    int rc = reads->pages && reads->pages->map ? look(&one, from, from + len, err) : 0;
+
+    if (rc == 0)
+        rc = io_read_some(reads->fd, reads->name, from, to, len, got, err);
+    if (rc == 0 && reads->count_bytes)
+        *reads->count_bytes += *got;
+    reads_drop(&one);
+    reads_clear(&one);
+    return rc;
+}
+
+/* Brings ${n} bytes that are ${skip} behind the begin of ${p}. */
+static int bring_part(const struct reads *reads, const struct reads_piece *p, size_t skip, size_t n,
+                      uint8_t *to, struct error *err)
+{
+    size_t got = 0;
+    int rc = p->spare ? reads_beside(reads, p->from + skip, to, n, &got, err)
+                      : io_read_some(reads->fd, reads->name, p->from + skip, to, n, &got, err);
+
+    if (rc < 0)
+        return rc;
+    if (!p->spare && reads->count_bytes)
+        *reads->count_bytes += got;
+    if (got < n && p->len - skip - got >= reads->slack)
+        return error_set(err, ERROR_CORRUPT,
+                         "%s: the file ends at %" PRIu64 ", before the data up to %" PRIu64,
+                         reads->name, p->from + skip + got, p->from + p->len);
+    memset(to + got, 0, n - got);
+    return 0;
+}
+
+/* The first piece that does not end before ${place}. */
+static size_t find(const struct reads *reads, const uint8_t *place)
+{
+    size_t low = 0, high = reads->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (reads->pieces[mid].to + reads->pieces[mid].len <= place)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+int reads_bring(const struct reads *reads, const uint8_t *place, size_t len, uint8_t *to,
+                struct error *err)
 {
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < reads->count; i++) {
-        const struct reads_piece *p = &reads->pieces[i];
-        size_t got = 0;
+    for (size_t i = find(reads, place), n; rc == 0 && len > 0; place += n, to += n, len -= n) {
+        const struct reads_piece *p = i < reads->count ? &reads->pieces[i] : NULL;
 
-        rc = io_read_some(reads->fd, reads->name, p->from, p->to, p->len, &got, err);
-        if (rc == 0 && got < p->len && p->len - got >= reads->slack)
-            rc = error_set(err, ERROR_CORRUPT,
-                           "%s: the file ends at %" PRIu64 ", before the data up to %" PRIu64,
-                           reads->name, p->from + got, p->from + p->len);
-        if (rc == 0)
-            memset(p->to + got, 0, p->len - got);
+        if (p && p->to <= place) {
+            n = p->to + p->len - place < (ptrdiff_t)len ? (size_t)(p->to + p->len - place) : len;
+            rc = bring_part(reads, p, (size_t)(place - p->to), n, to, err);
+            i++;
+            continue;
+        }
+        n = p && p->to - place < (ptrdiff_t)len ? (size_t)(p->to - place) : len;
+        if (to != place)
+            memcpy(to, place, n);
     }
-    reads_drop(reads);
     return rc;
 }
 

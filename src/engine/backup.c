@@ -35,8 +35,9 @@ struct backup {
     struct record_archive archive;
     struct summary_file *files; /* what tells the layers' files */
     struct parents *parents;
-    struct parent *chosen; /* of the layers */
-    struct timespec began; /* before any file was looked at */
+    struct parent *chosen;       /* of the layers */
+    struct timespec began;       /* before any file was looked at */
+    _Atomic uint64_t read_later; /* backup_layer.h */
 };
 
 static void warn(const struct backup *b, const char *message)
@@ -243,6 +244,7 @@ static int store_layers(struct backup *b, struct error *err)
         .options = b->options,
         .result = b->result,
         .progress = {.listener = &b->options->listener},
+        .read_later = &b->read_later,
     };
     for (size_t i = 0; i < n; i++) {
         /* what the host has allocated is the best guess of what there is to deal with */

@@ -6,6 +6,7 @@
  */
 #include "engine/backup_layer.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,7 +111,8 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
         run->result->layers_unchanged += came_out_same(record, unchanged.before);
         run->result->bytes_allocated += record->bytes_allocated;
     }
-    run->result->bytes_read += job.bytes_read + (qcow2 ? qcow2_image_data_read(layer->image) : 0);
+    run->result->bytes_read += job.bytes_read + atomic_exchange(run->read_later, 0) +
+                               (qcow2 ? qcow2_image_data_read(layer->image) : 0);
     run->result->bytes_metadata_read += job.metadata_read + layer_metadata_read(layer);
     unchanged_clear(&unchanged);
     return rc;

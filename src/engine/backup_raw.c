@@ -37,32 +37,36 @@ static int find_data(struct raw *raw, uint64_t base, uint64_t end, struct cs_reg
         *filled += n;
         region_runs_add(region, (uint32_t)(begin - base), (uint32_t)n, false, false);
     }
-    return rc < 0 ? rc : reads_prepare(reads, &raw->pages, err);
+    return rc < 0 ? rc : reads_prepare(reads, err);
 }
 
-static int put_region(struct raw *raw, struct cs_region *region, struct fill **handle,
+static int put_region(struct raw *raw, struct cs_region *region, struct fill **fill,
                       struct error *err)
 {
     struct cs_error ce;
     struct layer_job *job = raw->job;
-    struct cs_region_before before = {0};
-    struct reads reads = {.fd = job->layer->fd, .name = job->layer->path};
+    const struct cs_content *before = NULL;
+    struct reads reads = {.fd = job->layer->fd,
+                          .name = job->layer->path,
+                          .pages = &raw->pages,
+                          .count_bytes = job->run->read_later};
     uint64_t base = region->index * job->region_size, end = base + job->region_size, filled = 0;
     if (end > job->layer->virtual_size)
         end = job->layer->virtual_size;
     int rc = find_data(raw, base, end, region, &reads, &filled, err);
     if (rc == 0 && raw->compared != NULL && region->run_count > 0)
-        rc = base_view_leaf(raw->compared, region->index, &before.content, err);
+        rc = base_view_leaf(raw->compared, region->index, &before, err);
     if (rc == 0)
-        rc = fill_later(region, &reads, handle, err);
+        rc = fill_new(fill, region, &reads, err);
+    if (rc == 0)
+        fill_later(fill, region);
     reads_clear(&reads);
     if (rc < 0 || region->run_count == 0) {
         cs_region_cancel(job->writer, region);
         return rc;
     }
-    if (cs_region_put(&raw->content, 1, region, before.content != NULL ? &before : NULL, &ce) < 0)
+    if (cs_region_put(&raw->content, 1, region, before, &ce) < 0)
         return engine_store_error(err, &ce);
-    job->bytes_read += filled;
     layer_job_progress(job, filled);
     return 0;
 }
@@ -71,13 +75,13 @@ static int raw_region(struct raw *raw, uint64_t number, struct error *err)
 {
     struct cs_error ce;
     struct cs_region *region = NULL;
-    struct fill *handle = NULL;
+    struct fill *fill = NULL;
     if (cs_region_get(raw->job->writer, &region, &ce) < 0)
         return engine_store_error(err, &ce);
     region->index = number;
-    int rc = put_region(raw, region, &handle, err);
+    int rc = put_region(raw, region, &fill, err);
     if (rc < 0)
-        fill_cancel(handle);
+        fill_cancel(fill);
     return rc;
 }
 

@@ -223,19 +223,17 @@ static bool wanted(const struct region_store *s, struct memo *m, size_t i)
     return holds_bytes(&m->asked[i]) && !m->read[i] && !recall(s, m, i);
 }
 
-/* Reads the clusters from ${from} to ${end} that hold bytes, also the proven where ${proven}; what
- * can wait goes to ${later}, unless that is NULL. */
-static int read_clusters(const struct region_store *s, struct memo *m, size_t from, size_t end,
-                         bool proven, struct reads *later, struct error *err)
+/* Reads the clusters that hold bytes and are not proven; what can wait goes to ${later}, unless
+ * that is NULL. */
+static int read_clusters(const struct region_store *s, struct memo *m, struct reads *later,
+                         struct error *err)
 {
-    for (size_t i = from, k; i < end; i = k) {
+    for (size_t i = 0, k; i < s->per_region; i = k) {
         k = i + 1;
-        if ((m->proven[i] && !proven) || !wanted(s, m, i))
+        if (m->proven[i] || !wanted(s, m, i))
             continue;
-        while (k < end && (!m->proven[k] || proven) && wanted(s, m, k))
+        while (k < s->per_region && !m->proven[k] && wanted(s, m, k))
             k++;
-        /* of a stream that is proven the parent's word is not needed here */
-        memcpy(m->known + i, m->asked + i, (k - i) * sizeof *m->known);
         int rc = qcow2_image_read_later(s->image, s->region * s->per_region + i, k - i,
                                         m->known + i, m->data + i * s->cluster, later, err);
         if (rc < 0)
@@ -246,40 +244,27 @@ static int read_clusters(const struct region_store *s, struct memo *m, size_t fr
     return 0;
 }
 
-struct reading { /* of what is proven, but needed to cut chunks around it */
-    const struct region_store *store;
-    struct memo *memo;
-    struct cs_region *region;
-    struct error *err;
-};
-
-/* The ${len} bytes at ${offset}, all of cluster ${i}. */
-static int read_part(const struct reading *r, size_t i, uint32_t offset, size_t len)
+/* Says where the plain clusters that are proven can be read, for what changed around them. */
+static int note_spare(const struct region_store *s, const struct memo *m,
+                      const struct cs_region *region, struct reads *later, struct error *err)
 {
-    const struct region_store *s = r->store;
-    struct memo *m = r->memo;
-    uint8_t *to = r->region->data + offset;
-    if (m->asked[i].class == QCOW2_DATA && !m->read[i])
-        return qcow2_image_read_part(s->image, &m->asked[i], offset % s->cluster, len, to, r->err);
-    int rc = read_clusters(s, m, i, i + 1, true, NULL, r->err);
-    if (rc == 0)
-        memcpy(to, m->data + offset, len);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->per_region; i++)
+        if (m->proven[i] && m->asked[i].class == QCOW2_DATA)
+            rc = qcow2_image_spare(s->image, &m->asked[i], region->data + i * s->cluster, later,
+                                   err);
     return rc;
 }
 
-static int read_again(void *arg, uint32_t offset, uint32_t length, struct cs_error *ce)
+/* The same of compressed ones. Of their lengths the parent's word is not needed here. */
+static int note_streams(const struct region_store *s, const struct memo *m, struct fill *fill,
+                        struct error *err)
 {
-    struct reading *r = arg;
-    uint32_t cluster = r->store->cluster, end = offset + length;
-    while (offset < end) {
-        uint32_t n = cluster - offset % cluster;
-        if (n > end - offset)
-            n = end - offset;
-        if (read_part(r, offset / cluster, offset, n) < 0)
-            return cs_fail(ce, CS_IO, "%s", r->err->message);
-        offset += n;
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->per_region; i++)
+        if (m->proven[i] && m->asked[i].class == QCOW2_COMPRESSED)
+            rc = fill_add_stream(fill, s->image, (uint32_t)(i * s->cluster), &m->asked[i], err);
+    return rc;
 }
 
 /* ---- runs ---- */
@@ -298,9 +283,9 @@ static enum run_kind kind_of(const struct qcow2_entry *e, unsigned sub, bool ext
     return e->class == QCOW2_ZERO || e->class == QCOW2_ZERO_ALLOC ? RUN_ZERO : RUN_NONE;
 }
 
-/* Describes ${m} in ${region}, with the bytes that were read. */
-static void fill_region(const struct region_store *s, const struct memo *m,
-                        struct cs_region *region)
+/* Describes ${m} in ${region}, with the bytes that were read elsewhere. */
+static void describe_region(const struct region_store *s, const struct memo *m,
+                            struct cs_region *region)
 {
     unsigned subs = s->extended ? SUBCLUSTERS : 1;
     uint32_t unit = s->cluster / subs;
@@ -319,47 +304,43 @@ static void fill_region(const struct region_store *s, const struct memo *m,
 /* ---- storing ---- */
 
 /*
- * Brings what is not proven to ${region}. The bytes of the last version may go there at once, and
- * plain ones whenever a worker gets to it; but where some are proven, the walk through the earlier
- * leaf wants the others first.
+ * Brings what is not proven to ${region}, or says to ${*fill} how a worker does: the bytes of the
+ * last version need not be remembered, and plain ones may come whenever a worker gets to it.
  */
 static int read_region(struct region_store *s, const struct version *v, struct memo *m,
-                       struct cs_region *region, bool proven, struct fill **handle,
-                       struct error *err)
+                       struct cs_region *region, struct fill **fill, struct error *err)
 {
     struct reads later;
-    bool direct = v->last && !proven;
     qcow2_image_reads(s->image, &later);
-    if (!direct && m->room == NULL && (m->room = malloc(s->job->region_size)) == NULL)
+    later.count_bytes = s->job->run->read_later;
+    if (!v->last && m->room == NULL && (m->room = malloc(s->job->region_size)) == NULL)
         return error_no_memory(err);
-    m->data = direct ? region->data : m->room;
-    int rc = read_clusters(s, m, 0, s->per_region, false, direct ? &later : NULL, err);
+    m->data = v->last ? region->data : m->room;
+    int rc = read_clusters(s, m, v->last ? &later : NULL, err);
     if (rc == 0)
-        rc = qcow2_image_prepare(s->image, &later, err);
+        rc = note_spare(s, m, region, &later, err);
     if (rc == 0)
-        rc = fill_later(region, &later, handle, err);
+        rc = reads_prepare(&later, err);
+    if (rc == 0)
+        rc = fill_new(fill, region, &later, err);
+    if (rc == 0)
+        rc = note_streams(s, m, *fill, err);
+    if (rc == 0)
+        fill_later(fill, region);
     reads_clear(&later);
     return rc;
 }
 
-/* Puts ${region}, filled, as ${m} has it. */
+/* Puts ${region}, as ${m} has it. */
 static int put_region(struct region_store *s, const struct version *v, struct memo *m,
                       struct base_view *base, const struct cs_content *then,
                       struct cs_region *region, struct error *err)
 {
     struct cs_error ce;
-    struct error read_error = {0};
-    struct reading reading = {.store = s, .memo = m, .region = region, .err = &read_error};
-    struct cs_region_before before = {
-        .content = then, .arg = &reading, .read = base != NULL ? read_again : NULL};
     region->index = s->region;
-    fill_region(s, m, region);
-    if (cs_region_put(v->content, v->view_count, region, then != NULL ? &before : NULL, &ce) == 0)
+    describe_region(s, m, region);
+    if (cs_region_put(v->content, v->view_count, region, then, &ce) == 0)
         return 0;
-    if (read_error.code != 0) {
-        *err = read_error;
-        return err->code;
-    }
     /* its leaf has not what its entries tell */
     if (base != NULL && ce.code == CS_USAGE)
         return base_view_breaks(base, &ce, err);
@@ -371,7 +352,7 @@ static int store_content(struct region_store *s, const struct version *v, struct
 {
     struct cs_error ce;
     struct cs_region *region = NULL;
-    struct fill *handle = NULL;
+    struct fill *fill = NULL;
     const struct cs_content *then = NULL;
     struct base_view *known = base != NULL ? base : s->compared;
     int rc = known != NULL ? base_view_leaf(known, s->region, &then, err) : 0;
@@ -379,14 +360,14 @@ static int store_content(struct region_store *s, const struct version *v, struct
         return rc;
     if (cs_region_get(s->job->writer, &region, &ce) < 0)
         return engine_store_error(err, &ce);
-    rc = read_region(s, v, m, region, base != NULL, &handle, err);
+    rc = read_region(s, v, m, region, &fill, err);
     if (rc < 0)
         cs_region_cancel(s->job->writer, region);
     else
         rc = put_region(s, v, m, base, then, region, err);
-    qcow2_image_settle(s->image);
     if (rc < 0)
-        fill_cancel(handle);
+        fill_cancel(fill);
+    qcow2_image_settle(s->image);
     m->used = m->data == m->room && rc == 0;
     return rc;
 }

@@ -121,21 +121,27 @@ int qcow2_view_entries(struct qcow2_view *view, uint64_t first, size_t n, struct
 int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
                      struct qcow2_entry *entries, uint8_t *buf, struct error *err);
 
-/* Reads ${len} bytes at ${offset} of the data cluster of ${entry}, all of them allocated, into
- * ${buf}. Errors as before, without the guest cluster. */
-int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
-                          uint32_t offset, size_t len, uint8_t *buf, struct error *err);
-
 /*
  * The same, but reads of plain data are left for later, by any thread: they are added to ${later},
- * which qcow2_image_reads has begun, and count as data read. Once all are added,
- * qcow2_image_prepare; then reads_run brings them to ${buf}.
+ * which qcow2_image_reads has begun, and do not count as data read. Once all are added,
+ * reads_prepare; then reads_bring brings them to ${buf}, or elsewhere.
  */
 int qcow2_image_read_later(struct qcow2_image *image, uint64_t first, size_t n,
                            struct qcow2_entry *entries, uint8_t *buf, struct reads *later,
                            struct error *err);
 void qcow2_image_reads(const struct qcow2_image *image, struct reads *reads);
-int qcow2_image_prepare(const struct qcow2_image *image, struct reads *reads, struct error *err);
+
+/* Adds the data cluster of ${entry}, whose place is ${buf}, to ${later} as one that will mostly not
+ * be wanted. */
+int qcow2_image_spare(const struct qcow2_image *image, const struct qcow2_entry *entry,
+                      uint8_t *buf, struct reads *later, struct error *err);
+
+/* Decodes the compressed cluster of ${entry} to ${buf}, in any thread, reading as the spare of
+ * ${reads}, which are of this image. ${*codec}, that thread's, is made where it is NULL. */
+struct qcow2_codec;
+int qcow2_image_read_stream(const struct qcow2_image *image, const struct reads *reads,
+                            struct qcow2_codec **codec, const struct qcow2_entry *entry,
+                            uint8_t *buf, struct error *err);
 
 /*
  * From then on the page cache is left as it was found: what reads that are left for later bring

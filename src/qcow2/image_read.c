@@ -55,7 +55,7 @@ static int expect(struct qcow2_image *image, uint64_t host, size_t len, struct e
 
 static int expect_all(struct qcow2_image *image, struct error *err)
 {
-    int rc = reads_prepare(&image->expected, &image->pages, err);
+    int rc = reads_prepare(&image->expected, err);
 
     image->expected.count = 0;
     return rc;
@@ -78,16 +78,6 @@ static int expect_entries(struct qcow2_image *image, const struct qcow2_entry *e
 
 /* ---- reading ---- */
 
-/* Notes that ${len} bytes at ${host} are to be read to ${buf}, and counts them as if they were. */
-static int note(struct qcow2_image *image, struct reads *later, uint64_t host, size_t len,
-                uint8_t *buf, struct error *err)
-{
-    uint64_t there = host < image->data_size ? image->data_size - host : 0;
-
-    image->data_read += there < len ? there : len;
-    return reads_add(later, host, buf, len, err);
-}
-
 /* Reads ${len} bytes at ${host}, or notes it in ${later}; past a partial last cluster of the file,
  * zeros. Holes, as a preallocated image has many, are not read. */
 static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8_t *buf,
@@ -105,7 +95,7 @@ static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8
             continue;
         }
         if (later) {
-            if ((rc = note(image, later, host, n, buf, err)) < 0)
+            if ((rc = reads_add(later, host, buf, n, err)) < 0)
                 return rc;
             continue;
         }
@@ -122,19 +112,6 @@ static int read_data(struct qcow2_image *image, uint64_t host, size_t len, uint8
         break;
     }
     return 0;
-}
-
-int qcow2_image_read_part(struct qcow2_image *image, const struct qcow2_entry *entry,
-                          uint32_t offset, size_t len, uint8_t *buf, struct error *err)
-{
-    int rc;
-
-    if ((rc = image_check_range(image, entry, err)) < 0 ||
-        (rc = expect(image, entry->host + offset, len, err)) < 0 ||
-        (rc = expect_all(image, err)) < 0 ||
-        (rc = read_data(image, entry->host + offset, len, buf, NULL, err)) < 0)
-        error_wrap(err, "%s", image->name);
-    return rc;
 }
 
 /* Reads the subclusters of ${e} that are allocated; the others become zeros. */
@@ -271,13 +248,40 @@ int qcow2_image_read(struct qcow2_image *image, uint64_t first, size_t n,
 
 void qcow2_image_reads(const struct qcow2_image *image, struct reads *reads)
 {
-    *reads = (struct reads){
-        .fd = image->data_fd, .name = image->data_name, .slack = image->cluster_size};
+    *reads = (struct reads){.fd = image->data_fd,
+                            .name = image->data_name,
+                            .slack = image->cluster_size,
+                            .pages = &image->pages};
 }
 
-int qcow2_image_prepare(const struct qcow2_image *image, struct reads *reads, struct error *err)
+int qcow2_image_spare(const struct qcow2_image *image, const struct qcow2_entry *entry,
+                      uint8_t *buf, struct reads *later, struct error *err)
 {
-    return reads_prepare(reads, &image->pages, err);
+    int rc = image_check_range(image, entry, err);
+
+    return rc < 0 ? rc : reads_add_spare(later, entry->host, buf, image->cluster_size, err);
+}
+
+int qcow2_image_read_stream(const struct qcow2_image *image, const struct reads *reads,
+                            struct qcow2_codec **codec, const struct qcow2_entry *entry,
+                            uint8_t *buf, struct error *err)
+{
+    size_t got = 0, used;
+    uint8_t *stream = NULL;
+    int rc = image_check_range(image, entry, err);
+
+    if (rc == 0 && !*codec)
+        rc = qcow2_codec_new(codec, (enum qcow2_compression)image->header.compression_type, err);
+    if (rc == 0 && !(stream = malloc(entry->length)))
+        rc = error_no_memory(err);
+    if (rc == 0)
+        rc = reads_beside(reads, entry->host, stream, entry->length, &got, err);
+    if (rc == 0)
+        rc = qcow2_codec_decode(*codec, stream, got, buf, image->cluster_size, &used, err);
+    if (rc < 0)
+        error_wrap(err, "%s: compressed, at host offset %" PRIu64, image->name, entry->host);
+    free(stream);
+    return rc;
 }
 
 void qcow2_image_keep_cache(struct qcow2_image *image)

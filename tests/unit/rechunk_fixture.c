@@ -282,36 +282,47 @@ struct cs_content content_of(const struct work *w)
                                .chunk_count = w->count};
 }
 
-int read_source(void *arg, uint32_t offset, uint32_t length, struct cs_error *err)
+int read_source(void *arg, uint32_t offset, uint32_t length, uint8_t *to, struct cs_error *err)
 {
+    enum { TO_ITS_PLACE = 1, ELSEWHERE = 2 };
     struct source *s = arg;
+    uint8_t where = to == s->data + offset ? TO_ITS_PLACE : ELSEWHERE;
+    uint32_t same = 0;
     if (s->fails_in > 0 && --s->fails_in == 0)
         return cs_fail(err, CS_IO, "the source cannot be read");
     assert_int_equal(offset % SECTOR, 0);
     assert_true(length > 0 && length <= s->p->size && offset <= s->p->size - length);
     for (uint32_t i = offset; i < offset + length; i++) {
-        assert_true(s->same[i]);
-        assert_false(s->read[i]);
-        s->read[i] = 1;
+        assert_int_equal(s->p->kind[i], DATA);
+        assert_false(s->read[i] & where);
+        s->read[i] |= where;
+        same += s->same != NULL && s->same[i];
     }
-    memcpy(s->data + offset, s->p->value + offset, length);
-    s->bytes += length;
-    s->calls++;
+    memcpy(to, s->p->value + offset, length);
+    s->bytes += same;
+    s->calls += same > 0;
     return 0;
 }
 
-int rechunk(const struct cs_chunker *c, struct work *w, const struct cs_region_before *before,
-            struct cs_error *err)
+int rechunk(const struct cs_chunker *c, struct work *w, const struct cs_content *before,
+            struct source *source, struct cs_error *err)
 {
+    uint8_t *scratch = new_bytes(cs_rechunk_scratch_size(c));
     struct cs_rechunk r = {.chunker = c,
                            .fingerprinter = fingerprinter,
                            .before = before,
+                           .read = source != NULL ? read_source : NULL,
+                           .read_arg = source,
+                           .scratch = scratch,
                            .region = &w->region,
                            .cuts = w->cuts,
                            .chunks = w->chunks,
                            .known = w->known};
+    if (source != NULL)
+        memset(w->region.data, 0, c->region_size);
     int rc = cs_rechunk(&r, err);
     w->count = r.count;
+    free(scratch);
     return rc;
 }
 

@@ -65,22 +65,25 @@ void lay_out(struct work *w, const struct picture *p, const uint8_t *same);
 void identify(struct work *w);
 struct work cut_plainly(const struct cs_chunker *c, const struct picture *p);
 struct cs_content content_of(const struct work *w); /* lent */
-int rechunk(const struct cs_chunker *c, struct work *w, const struct cs_region_before *before,
-            struct cs_error *err);
 void assert_equal_work(const struct work *a, const struct work *b);
 
-/* Where what is the same is read from. */
+/* Where a region is read from. */
 struct source {
     const struct picture *p;
-    const uint8_t *same;
-    uint8_t *data;
-    uint8_t *read;     /* which bytes were */
-    uint32_t bytes;    /* how many */
-    uint32_t calls;    /* in how many calls */
-    uint32_t fails_in; /* calls; 0: never */
+    const uint8_t *same; /* NULL: nothing is said to be */
+    const uint8_t *data; /* where the region has its bytes */
+    uint8_t *read;       /* which bytes were, and where to */
+    uint32_t bytes;      /* how many of them are the same */
+    uint32_t calls;      /* in how many calls any of those */
+    uint32_t fails_in;   /* calls of any kind; 0: never */
 };
 
-/* To be a cs_region_before's; reads nothing that is not ${same}, and nothing twice. */
-int read_source(void *arg, uint32_t offset, uint32_t length, struct cs_error *err);
+/* To be a region's; reads only data, and nothing twice to one place. */
+int read_source(void *arg, uint32_t offset, uint32_t length, uint8_t *to, struct cs_error *err);
+
+/* By what was ${before}. ${source}: nothing is at hand, and all is read from it; NULL: what is laid
+ * out is. */
+int rechunk(const struct cs_chunker *c, struct work *w, const struct cs_content *before,
+            struct source *source, struct cs_error *err);
 
 #endif

@@ -62,16 +62,13 @@ static uint64_t all_same, all_read, all_known;
 
 /* The new region by what is known of the old one, and what was found out on the way. */
 static void compare(const struct cs_chunker *c, const struct picture *old,
-                    const struct picture *new, const uint8_t *same)
+                    const struct picture *new, const uint8_t *same, bool at_hand)
 {
     struct work before = cut_plainly(c, old), expected = cut_plainly(c, new), w = new_work(c);
     struct cs_content content = content_of(&before);
     uint8_t *touched = new_bytes(c->region_size);
     struct source s = {.p = new, .same = same, .data = w.region.data};
-    struct cs_region_before b = {.content = &content, .read = read_source, .arg = &s};
     struct cs_error err = {0};
-    if (same == NULL)
-        b.read = NULL;
     s.read = new_bytes(c->region_size);
     for (uint32_t i = 0; i < c->region_size; i++) {
         touched[i] =
@@ -80,11 +77,11 @@ static void compare(const struct cs_chunker *c, const struct picture *old,
         all_same += same != NULL && same[i];
     }
     lay_out(&w, new, same);
-    if (rechunk(c, &w, &b, &err) < 0)
+    if (rechunk(c, &w, &content, at_hand ? NULL : &s, &err) < 0)
         fail_msg("%s", err.message);
     identify(&w);
     assert_equal_work(&w, &expected);
-    assert_little_was_read(c, &before, &w, touched, s.read);
+    assert_little_was_read(c, &before, &w, touched, same != NULL ? s.read : NULL);
     if (memchr(touched, 1, c->region_size) == NULL)
         assert_int_equal(s.bytes, 0);
     for (size_t i = 0; i < w.count; i++)
@@ -103,8 +100,9 @@ static void compare_seed(const struct cs_chunker *c)
     draw(&old, c->block_size);
     struct picture new = changed(&old, c->block_size);
     uint8_t *same = draw_same(&old, &new);
-    compare(c, &old, &new, same);
-    compare(c, &old, &new, NULL);
+    compare(c, &old, &new, same, false);
+    compare(c, &old, &new, NULL, false);
+    compare(c, &old, &new, NULL, true);
     free(same);
     free_picture(&new);
     free_picture(&old);

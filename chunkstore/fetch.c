@@ -7,14 +7,17 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fetch_plan.h"
 #include "log.h"
 #include "pack_read.h"
 
 enum {
-    JOBS_MAX = 32,    /* whatever the number of threads */
-    CHUNKS_MAX = 4096 /* of one job; a frame may have more */
+    JOBS_MAX = 32,     /* whatever the number of threads */
+    WAITING = 2,       /* workers more than threads: some wait for a disk */
+    CHUNKS_MAX = 4096, /* of one job; a frame may have more */
+    HUGE_PAGE = 2 << 20
 };
 
 struct part { /* of a frame */
@@ -103,6 +106,16 @@ static void run(struct cs_job *job, unsigned worker)
 
 /* ---- made and freed ---- */
 
+/* Where a user writes it by direct I/O, its pages are counted one by one: few large ones help. */
+static uint8_t *new_plain(void)
+{
+    void *plain = NULL;
+    if (posix_memalign(&plain, HUGE_PAGE, CS_FRAME_MAX) != 0)
+        return NULL;
+    madvise(plain, CS_FRAME_MAX, MADV_HUGEPAGE);
+    return plain;
+}
+
 int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error *err)
 {
     struct cs_fetch *f = calloc(1, sizeof *f);
@@ -111,8 +124,9 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
         return cs_fail_memory(err);
     f->store = store;
     memcpy(f->id_key, cs_store_keys(store)->id_key, sizeof f->id_key);
-    int rc = cs_pool_new(&f->pool, store->threads, err);
-    size_t n = store->threads + 2 < JOBS_MAX ? store->threads + 2 : JOBS_MAX;
+    unsigned threads = store->threads > 1 ? store->threads + WAITING : 1;
+    int rc = cs_pool_new(&f->pool, threads, err);
+    size_t n = threads + 2 < JOBS_MAX ? threads + 2 : JOBS_MAX;
     f->jobs = calloc(n, sizeof *f->jobs);
     f->spare = malloc(CS_DATA_OBJECT_MAX);
     if (rc == 0 && (f->jobs == NULL || f->spare == NULL))
@@ -124,7 +138,7 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
         j->backend = store->backend;
         j->user = &f->user;
         j->sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD);
-        j->plain = malloc(CS_FRAME_MAX);
+        j->plain = new_plain();
         j->parts = calloc(CHUNKS_MAX, sizeof *j->parts);
         j->chunks = calloc(CHUNKS_MAX, sizeof *j->chunks);
         if (j->sealed == NULL || j->plain == NULL || j->parts == NULL || j->chunks == NULL)

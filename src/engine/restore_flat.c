@@ -66,8 +66,12 @@ static int raw_to_file(struct disk *d, const struct target *target, uint64_t *wr
                        struct error *err)
 {
     uint32_t region_size = cs_region_size(d->r->store);
-    struct scatter_target file = {
-        .fd = target->fd, .name = target->path, .holes = true, .progress = disk_progress, .arg = d};
+    struct scatter_target file = {.fd = target->fd,
+                                  .name = target->path,
+                                  .holes = true,
+                                  .direct = true,
+                                  .progress = disk_progress,
+                                  .arg = d};
     struct scatter *scatter = NULL;
     int rc = scatter_new(&scatter, d->r->fetch, &file, err);
     if (rc == 0 && ftruncate(target->fd, (off_t)flat_size(d->flat)) < 0)

@@ -7,14 +7,17 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fetch_plan.h"
 #include "log.h"
 #include "pack_read.h"
 
 enum {
-    JOBS_MAX = 32,    /* whatever the number of threads */
-    CHUNKS_MAX = 4096 /* of one job; a frame may have more */
+    JOBS_MAX = 32,     /* whatever the number of threads */
+    WAITING = 2,       /* workers more than threads: some wait for a disk */
+    CHUNKS_MAX = 4096, /* of one job; a frame may have more */
+    HUGE_PAGE = 2 << 20
 };
 
 struct part { /* of a frame */
@@ -114,6 +117,16 @@ static int make_identifiers(struct cs_fetch *f, struct cs_error *err)
     return rc;
 }
 
+/* Where a user writes it by direct I/O, its pages are counted one by one: few large ones help. */
+static uint8_t *new_plain(void)
+{
+    void *plain = NULL;
+    if (posix_memalign(&plain, HUGE_PAGE, CS_FRAME_MAX) != 0)
+        return NULL;
+    madvise(plain, CS_FRAME_MAX, MADV_HUGEPAGE);
+    return plain;
+}
+
 int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error *err)
 {
     struct cs_fetch *f = calloc(1, sizeof *f);
@@ -121,10 +134,11 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
     if (f == NULL)
         return cs_fail_memory(err);
     f->store = store;
-    int rc = cs_pool_new(&f->pool, store->threads, err);
+    unsigned threads = store->threads > 1 ? store->threads + WAITING : 1;
+    int rc = cs_pool_new(&f->pool, threads, err);
     if (rc == 0)
         rc = make_identifiers(f, err);
-    size_t n = store->threads + 2 < JOBS_MAX ? store->threads + 2 : JOBS_MAX;
+    size_t n = threads + 2 < JOBS_MAX ? threads + 2 : JOBS_MAX;
     f->jobs = calloc(n, sizeof *f->jobs);
     f->spare = malloc(CS_DATA_OBJECT_MAX);
     if (rc == 0 && (f->jobs == NULL || f->spare == NULL))
@@ -136,7 +150,7 @@ int cs_fetch_new(struct cs_fetch **out, struct cs_store *store, struct cs_error 
         j->backend = store->backend;
         j->user = &f->user;
         j->sealed = malloc(CS_FRAME_MAX + CS_SEAL_OVERHEAD);
-        j->plain = malloc(CS_FRAME_MAX);
+        j->plain = new_plain();
         j->parts = calloc(CHUNKS_MAX, sizeof *j->parts);
         j->chunks = calloc(CHUNKS_MAX, sizeof *j->chunks);
         if (j->sealed == NULL || j->plain == NULL || j->parts == NULL || j->chunks == NULL)

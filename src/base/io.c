@@ -6,7 +6,10 @@
 #include "base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -87,6 +90,46 @@ int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t 
         done += (size_t)n;
     }
     return 0;
+}
+
+int io_writev(int fd, const char *name, uint64_t offset, struct iovec *iov, size_t n,
+              struct error *err)
+{
+    size_t left = 0;
+    int rc;
+
+    for (size_t i = 0; i < n; i++)
+        left += iov[i].iov_len;
+    if ((rc = check_range(name, offset, left, err)) < 0)
+        return rc;
+    while (left > 0) {
+        ssize_t done = pwritev(fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, (off_t)offset);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) /* a device that is full answers 0 */
+            return error_sys(err, done < 0 ? errno : ENOSPC,
+                             "%s: cannot write %zu bytes at %" PRIu64, name, left, offset);
+        offset += (uint64_t)done;
+        left -= (size_t)done;
+        for (; n > 0 && (size_t)done >= iov->iov_len; iov++, n--)
+            done -= (ssize_t)iov->iov_len;
+        if (done > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + done;
+            iov->iov_len -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+int io_open_direct(int fd)
+{
+    char path[32];
+
+    if (sysconf(_SC_PAGESIZE) > IO_DIRECT_ALIGN)
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 }
 
 int io_next_data(int fd, const char *name, uint64_t from, uint64_t end, uint64_t *begin,

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/error.h"
 
@@ -22,6 +23,20 @@ int io_read(int fd, const char *name, uint64_t offset, void *buf, size_t len, st
 /* Writes exactly ${len} bytes at ${offset}. */
 int io_write(int fd, const char *name, uint64_t offset, const void *buf, size_t len,
              struct error *err);
+
+/* The same with the bytes of ${n} buffers, end to end, fewer than 2^30; ${iov} is used up. */
+int io_writev(int fd, const char *name, uint64_t offset, struct iovec *iov, size_t n,
+              struct error *err);
+
+enum { IO_DIRECT_ALIGN = 4096 }; /* bytes */
+
+/*
+ * Opens the file of ${fd} again, for writes that pass by the page cache: offset, length and memory
+ * of each have to be multiples of IO_DIRECT_ALIGN. EINVAL says that the file wants more than that.
+ * What is written must share no page with what is written in another way at that time. Returns a
+ * descriptor for the caller to close, or -1 where the file has none.
+ */
+int io_open_direct(int fd);
 
 /*
  * Finds the first stretch of data at or after ${from} and before ${end}: sets ${*begin} and

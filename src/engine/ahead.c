@@ -12,7 +12,8 @@ enum { HALF = AHEAD_SLOTS / 2 };
 
 struct half {
     struct scatter *scatter;
-    uint8_t *data; /* of HALF regions */
+    uint8_t *data;    /* of HALF regions */
+    bool dirty[HALF]; /* the region's bytes may be other than zeros */
     uint64_t regions[HALF];
     size_t count;
     size_t next; /* to be given */
@@ -39,7 +40,7 @@ int ahead_new(struct ahead **out, struct cs_fetch *fetch, uint32_t region_size,
     a->region_size = region_size;
     for (size_t i = 0; rc == 0 && i < 2; i++) {
         struct half *h = &a->halves[i];
-        h->data = malloc((size_t)HALF * region_size);
+        h->data = calloc(HALF, region_size);
         if (h->data == NULL) {
             rc = error_no_memory(err);
             break;
@@ -75,8 +76,11 @@ static int begin(struct ahead *a, struct error *err)
     h->count = h->next = 0;
     while (rc == 0 && !a->finished && h->count < HALF) {
         uint64_t base = h->count * a->region_size;
+        uint64_t before = scatter_put_bytes(h->scatter);
         bool found = false;
-        memset(h->data + base, 0, a->region_size);
+        if (h->dirty[h->count])
+            memset(h->data + base, 0, a->region_size);
+        h->dirty[h->count] = true;
         rc = a->source.describe(a->source.arg, a->from, h->scatter, base,
                                 (size_t)(1 - a->current) * HALF + h->count, &h->regions[h->count],
                                 &found, err);
@@ -86,6 +90,7 @@ static int begin(struct ahead *a, struct error *err)
             a->finished = true;
             break;
         }
+        h->dirty[h->count] = scatter_put_bytes(h->scatter) > before;
         a->from = h->regions[h->count++] + 1;
     }
     if (rc == 0)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The guest's disk as one file: compact qcow2, raw file, raw device, raw stream. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +16,7 @@
 #include "qcow2/image.h"
 #include "qcow2/writer.h"
 
-enum { DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250 };
+enum { DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250, PIPE_SIZE = 1 << 20 /* bytes */ };
 
 static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_t region_size)
 {
@@ -66,8 +68,12 @@ static int raw_to_file(struct disk *d, const struct target *target, uint64_t *wr
                        struct error *err)
 {
     uint32_t region_size = cs_region_size(d->r->store);
-    struct scatter_target file = {
-        .fd = target->fd, .name = target->path, .holes = true, .progress = disk_progress, .arg = d};
+    struct scatter_target file = {.fd = target->fd,
+                                  .name = target->path,
+                                  .holes = true,
+                                  .direct = true,
+                                  .progress = disk_progress,
+                                  .arg = d};
     struct scatter *scatter = NULL;
     int rc = scatter_new(&scatter, d->r->fetch, &file, err);
     if (rc == 0 && ftruncate(target->fd, (off_t)flat_size(d->flat)) < 0)
@@ -125,20 +131,50 @@ int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct ta
                              : raw_to_file(&disk, target, written, err);
 }
 
-/*
- * Writes to a stream that may be full for long. A write of at most PIPE_BUF does not block once
- * poll says that there is room, so that a signal that wants us to stop is always seen.
- */
-static int write_stream(struct restore *r, int fd, const uint8_t *buf, size_t len,
-                        struct error *err)
+struct stream {
+    int fd;       /* lent */
+    int other_fd; /* of the same pipe, for writes that do not block; -1: none */
+    bool regular;
+};
+
+/* A description of our own, for the flags of the one that was lent may be others' too. */
+static struct stream stream_open(int fd)
 {
     struct stat st;
-    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    struct stream stream = {.fd = fd, .other_fd = -1};
+    char path[32];
+    bool known = fstat(fd, &st) == 0;
+    stream.regular = known && S_ISREG(st.st_mode);
+    if (known && S_ISFIFO(st.st_mode)) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        stream.other_fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    }
+    if (stream.other_fd >= 0)
+        fcntl(stream.other_fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer turns, where it may be */
+    return stream;
+}
+
+static void stream_close(struct stream *stream)
+{
+    if (stream->other_fd >= 0)
+        close(stream->other_fd);
+}
+
+/*
+ * Writes to a stream that may be full for long, so that a signal that wants us to stop is always
+ * seen: without blocking, or at most PIPE_BUF, which does not block once poll says that there is
+ * room.
+ */
+static int write_stream(struct restore *r, const struct stream *stream, const uint8_t *buf,
+                        size_t len, struct error *err)
+{
+    bool whole = stream->regular || stream->other_fd >= 0;
+    int fd = stream->other_fd >= 0 ? stream->other_fd : stream->fd;
     int rc = 0;
     for (size_t done = 0; rc == 0 && done < len;) {
         struct pollfd p = {.fd = fd, .events = POLLOUT};
-        size_t n = regular || len - done < PIPE_BUF ? len - done : PIPE_BUF;
-        int ready = regular ? 1 : poll(&p, 1, POLL_MILLISECONDS);
+        size_t n = whole || len - done < PIPE_BUF ? len - done : PIPE_BUF;
+        int ready = stream->regular ? 1 : poll(&p, 1, POLL_MILLISECONDS);
         ssize_t written = ready > 0 ? write(fd, buf + done, n) : 0;
         if (written > 0)
             done += (size_t)written;
@@ -155,6 +191,7 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
 {
     struct disk disk = {.r = r, .flat = flat, .path = "-", .throughout = true};
     uint32_t region_size = cs_region_size(r->store);
+    struct stream stream = stream_open(fd);
     struct ahead *ahead = NULL;
     bool found = true;
     int rc = disk_ahead(&disk, &ahead, err);
@@ -166,12 +203,13 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
         if (rc < 0 || !found)
             break;
         size_t len = (size_t)bytes_in(flat, region, region_size);
-        rc = write_stream(r, fd, data, len, err);
+        rc = write_stream(r, &stream, data, len, err);
         *written += len;
         if (rc == 0)
             rc = restore_step(r, "-", region_size, err);
     }
     ahead_free(ahead);
+    stream_close(&stream);
     return rc;
 }
 

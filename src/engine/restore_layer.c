@@ -41,8 +41,11 @@ static int restore_raw(struct restore *r, const struct record_layer *layer,
                        const struct target *target, uint64_t *written, struct error *err)
 {
     struct raw raw = {.r = r, .target = target};
-    struct scatter_target file = {
-        .fd = target->fd, .name = target->path, .progress = raw_progress, .arg = &raw};
+    struct scatter_target file = {.fd = target->fd,
+                                  .name = target->path,
+                                  .direct = true,
+                                  .progress = raw_progress,
+                                  .arg = &raw};
     struct layer_view *view = NULL;
     struct scatter *scatter = NULL;
     int rc = scatter_new(&scatter, r->fetch, &file, err);

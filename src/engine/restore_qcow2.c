@@ -221,8 +221,15 @@ static int begin_scatter(struct job *job, const struct restore_names *names, str
 {
     bool external = (job->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) != 0;
     const struct target *target = external ? names->data_target : job->target;
+    bool extended = (job->header.incompatible & QCOW2_INCOMPAT_EXTENDED_L2) != 0;
     struct scatter_target file = {
-        .fd = target->fd, .name = target->path, .holes = true, .progress = progress, .arg = job};
+        .fd = target->fd,
+        .name = target->path,
+        .holes = true,
+        .direct = !external && !extended, /* else views may share what is put, or parts of it */
+        .progress = progress,
+        .arg = job,
+    };
     return scatter_new(&job->scatter, job->r->fetch, &file, err);
 }
 

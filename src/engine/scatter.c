@@ -5,18 +5,17 @@
  */
 #include "engine/scatter.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "engine/engine.h"
+#include "engine/gather.h"
 
 enum {
-    CHUNKS = 128 << 10,     /* of a batch, about; 8 GiB of the usual ones */
-    PLACES = 512 << 10,     /* of a batch, about */
-    WRITE_BACK = 128 << 10, /* bytes worth to be written back at once */
-    HOLE = 4096,            /* bytes; what file systems can leave out, at a multiple of it */
+    CHUNKS = 128 << 10, /* of a batch, about; 8 GiB of the usual ones */
+    PLACES = 512 << 10, /* of a batch, about */
 };
 
 static const uint64_t nowhere = UINT64_MAX;
@@ -34,6 +33,7 @@ struct span { /* of a region */
 struct scatter {
     struct cs_fetch *fetch;
     struct scatter_target target;
+    struct gather_file file;  /* of the target; its direct_fd is ours */
     struct cs_wanted *wanted; /* tag: the first of its places */
     size_t wanted_count, wanted_room;
     struct place *places;
@@ -55,6 +55,12 @@ int scatter_new(struct scatter **out, struct cs_fetch *fetch, const struct scatt
         return error_no_memory(err);
     s->fetch = fetch;
     s->target = *target;
+    s->file = (struct gather_file){
+        .fd = target->fd,
+        .direct_fd = target->direct && target->memory == NULL ? io_open_direct(target->fd) : -1,
+        .name = target->name,
+        .holes = target->holes,
+    };
     *out = s;
     return 0;
 }
@@ -65,6 +71,8 @@ void scatter_free(struct scatter *s)
         return;
     if (s->going)
         cs_fetch_stop(s->fetch);
+    if (s->file.direct_fd >= 0)
+        close(s->file.direct_fd);
     free(s->wanted);
     free(s->places);
     free(s->spans);
@@ -203,56 +211,6 @@ int scatter_end(struct scatter *s, struct error *err)
 
 /* ---- writing ---- */
 
-struct piece { /* what lies together in memory and in the file */
-    uint64_t offset;
-    const uint8_t *data;
-    size_t len;
-};
-
-/* Counts the bytes, and those that had to be written. */
-static int write_piece(const struct scatter *s, const struct piece *p, uint64_t done[2],
-                       struct error *err)
-{
-    const struct scatter_target *t = &s->target;
-    size_t start = 0, at = 0; /* what is in between is not written yet */
-    int rc = 0;
-    done[0] += p->len;
-    if (t->memory != NULL) {
-        memcpy(t->memory + p->offset, p->data, p->len);
-        return 0;
-    }
-    while (rc == 0 && t->holes && at < p->len) {
-        size_t n = HOLE - (p->offset + at) % HOLE;
-        if (n == HOLE && p->len - at >= n && io_is_zero(p->data + at, n)) {
-            if (at > start)
-                rc = io_write(t->fd, t->name, p->offset + start, p->data + start, at - start, err);
-            done[1] += at - start;
-            start = at + n;
-        }
-        at += n;
-    }
-    if (rc == 0 && p->len > start) {
-        rc = io_write(t->fd, t->name, p->offset + start, p->data + start, p->len - start, err);
-        done[1] += p->len - start;
-    }
-    /* so that the flush at the end, when nobody has work, finds little to do; it tells errors */
-    if (rc == 0 && p->len >= WRITE_BACK)
-        sync_file_range(t->fd, (off_t)p->offset, (off_t)p->len, SYNC_FILE_RANGE_WRITE);
-    return rc;
-}
-
-static int add_piece(const struct scatter *s, struct piece *p, uint64_t offset, const uint8_t *data,
-                     size_t len, uint64_t done[2], struct error *err)
-{
-    if (p->len > 0 && p->offset + p->len == offset && p->data + p->len == data) {
-        p->len += len;
-        return 0;
-    }
-    int rc = p->len > 0 ? write_piece(s, p, done, err) : 0;
-    *p = (struct piece){.offset = offset, .data = data, .len = len};
-    return rc;
-}
-
 /* An error of a file on its way through the store. */
 static int to_store(const struct error *err, struct cs_error *out)
 {
@@ -267,19 +225,27 @@ static int use(void *arg, const struct cs_fetched *chunks, size_t n, uint64_t do
                struct cs_error *out)
 {
     const struct scatter *s = arg;
-    struct piece piece = {0};
+    struct gather gather;
     struct error err = {0};
     int rc = 0;
+    gather.file = &s->file;
+    gather.written = gather.count = 0; /* the parts are left as they are, for they are many */
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct place *place = &s->places[chunks[i].wanted->tag];
         uint32_t length = chunks[i].wanted->length;
-        for (uint32_t at = 0; rc == 0 && at < length; at += (place++)->length)
-            if (place->offset != nowhere)
-                rc = add_piece(s, &piece, place->offset, chunks[i].data + at, place->length, done,
-                               &err);
+        for (uint32_t at = 0; rc == 0 && at < length; at += (place++)->length) {
+            if (place->offset == nowhere)
+                continue;
+            if (s->target.memory != NULL)
+                memcpy(s->target.memory + place->offset, chunks[i].data + at, place->length);
+            else
+                rc = gather_add(&gather, place->offset, chunks[i].data + at, place->length, &err);
+            done[0] += place->length;
+        }
     }
-    if (rc == 0 && piece.len > 0)
-        rc = write_piece(s, &piece, done, &err);
+    if (rc == 0)
+        rc = gather_flush(&gather, &err);
+    done[1] = gather.written;
     return rc < 0 ? to_store(&err, out) : 0;
 }
 

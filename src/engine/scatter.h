@@ -22,6 +22,9 @@ struct scatter_target {
     const char *name; /* lent; for messages */
     uint8_t *memory;  /* lent; not NULL: instead of a file */
     bool holes;       /* also where the data has 4 KiB of zeros, at a multiple of that */
+    /* Large parts may pass by the page cache. Only where no byte of the file is put twice: two
+     * workers would have the same page, one of them in the cache. */
+    bool direct;
     /* Called when ${bytes} more are where they belong; a failure stops. */
     int (*progress)(void *arg, uint64_t bytes, struct error *err);
     void *arg;

@@ -67,7 +67,9 @@ for threads in 1 2 4 7; do
     byre restore all --image top.qcow2 --snapshot 1 --format raw --to - --threads "$threads" \
         >"by-$threads/piped" 2>"$T/err" && fail "top has no snapshot"
     byre restore all --image top.qcow2 --format raw --to - --threads "$threads" \
-        >"by-$threads/piped" 2>"$T/err" || fail "to a pipe: $(cat "$T/err")"
+        >"by-$threads/piped" 2>"$T/err" || fail "to a file as stdout: $(cat "$T/err")"
+    byre restore all --image top.qcow2 --format raw --to - --threads "$threads" 2>"$T/err" |
+        cmp - "by-$threads/piped" || fail "to a pipe: $(cat "$T/err")"
     diff -r by-1 "by-$threads" >"$T/diff" || fail "1 and $threads threads: $(cat "$T/diff")"
     for file in by-1/*.qcow2 by-1/*.raw by-1/*.data; do
         expect_equal "$(holes "$file")" "$(holes "by-$threads/${file#by-1/}")" "holes of ${file#by-1/}"

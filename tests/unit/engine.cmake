@@ -1,6 +1,6 @@
 # The engine's modules that have no command of their own: one program each. They need qemu-img and
 # qemu-io, or repositories or records that no backup makes.
-foreach(name IN ITEMS check copy_memo dirty_bits forgotten parent policy record)
+foreach(name IN ITEMS check copy_memo dirty_bits forgotten gather parent policy record)
   add_executable(test_engine_${name} ${CMAKE_CURRENT_LIST_DIR}/test_engine_${name}.c)
   target_link_libraries(test_engine_${name} PRIVATE engine cs_fixture qcow2_fixture)
   string(REPLACE "_" "-" dashed ${name})

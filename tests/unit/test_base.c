@@ -79,6 +79,39 @@ static void test_reads_and_writes(void **state)
     close(fd);
 }
 
+static void test_many_buffers(void **state)
+{
+    enum { COUNT = 3000 }; /* more than one call takes */
+    uint8_t *bytes = malloc(COUNT * 7);
+    struct iovec *iov = calloc(COUNT, sizeof *iov);
+    struct error err;
+    size_t len;
+    int fd = open("vector", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    (void)state;
+    assert_non_null(bytes);
+    assert_non_null(iov);
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < COUNT * 7; i++)
+        bytes[i] = (uint8_t)(i * i >> 5);
+    for (size_t i = 0; i < COUNT; i++) /* some are empty */
+        iov[i] = (struct iovec){bytes + i / 2 * 14, i % 2 == 0 ? 14 : 0};
+    assert_int_equal(io_writev(fd, "vector", 5, iov, COUNT, &err), 0);
+    uint8_t *found = slurp("vector", &len);
+    assert_int_equal(len, 5 + COUNT * 7);
+    assert_memory_equal(found + 5, bytes, COUNT * 7);
+    free(found);
+    iov[0] = (struct iovec){bytes, 7};
+    assert_int_equal(io_writev(fd, "vector", INT64_MAX, iov, 1, &err), ERROR_CORRUPT);
+    assert_int_equal(io_writev(fd, "vector", 0, iov, 0, &err), 0);
+    close(fd);
+    fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(io_writev(fd, "full", 0, iov, 1, &err), ERROR_NO_SPACE);
+    close(fd);
+    free(iov);
+    free(bytes);
+}
+
 static void test_zeros(void **state)
 {
     uint8_t buf[200] = {0};
@@ -121,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_errors_carry_code_and_text),
         cmocka_unit_test(test_long_messages_are_cut),
         cmocka_unit_test(test_reads_and_writes),
+        cmocka_unit_test(test_many_buffers),
         cmocka_unit_test(test_zeros),
         cmocka_unit_test(test_big_endian),
     };

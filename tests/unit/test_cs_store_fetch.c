@@ -103,7 +103,8 @@ static void test_each_frame_once(void **state)
         struct cs_store *store = open_threads(repo, thread_counts[i]);
         struct cs_fetch *fetch = NULL;
         assert_ok(cs_fetch_new(&fetch, store, err));
-        assert_int_equal(cs_fetch_threads(fetch), thread_counts[i]);
+        assert_true(cs_fetch_threads(fetch) >= thread_counts[i]);
+        assert_true(cs_fetch_threads(fetch) == 1 || thread_counts[i] > 1);
         assert_int_equal(expect_fetch(fetch, &table[0], 20, true), 20 / BY_FRAME);
         assert_int_equal(expect_fetch(fetch, &table[0], MANY, true), 20 / BY_FRAME);
         assert_int_equal(expect_fetch(fetch, &table[0], 20, false), 20 / BY_FRAME);
@@ -256,7 +257,7 @@ static void test_other_work_of_the_workers(void **state)
     assert_ok(cs_fetch_new(&fetch, store, err));
     cs_fetch_each(fetch, MANY, count_up, counts);
     for (size_t i = 0; i < MANY; i++)
-        assert_in_range(counts[i], 1, 3);
+        assert_in_range(counts[i], 1, cs_fetch_threads(fetch));
     cs_fetch_free(fetch);
     cs_close(store);
 }

@@ -365,6 +365,11 @@ void cs_region_cancel(struct cs_writer *w, struct cs_region *region)
     release(w->regions, job_of(region));
 }
 
+size_t cs_region_buffers(const struct cs_writer *w)
+{
+    return w->regions->count;
+}
+
 int cs_region_drain(struct cs_writer *w, struct cs_error *err)
 {
     (void)err;

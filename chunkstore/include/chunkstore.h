@@ -560,6 +560,9 @@ int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_r
                   const struct cs_region_before *before, struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
 
+/* How many buffers there are: three at least. */
+size_t cs_region_buffers(const struct cs_writer *writer);
+
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */
 int cs_tree_finish(struct cs_tree_builder *builder, struct cs_tree *tree, struct cs_error *err);
 void cs_tree_abort(struct cs_tree_builder *builder);

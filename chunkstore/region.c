@@ -115,7 +115,7 @@ static int alloc_job(struct region_job *r, struct cs_writer *w)
            r->chunks != NULL && r->known != NULL;
 }
 
-int cs_regions_new(struct cs_writer *w, struct cs_error *err)
+int cs_regions_new(struct cs_writer *w, unsigned lent, struct cs_error *err)
 {
     struct cs_regions *all = calloc(1, sizeof *all);
     if (all == NULL)
@@ -125,6 +125,7 @@ int cs_regions_new(struct cs_writer *w, struct cs_error *err)
     all->count = cs_pool_threads(w->pool) + 2;
     if (all->count > MOST_BUFFERS)
         all->count = MOST_BUFFERS;
+    all->count += lent;
     int rc =
         cs_fingerprinter_new(&all->fingerprinter, cs_store_keys(w->store)->fingerprint_key, err);
     if (rc < 0)
@@ -363,11 +364,6 @@ int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_r
 void cs_region_cancel(struct cs_writer *w, struct cs_region *region)
 {
     release(w->regions, job_of(region));
-}
-
-size_t cs_region_buffers(const struct cs_writer *w)
-{
-    return w->regions->count;
 }
 
 int cs_region_drain(struct cs_writer *w, struct cs_error *err)

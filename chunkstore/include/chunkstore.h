@@ -471,6 +471,8 @@ struct cs_counters {
 struct cs_writer_options {
     int compression_level; /* of zstd; 0: the default */
     bool dry_run;          /* do all but write; there is nothing to commit then */
+    unsigned regions_lent; /* buffers of regions beside those that the workers need: for a caller
+                              who holds so many of them at a time */
 };
 
 /* Begins a run. Nothing of it is seen by others before it is published or committed. CS_CORRUPT
@@ -559,9 +561,6 @@ int cs_region_get(struct cs_writer *writer, struct cs_region **region, struct cs
 int cs_region_put(struct cs_tree_builder *const *builders, size_t n, struct cs_region *region,
                   const struct cs_region_before *before, struct cs_error *err);
 void cs_region_cancel(struct cs_writer *writer, struct cs_region *region);
-
-/* How many buffers there are: three at least. */
-size_t cs_region_buffers(const struct cs_writer *writer);
 
 /* Ends a tree: waits for its regions and sets ${tree}. Frees the builder, also on failure. */
 int cs_tree_finish(struct cs_tree_builder *builder, struct cs_tree *tree, struct cs_error *err);

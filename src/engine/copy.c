@@ -184,6 +184,7 @@ static int begin_writer(struct copy *c, struct error *err)
     struct cs_writer_options options = {
         .compression_level = c->options->compression_level,
         .dry_run = c->options->dry_run,
+        .regions_lent = COPY_REGIONS,
     };
     if (c->run.writer != NULL)
         return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Some content leaves of a copy: read together, and put in their order. Half of
- * the writer's buffers are its own, the others are being hashed meanwhile. What
- * a leaf means is copy_layer.c's, how chunks are read the store's.
+ * Some content leaves of a copy: read together, so that frames which several of
+ * them need are opened once, and put in their order. What a leaf means is
+ * copy_layer.c's, how chunks are read the store's.
  */
 #include "engine/copy_batch.h"
 
@@ -157,8 +157,7 @@ static int flush(struct copy_batch *b, struct error *err)
 
 static int flush_if_full(struct copy_batch *b, struct error *err)
 {
-    bool full = b->count == LEAVES || b->wanted_count >= CHUNKS ||
-                b->regions >= cs_region_buffers(b->writer) / 2;
+    bool full = b->count == LEAVES || b->wanted_count >= CHUNKS || b->regions == COPY_REGIONS;
     return full ? flush(b, err) : 0;
 }
 

@@ -11,6 +11,8 @@
  * workers cut and hash what was read before. For one thread.
  */
 
+enum { COPY_REGIONS = 8 }; /* of the writer's buffers that are held at a time */
+
 struct copy_batch;
 
 /* Reads from ${from}; takes its buffers and starts its workers. */

@@ -47,20 +47,34 @@ int cs_frame_opener_make(struct cs_frame_opener *opener, struct cs_store *store,
 int cs_frame_open(const struct cs_frame_opener *opener, uint8_t *sealed, uint8_t *plain,
                   struct cs_error *err);
 
-struct cs_frame_check { /* the result, and room for the work */
+struct cs_frame_check { /* holding one frame against all that is known of it */
     bool *bad;          /* of each object in the frame: proven not to be what its id says */
     bool unopened;      /* held against its checksum only */
-    uint8_t *sealed;
+    uint8_t *sealed;    /* room for the work */
     uint8_t *plain;
+    struct cs_identifier *identifier;
+    struct cs_backend *backend; /* what cs_frame_check_begin has found out */
+    const struct cs_pack *pack;
+    uint32_t number;
+    struct cs_frame_opener opener;
+    bool no_key; /* for data */
+    int key_rc;  /* of making the opener */
+    struct cs_error key_err;
 };
 
-int cs_frame_check_init(struct cs_frame_check *check, struct cs_error *err);
+/* On failure too, cs_frame_check_clear is due. */
+int cs_frame_check_init(struct cs_frame_check *check, const struct cs_store *store,
+                        struct cs_error *err);
 void cs_frame_check_clear(struct cs_frame_check *check);
 
-/* Reads frame ${n}, and holds it against checksum, seal and ids. CS_CORRUPT: some of its objects
- * are bad. After any other failure nothing is known. */
-int cs_pack_check_frame(struct cs_store *store, const struct cs_pack *pack, uint32_t n,
-                        struct cs_frame_check *check, struct cs_error *err);
+/* Says that frame ${n} of ${pack} comes next, which is lent until it was run. By the store's
+ * thread. */
+void cs_frame_check_begin(struct cs_frame_check *check, struct cs_store *store,
+                          const struct cs_pack *pack, uint32_t n);
+
+/* Reads that frame, and holds it against checksum, seal and ids. CS_CORRUPT: some of its objects
+ * are bad. After any other failure nothing is known. Safe from any thread. */
+int cs_frame_check_run(struct cs_frame_check *check, struct cs_error *err);
 
 /* ---- objects, by way of the store's caches (read.c) ---- */
 

@@ -122,7 +122,7 @@ static int alloc_job(struct region_job *r, struct cs_writer *w)
            r->chunks != NULL && r->known != NULL;
 }
 
-int cs_regions_new(struct cs_writer *w, struct cs_error *err)
+int cs_regions_new(struct cs_writer *w, unsigned lent, struct cs_error *err)
 {
     struct cs_regions *all = calloc(1, sizeof *all);
     if (all == NULL)
@@ -132,6 +132,7 @@ int cs_regions_new(struct cs_writer *w, struct cs_error *err)
     all->count = cs_pool_threads(w->pool) + 2;
     if (all->count > MOST_BUFFERS)
         all->count = MOST_BUFFERS;
+    all->count += lent;
     all->jobs = calloc(all->count, sizeof *all->jobs);
     bool good = all->jobs != NULL;
     for (size_t i = 0; good && i < all->count; i++) {

@@ -292,7 +292,7 @@ static int repair(struct cs_repair *r, struct cs_error *err)
     if (rc == 0)
         rc = may_repair(r, err);
     if (rc == 0)
-        rc = cs_frame_check_init(&r->frame, err);
+        rc = cs_frame_check_init(&r->frame, r->store, err);
     if (rc == 0)
         rc = choose_dropped(r, err);
     if (rc == 0)

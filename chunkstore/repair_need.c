@@ -157,7 +157,8 @@ static int look_at(struct cs_repair *r, const struct cs_id *id, const struct cs_
     if (where->frame < t->frame_count && where->slot < t->frames[where->frame].objects) {
         const struct cs_frame *f = &t->frames[where->frame];
         bool same = memcmp(&t->objects[f->first + where->slot].id, id, sizeof *id) == 0;
-        rc = cs_pack_check_frame(r->store, &pack, where->frame, &r->frame, &e);
+        cs_frame_check_begin(&r->frame, r->store, &pack, where->frame);
+        rc = cs_frame_check_run(&r->frame, &e);
         *sound = same && (rc == 0 || (rc == CS_CORRUPT && !r->frame.bad[where->slot]));
         if (rc < 0)
             cs_fail(err, rc, "%s", e.message);

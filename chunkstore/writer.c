@@ -72,7 +72,7 @@ int cs_writer_begin(struct cs_writer **out, struct cs_store *store,
         rc = cs_stream_new(&w->meta, store, w->pool, w->workers, CS_META, level > 0 ? level : 0,
                            w->dry_run, err);
     if (rc == 0)
-        rc = cs_regions_new(w, err);
+        rc = cs_regions_new(w, options->regions_lent, err);
     if (rc == 0)
         rc = cs_index_refresh(store, err);
     w->condemn_entries = store->state.condemn_entries;

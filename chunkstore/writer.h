@@ -55,7 +55,7 @@ int64_t cs_writer_seconds(void); /* of a clock that only goes on */
  */
 int cs_writer_publish_if_due(struct cs_writer *writer, struct cs_error *err);
 
-int cs_regions_new(struct cs_writer *writer, struct cs_error *err);
+int cs_regions_new(struct cs_writer *writer, unsigned lent, struct cs_error *err);
 void cs_regions_free(struct cs_regions *regions);
 
 #endif

@@ -494,6 +494,8 @@ enum {
 struct cs_writer_options {
     int compression_level; /* of zstd, 1 to 19, or one of enum above; 0: the default */
     bool dry_run;          /* do all but write; there is nothing to commit then */
+    unsigned regions_lent; /* buffers of regions beside those that the workers need: for a caller
+                              who holds so many of them at a time */
 };
 
 /* Begins a run. Nothing of it is seen by others before it is published or committed. CS_CORRUPT

@@ -195,6 +195,7 @@ static int begin_writer(struct copy *c, struct error *err)
     struct cs_writer_options options = {
         .compression_level = c->options->compression_level,
         .dry_run = c->options->dry_run,
+        .regions_lent = COPY_REGIONS,
     };
     if (c->run.writer != NULL)
         return 0;
@@ -327,10 +328,11 @@ int engine_copy(struct cs_store *from, struct cs_store *to,
     if (rc < 0)
         return rc;
     bool *wanted = calloc(options->archive_count + 1, sizeof *wanted);
-    c.run.chunk = malloc(CS_DATA_OBJECT_MAX);
     c.run.places = calloc(cs_region_size(from) / CLUSTER_MIN, sizeof *c.run.places);
-    if (wanted == NULL || c.run.chunk == NULL || c.run.places == NULL)
+    if (wanted == NULL || c.run.places == NULL)
         rc = error_no_memory(&e);
+    if (rc == 0)
+        rc = copy_batch_new(&c.run.batch, from, &e);
     if (rc == 0 &&
         cs_find_missing_packs(to, options->listener.warning, options->listener.arg, &ce) < 0)
         rc = engine_store_error(&e, &ce);
@@ -341,7 +343,7 @@ int engine_copy(struct cs_store *from, struct cs_store *to,
     cs_writer_end(c.run.writer);
     copy_memo_clear(&c.run.memo);
     free(c.run.used);
-    free(c.run.chunk);
+    copy_batch_free(c.run.batch);
     free(c.run.places);
     free(wanted);
     if (rc < 0 && err != NULL)

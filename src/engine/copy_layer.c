@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "engine/blob.h"
-#include "engine/layer_view.h"
 #include "engine/record_parts.h"
 #include "qcow2/header.h"
 
@@ -113,7 +112,7 @@ static bool runs_are_right(const struct cs_content *content, const struct cs_reg
     return true;
 }
 
-static int put_region(struct tree_copy *c, const struct cs_subtree *at,
+static int add_region(struct tree_copy *c, const struct cs_subtree *at,
                       const struct cs_content *content, struct error *err)
 {
     struct copy_run *run = c->run;
@@ -126,12 +125,9 @@ static int put_region(struct tree_copy *c, const struct cs_subtree *at,
         return bad_leaf(at, "does not stand for the bytes that its node says", err);
     if (cs_region_get(run->writer, &region, &ce) < 0)
         return engine_store_error(err, &ce);
-    int rc = runs_are_right(content, region) ? 0 : bad_leaf(at, "has runs of half sectors", err);
-    if (rc == 0)
-        rc = layer_view_chunks(run->from, content, run->chunk, region->data, err);
-    if (rc < 0) {
+    if (!runs_are_right(content, region)) {
         cs_region_cancel(run->writer, region);
-        return rc;
+        return bad_leaf(at, "has runs of half sectors", err);
     }
     memcpy(region->runs, content->runs, content->run_count * sizeof *content->runs);
     region->run_count = content->run_count;
@@ -139,7 +135,7 @@ static int put_region(struct tree_copy *c, const struct cs_subtree *at,
     region->stored = remember_leaf;
     region->arg = &run->memo;
     region->tag = at->id;
-    return cs_region_put(&c->builder, 1, region, NULL, &ce) < 0 ? engine_store_error(err, &ce) : 0;
+    return copy_batch_add(run->batch, region, content, err);
 }
 
 static int copy_content(struct tree_copy *c, const struct cs_subtree *at, struct error *err)
@@ -152,7 +148,7 @@ static int copy_content(struct tree_copy *c, const struct cs_subtree *at, struct
     if (rc == 0 && cs_content_decode(&content, leaf, len, cs_region_size(c->run->from), &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)
-        rc = put_region(c, at, &content, err);
+        rc = add_region(c, at, &content, err);
     cs_content_clear(&content);
     return rc;
 }
@@ -185,12 +181,14 @@ static int copy_leaf(struct tree_copy *c, const struct cs_subtree *at, struct er
 {
     struct cs_error ce;
     struct cs_subtree known = {.region = at->region, .end = c->tree->regions};
+    bool content = c->tree->kind == CS_TREE_CONTENT;
     int rc = 0;
-    if (copy_memo_find(&c->run->memo, &at->id, context_of(c, 0), &known.id, &known.bytes))
-        rc = cs_tree_add_subtree(c->builder, &known, &ce) < 0 ? engine_store_error(err, &ce) : 0;
-    else
-        rc = c->tree->kind == CS_TREE_CONTENT ? copy_content(c, at, err)
-                                              : copy_placement(c, at, err);
+    if (!copy_memo_find(&c->run->memo, &at->id, context_of(c, 0), &known.id, &known.bytes))
+        rc = content ? copy_content(c, at, err) : copy_placement(c, at, err);
+    else if (content)
+        rc = copy_batch_add_known(c->run->batch, &known, err);
+    else if (cs_tree_add_subtree(c->builder, &known, &ce) < 0)
+        rc = engine_store_error(err, &ce);
     progress(c, at->bytes);
     return rc;
 }
@@ -228,9 +226,13 @@ static int copy_tree(struct copy_run *run, const struct record_layer *layer, str
         cs_tree_close(c.reader);
         return engine_store_error(err, &ce);
     }
+    copy_batch_begin(run->batch, run->writer, c.builder);
     int rc = copy_leaves(&c, err);
+    if (rc == 0)
+        rc = copy_batch_end(run->batch, err);
     cs_tree_close(c.reader);
     if (rc < 0) {
+        copy_batch_drop(run->batch);
         cs_tree_abort(c.builder);
         return rc;
     }

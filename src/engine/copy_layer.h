@@ -2,6 +2,7 @@
 #ifndef BYRE_ENGINE_COPY_LAYER_H
 #define BYRE_ENGINE_COPY_LAYER_H
 
+#include "engine/copy_batch.h"
 #include "engine/copy_memo.h"
 #include "engine/engine.h"
 #include "engine/record.h"
@@ -16,8 +17,8 @@ struct copy_run { /* what all archives share */
     struct copy_memo memo;    /* of what is there, or is written by this writer */
     struct cs_id *used;       /* the archives that have what is there */
     size_t used_count;
-    uint8_t *chunk;          /* room for one */
-    struct cs_place *places; /* and for those of a region */
+    struct copy_batch *batch;
+    struct cs_place *places; /* room for those of a region */
     uint64_t done;           /* bytes of data dealt with so far, of all archives */
     uint64_t total;
 };

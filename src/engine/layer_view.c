@@ -168,34 +168,6 @@ int layer_view_describe(struct layer_view *v, struct scatter *scatter, uint64_t 
     return rc == 0 ? scatter_end(scatter, err) : rc;
 }
 
-int layer_view_chunks(struct cs_store *store, const struct cs_content *content, uint8_t *room,
-                      uint8_t *buf, struct error *err)
-{
-    struct cs_error ce;
-    size_t run = 0;
-    uint32_t used = 0; /* bytes of the run that are filled */
-    for (size_t i = 0; i < content->chunk_count; i++) {
-        const struct cs_chunk *chunk = &content->chunks[i];
-        if (cs_read_chunk(store, &chunk->id, room, chunk->length, &ce) < 0)
-            return engine_store_error(err, &ce);
-        for (uint32_t at = 0; at < chunk->length;) { /* a chunk may span runs */
-            const struct cs_run *r = &content->runs[run];
-            if (r->zero || used == r->length) {
-                run++;
-                used = 0;
-                continue;
-            }
-            uint32_t n = r->length - used;
-            if (n > chunk->length - at)
-                n = chunk->length - at;
-            memcpy(buf + r->offset + used, room + at, n);
-            used += n;
-            at += n;
-        }
-    }
-    return 0;
-}
-
 int layer_view_entries(struct layer_view *v, uint64_t region, const struct qcow2_entry **entries,
                        size_t *count, struct error *err)
 {

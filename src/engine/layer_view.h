@@ -45,11 +45,6 @@ int layer_view_subtree(struct layer_view *view, unsigned level, uint64_t region,
 int layer_view_describe(struct layer_view *view, struct scatter *scatter, uint64_t base,
                         struct error *err);
 
-/* Without a view: reads the chunks of a decoded leaf to where its data runs are in ${buf}; the rest
- * of it is left as it is. ${room} has CS_DATA_OBJECT_MAX bytes. */
-int layer_view_chunks(struct cs_store *store, const struct cs_content *content, uint8_t *room,
-                      uint8_t *buf, struct error *err);
-
 /* The qcow2 entries of ${region}: region size / cluster size of them, lent until the next call;
  * ${*count} is 0 where it has none. */
 int layer_view_entries(struct layer_view *view, uint64_t region, const struct qcow2_entry **entries,

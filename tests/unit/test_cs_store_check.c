@@ -207,6 +207,39 @@ static void test_the_middle_of_the_log(void **state)
     assert_found(repo, "log entry 20");
 }
 
+struct stopping {
+    int cancel;
+    unsigned packs_seen;
+};
+
+static void stop(void *arg, uint64_t done, uint64_t total)
+{
+    struct stopping *s = arg;
+    assert_true(done < total);
+    s->packs_seen++;
+    s->cancel = 1;
+}
+
+/* With frames of the packs behind in the workers. */
+static void test_it_can_be_stopped_after_each_pack(void **state)
+{
+    struct repo *repo = *state;
+    build(repo);
+    for (unsigned threads = 1; threads <= 4; threads++) {
+        struct stopping s = {0};
+        struct cs_open_options open = {
+            .secret = key_file(0), .threads = threads, .cancel = &s.cancel};
+        struct cs_store *store = open_with(repo, &open);
+        struct cs_check_options options = {.read_data = 1, .progress = stop, .arg = &s};
+        struct cs_check_result result;
+        assert_fails(CS_CANCELLED, cs_check(store, &options, &result, err));
+        assert_int_equal(s.packs_seen, 1);
+        assert_int_equal(result.packs_checked, 1);
+        assert_int_equal(result.errors, 0);
+        cs_close(store);
+    }
+}
+
 #define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
 
 int main(void)
@@ -219,6 +252,7 @@ int main(void)
         with_repo(test_slots_and_keyrings_of_others),
         with_repo(test_exchanged_packs),
         with_repo(test_the_middle_of_the_log),
+        with_repo(test_it_can_be_stopped_after_each_pack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@ struct source { /* a segment that goes into the new one */
     const struct cs_segment *segment;
     uint32_t *packs; /* number in the new segment of each of its packs; DEAD: its entries go */
     uint64_t at;
+    bool failed; /* the cache cannot be read */
 };
 
 #define DEAD UINT32_MAX
@@ -32,7 +33,7 @@ struct merge {
     size_t group_count;
     size_t group_next;
     size_t group_room;
-    bool failed; /* no memory */
+    bool failed; /* no memory, or no cache */
 };
 
 /* Whether the entries of the pack are of no use for ever. A pack that is neither live nor condemned
@@ -59,7 +60,8 @@ static uint64_t count_dead(const struct cs_prune *p, const struct cs_segment *s)
         is[i] = is_dead(p, s, i);
     for (uint64_t i = 0; i < s->entry_count; i++) {
         struct cs_entry e;
-        cs_segment_entry(s, i, &e);
+        if (cs_segment_entry(s, i, &e, NULL) < 0)
+            break;
         dead += is[e.pack];
     }
     free(is);
@@ -86,7 +88,9 @@ static bool group_add(struct merge *m, const struct cs_entry *e)
 static bool peek(struct source *s, struct cs_entry *e)
 {
     for (; s->at < s->segment->entry_count; s->at++) {
-        cs_segment_entry(s->segment, s->at, e);
+        s->failed = s->failed || cs_segment_entry(s->segment, s->at, e, NULL) < 0;
+        if (s->failed)
+            return false;
         e->pack = s->packs[e->pack];
         if (e->pack != DEAD)
             return true;
@@ -119,6 +123,8 @@ static bool fill_group(struct merge *m)
         if (cs_entry_compare(&m->group[i], &m->group[kept - 1]) != 0)
             m->group[kept++] = m->group[i];
     m->group_count = kept;
+    for (size_t i = 0; i < m->count; i++)
+        m->failed |= m->sources[i].failed;
     return found;
 }
 
@@ -199,7 +205,7 @@ static int write_merged(struct merge *m, struct cs_step *step, struct cs_error *
     while (merge_next(m, &e))
         n++;
     if (m->failed)
-        return cs_fail_memory(err);
+        return cs_fail(err, CS_IO, "segments of the index cannot be merged");
     if (n == 0)
         return 0;
     if (n > UINT32_MAX)
@@ -210,7 +216,7 @@ static int write_merged(struct merge *m, struct cs_step *step, struct cs_error *
                                    &step->segment, err);
     step->segment_count = rc == 0;
     if (rc == 0 && m->failed)
-        rc = cs_fail_memory(err);
+        rc = cs_fail(err, CS_IO, "segments of the index cannot be merged");
     return rc < 0 ? rc : store->backend->ops->sync(store->backend, "segments", err);
 }
 

@@ -7,7 +7,7 @@
 
 /*
  * Index segments (FORMAT.md, 7.1): sorted entries, sealed in the repository, and in the clear in
- * the cache with a filter that answers misses and a fan-out that finds hits in one page.
+ * the cache with a filter that answers misses and a fan-out that finds hits in one small read.
  */
 
 struct cs_entry {       /* where an object lies */
@@ -35,13 +35,13 @@ int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct
                           void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
                           struct cs_state_segment *out, struct cs_error *err);
 
-struct cs_segment { /* one that is loaded */
+/* One that is loaded; for one thread at a time. */
+struct cs_segment {
     struct cs_name id;
     uint64_t entry_count;
     uint32_t pack_count;
-    const uint8_t *packs;   /* names, end to end */
-    const uint8_t *entries; /* as stored */
-    const uint32_t *fan;    /* 2^fan_bits + 1 positions */
+    const uint8_t *packs; /* names, end to end */
+    const uint32_t *fan;  /* 2^fan_bits + 1 positions */
     unsigned fan_bits;
     const uint8_t *filter;
     uint64_t filter_blocks;
@@ -49,13 +49,15 @@ struct cs_segment { /* one that is loaded */
     uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */
     void *memory;
     size_t memory_len;
-    struct cs_segment_window *window; /* NULL where the memory is not mapped from the cache */
-    int fd;                           /* of the cached file, where it is */
+    const uint8_t *entries; /* as stored; NULL where they are in the cached file: */
+    struct cs_segment_window *window;
+    int fd;
+    uint64_t entries_at;
 };
 
-enum { CS_SEGMENT_WINDOW = 170 };
+enum { CS_SEGMENT_WINDOW = 1024 };
 
-struct cs_segment_window { /* what was last read of the entries of a mapped segment */
+struct cs_segment_window { /* what was last read of them */
     uint64_t first;
     uint64_t count;
     uint8_t entries[CS_SEGMENT_WINDOW * CS_SEGMENT_ENTRY];
@@ -74,9 +76,16 @@ void cs_segment_clear(struct cs_segment *segment);
 /* Says that ${prefix} is about to be looked for. */
 void cs_segment_prefetch(const struct cs_segment *segment, const uint8_t prefix[16]);
 
-/* Position of the first entry with ${prefix}, or entry_count where there is none. */
-uint64_t cs_segment_find(const struct cs_segment *segment, const uint8_t prefix[16]);
+/*
+ * The next entry with ${prefix} at ${*at} or behind it: 1, 0 where there is none, or a code of enum
+ * cs_code (CS_IO: the cache cannot be read). ${*at} is 0 to begin with; to go on, one behind what
+ * the last call has set it to.
+ */
+int cs_segment_next(const struct cs_segment *segment, const uint8_t prefix[16], uint64_t *at,
+                    struct cs_entry *entry, struct cs_error *err);
 
-void cs_segment_entry(const struct cs_segment *segment, uint64_t i, struct cs_entry *entry);
+/* Entry ${i}; CS_IO as above. Cheap where they are asked for one after the other. */
+int cs_segment_entry(const struct cs_segment *segment, uint64_t i, struct cs_entry *entry,
+                     struct cs_error *err);
 
 #endif

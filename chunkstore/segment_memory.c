@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Segments of the index in memory: one block of fan-out, filter, pack names and
- * entries, which is also what the cache holds; and asking them.
+ * entries, which is also what the cache holds; and asking them. Entries that
+ * are in the cache stay there, and are read as they are asked for.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,8 +16,9 @@ enum {
     FILTER_BLOCK = 64,
     FILTER_BITS_PER_ENTRY = 10,
     FILTER_PROBES = 6,
-    ENTRIES_PER_FAN = 64, /* 1.5 KiB: a hit touches one page, or two */
-    MAX_FAN_BITS = 26,
+    ENTRIES_PER_FAN = 16, /* 384 bytes: what is read for a hit */
+    MAX_FAN_BITS = 28,
+    HUGE_PAGE = 2 << 20,
 };
 
 static unsigned fan_bits_for(uint64_t entries)
@@ -51,7 +54,13 @@ struct cs_segment_layout cs_segment_shape(struct cs_segment *s, uint64_t entries
     return cs_segment_layout(s->fan_bits, s->filter_blocks, packs, entries);
 }
 
-void cs_segment_point_into(struct cs_segment *s)
+static size_t round_up(size_t len)
+{
+    return (len + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+}
+
+/* Sets the pointers into its memory. */
+static void point_into(struct cs_segment *s)
 {
     const uint8_t *base = s->memory;
     struct cs_segment_layout l =
@@ -59,7 +68,25 @@ void cs_segment_point_into(struct cs_segment *s)
     s->fan = (const uint32_t *)(const void *)(base + l.fan);
     s->filter = base + l.filter;
     s->packs = base + l.packs;
-    s->entries = base + l.entries;
+    s->entries = s->memory_len > l.entries ? base + l.entries : NULL;
+    s->entries_at = l.entries;
+}
+
+/* Filters and fan-outs are asked at random: in huge pages, where the kernel has some, that misses
+ * the address translation less. */
+int cs_segment_allocate(struct cs_segment *s, size_t len, struct cs_error *err)
+{
+    s->memory_len = len;
+    s->memory = len < HUGE_PAGE ? calloc(1, len) : aligned_alloc(HUGE_PAGE, round_up(len));
+    if (s->memory != NULL && len >= HUGE_PAGE) {
+        madvise(s->memory, round_up(len), MADV_HUGEPAGE);
+        memset(s->memory, 0, len);
+    }
+    s->live = calloc(s->pack_count + 1U, sizeof *s->live);
+    if (s->memory == NULL || s->live == NULL)
+        return cs_fail_memory(err);
+    point_into(s);
+    return 0;
 }
 
 static uint64_t be64(const uint8_t *p)
@@ -93,10 +120,10 @@ static bool filter_may_have(const struct cs_segment *s, const uint8_t *prefix)
 {
     const uint8_t *block = s->filter + filter_block_of(s, prefix) * FILTER_BLOCK;
     uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        if (!(block[(bits & 511) >> 3] & 1U << (bits & 7)))
-            return false;
-    return true;
+    unsigned all = 1;
+    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9) /* a branch would be a coin's throw */
+        all &= (unsigned)block[(bits & 511) >> 3] >> (bits & 7);
+    return all != 0;
 }
 
 /* ---- making it, from plaintext that comes in pieces ---- */
@@ -107,13 +134,7 @@ int cs_segment_build_begin(struct cs_segment_builder *b, const struct cs_name *i
     struct cs_segment *s = &b->segment;
     b->layout = cs_segment_shape(s, entries, packs);
     s->id = *id;
-    s->memory_len = b->spill != NULL ? b->layout.entries : b->layout.end;
-    s->memory = calloc(1, s->memory_len);
-    s->live = calloc(packs, sizeof *s->live);
-    if (s->memory == NULL || s->live == NULL)
-        return cs_fail_memory(err);
-    cs_segment_point_into(s);
-    return 0;
+    return cs_segment_allocate(s, b->spill != NULL ? b->layout.entries : b->layout.end, err);
 }
 
 static void decode_entry(const uint8_t *p, struct cs_entry *entry)
@@ -160,9 +181,9 @@ int cs_segment_build(struct cs_segment_builder *b, const uint8_t *data, size_t l
     b->got += len;
     if (b->spill == NULL)
         memcpy((uint8_t *)s->memory + at, data, len);
-    else if (b->spill(b->arg, at, data, len, err) < 0) {
+    else if (!b->spill(b->arg, at, data, len)) {
         b->spilling_failed = true;
-        return CS_IO;
+        return cs_fail(err, CS_IO, "%s: its copy cannot be written", name);
     }
     while (len > 0) {
         const uint8_t *p = data;
@@ -210,67 +231,98 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
 
 /* ---- asking ---- */
 
-void cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *entry)
-{
-    const struct cs_segment_window *w = s->window;
-    if (w != NULL && i >= w->first && i - w->first < w->count)
-        decode_entry(w->entries + (i - w->first) * CS_SEGMENT_ENTRY, entry);
-    else
-        decode_entry(s->entries + i * CS_SEGMENT_ENTRY, entry);
-}
-
 void cs_segment_prefetch(const struct cs_segment *s, const uint8_t prefix[16])
 {
     __builtin_prefetch(s->filter + filter_block_of(s, prefix) * FILTER_BLOCK);
     __builtin_prefetch(s->fan + fan_of(s, prefix));
 }
 
-/* The bytes of the entries from ${low} to ${high}: read, where they are mapped, since what is
- * mapped and touched at random would be counted as this process's memory for ever. */
-static const uint8_t *entries_at(const struct cs_segment *s, uint64_t low, uint64_t high)
+/* Has entries ${first} to ${end} in the window: at most what it holds. */
+static int look_at(const struct cs_segment *s, uint64_t first, uint64_t end, struct cs_error *err)
 {
     struct cs_segment_window *w = s->window;
-    uint64_t n = high - low;
-    if (w == NULL || n > CS_SEGMENT_WINDOW)
-        return s->entries + low * CS_SEGMENT_ENTRY;
-    size_t len = (size_t)n * CS_SEGMENT_ENTRY;
-    uint64_t offset = (uint64_t)(s->entries - (const uint8_t *)s->memory) + low * CS_SEGMENT_ENTRY;
+    size_t len = (size_t)(end - first) * CS_SEGMENT_ENTRY;
     w->count = 0;
-    if (pread(s->fd, w->entries, len, (off_t)offset) != (ssize_t)len)
-        return s->entries + low * CS_SEGMENT_ENTRY;
-    w->first = low;
-    w->count = n;
-    return w->entries;
+    ssize_t n = pread(s->fd, w->entries, len, (off_t)(s->entries_at + first * CS_SEGMENT_ENTRY));
+    if (n != (ssize_t)len) {
+        char hex[CS_NAME_HEX];
+        return cs_fail(err, CS_IO, "the cache of segments/%s cannot be read: %s",
+                       cs_name_hex(&s->id, hex), n < 0 ? strerror(errno) : "it is too short");
+    }
+    w->first = first;
+    w->count = end - first;
+    return 0;
 }
 
-uint64_t cs_segment_find(const struct cs_segment *s, const uint8_t prefix[16])
+static bool in_window(const struct cs_segment *s, uint64_t i)
 {
-    if (!filter_may_have(s, prefix))
-        return s->entry_count;
-    size_t fan = fan_of(s, prefix);
-    uint64_t first = s->fan[fan], end = s->fan[fan + 1], low = first, high = end;
-    const uint8_t *entries = entries_at(s, first, end);
+    return i >= s->window->first && i - s->window->first < s->window->count;
+}
+
+/* The bytes of an entry that is in memory. */
+static const uint8_t *entry_at(const struct cs_segment *s, uint64_t i)
+{
+    return s->window == NULL ? s->entries + i * CS_SEGMENT_ENTRY
+                             : s->window->entries + (i - s->window->first) * CS_SEGMENT_ENTRY;
+}
+
+int cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *entry,
+                     struct cs_error *err)
+{
+    if (s->window != NULL && !in_window(s, i)) {
+        uint64_t left = s->entry_count - i;
+        int rc = look_at(s, i, i + (left < CS_SEGMENT_WINDOW ? left : CS_SEGMENT_WINDOW), err);
+        if (rc < 0)
+            return rc;
+    }
+    decode_entry(entry_at(s, i), entry);
+    return 0;
+}
+
+/* Position of the first entry from ${low} on, below ${end}, that is not before ${prefix}; then,
+ * where there is one, it is in memory. */
+static int lower_bound(const struct cs_segment *s, uint64_t low, uint64_t end,
+                       const uint8_t prefix[16], uint64_t *at, struct cs_error *err)
+{
+    uint64_t high = end;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (memcmp(entries + (middle - first) * CS_SEGMENT_ENTRY, prefix, 16) < 0)
+        int rc = 0;
+        if (s->window != NULL && high - low > CS_SEGMENT_WINDOW - 1) /* many begin alike */
+            rc = look_at(s, middle, middle + 1, err);
+        else if (s->window != NULL && !in_window(s, middle)) /* the whole rest, and ${high} */
+            rc = look_at(s, low, high < end ? high + 1 : end, err);
+        if (rc < 0)
+            return rc;
+        if (memcmp(entry_at(s, middle), prefix, 16) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < end && memcmp(entries + (low - first) * CS_SEGMENT_ENTRY, prefix, 16) == 0)
-        return low;
-    return s->entry_count;
+    *at = low;
+    return 0;
+}
+
+int cs_segment_next(const struct cs_segment *s, const uint8_t prefix[16], uint64_t *at,
+                    struct cs_entry *entry, struct cs_error *err)
+{
+    if (*at == 0 && !filter_may_have(s, prefix))
+        return 0;
+    size_t fan = fan_of(s, prefix);
+    uint64_t end = s->fan[fan + 1];
+    int rc = *at == 0 ? lower_bound(s, s->fan[fan], end, prefix, at, err) : 0;
+    if (rc < 0 || *at >= end)
+        return rc;
+    rc = cs_segment_entry(s, *at, entry, err);
+    return rc < 0 ? rc : memcmp(entry->prefix, prefix, 16) == 0;
 }
 
 void cs_segment_clear(struct cs_segment *s)
 {
-    if (s->window != NULL) {
-        munmap(s->memory, s->memory_len);
+    if (s->window != NULL)
         close(s->fd);
-    } else {
-        free(s->memory);
-    }
     free(s->window);
+    free(s->memory);
     free(s->live);
     free(s->marks);
     *s = (struct cs_segment){0};

@@ -22,14 +22,15 @@ struct cs_segment_layout cs_segment_layout(unsigned fan_bits, uint64_t filter_bl
 struct cs_segment_layout cs_segment_shape(struct cs_segment *segment, uint64_t entries,
                                           uint32_t packs);
 
-/* Sets the pointers into its memory. */
-void cs_segment_point_into(struct cs_segment *segment);
+/* Takes memory for the first ${len} bytes of the block, zeroed, of a segment that has its shape. Is
+ * to be cleared, also on failure. */
+int cs_segment_allocate(struct cs_segment *segment, size_t len, struct cs_error *err);
 
 /* Makes the block of plaintext that comes in pieces. */
 struct cs_segment_builder {
     /* NULL, or: takes the entries, which then are not in memory: ${len} bytes at ${at} of the
-     * block. Returns 0 or a code of enum cs_code. */
-    int (*spill)(void *arg, uint64_t at, const void *data, size_t len, struct cs_error *err);
+     * block, in their order. False where it cannot. */
+    bool (*spill)(void *arg, uint64_t at, const void *data, size_t len);
     void *arg;
     bool spilling_failed;
     struct cs_segment segment; /* is to be cleared, also on failure */

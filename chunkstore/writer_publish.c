@@ -49,7 +49,9 @@ static int draft_merge(struct segment_draft *d, const struct cs_segment *s, stru
         return rc;
     for (uint64_t i = 0; i < s->entry_count; i++) {
         struct cs_entry e;
-        cs_segment_entry(s, i, &e);
+        rc = cs_segment_entry(s, i, &e, err);
+        if (rc < 0)
+            return rc;
         e.pack += d->pack_count;
         d->entries[d->count++] = e;
     }

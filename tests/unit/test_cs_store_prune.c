@@ -269,7 +269,7 @@ static struct cs_state_segment copy_segment(struct cs_store *store,
     struct cs_entry *entries = calloc(s.entry_count, sizeof *entries);
     assert_non_null(entries);
     for (uint64_t i = 0; i < s.entry_count; i++)
-        cs_segment_entry(&s, i, &entries[i]);
+        assert_ok(cs_segment_entry(&s, i, &entries[i], err));
     assert_ok(cs_segment_write(store, entries, s.entry_count, (const struct cs_name *)s.packs,
                                s.pack_count, &copy, err));
     free(entries);

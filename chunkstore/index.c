@@ -37,20 +37,6 @@ bool cs_index_marked(const struct cs_index *index, const struct cs_location *loc
     return cs_segment_marked(&index->segments[location->segment], location->entry);
 }
 
-int cs_index_mark_segment(struct cs_index *index, const struct cs_name *segment,
-                          struct cs_error *err)
-{
-    for (size_t i = 0; i < index->count; i++) {
-        struct cs_segment *s = &index->segments[i];
-        if (memcmp(&s->id, segment, sizeof *segment) != 0)
-            continue;
-        for (uint64_t k = 0; k < s->entry_count; k++)
-            if (mark(s, k, err) < 0)
-                return CS_NO_MEMORY;
-    }
-    return 0;
-}
-
 uint64_t cs_index_lost_marks(const struct cs_index *index)
 {
     return index != NULL ? index->lost_marks : 0;
@@ -129,8 +115,6 @@ static int move_marks(struct cs_index *index, struct cs_segment *s, bool dropped
     return 0;
 }
 
-/* ---- refreshing ---- */
-
 static struct cs_segment *loaded(const struct cs_index *index, const struct cs_name *id)
 {
     for (size_t i = 0; i < index->count; i++)
@@ -139,13 +123,41 @@ static struct cs_segment *loaded(const struct cs_index *index, const struct cs_n
     return NULL;
 }
 
-static void set_live(struct cs_segment *s, const struct cs_state *state)
+int cs_index_mark_packs(struct cs_index *index, const struct cs_name *segment,
+                        const struct cs_state_pack *packs, size_t pack_count, struct cs_error *err)
 {
+    struct cs_segment *s = loaded(index, segment);
+    bool *is = s != NULL ? calloc(s->pack_count, sizeof *is) : NULL;
+    int rc = s != NULL && is == NULL ? cs_fail_memory(err) : 0;
+    for (uint32_t p = 0; is != NULL && p < s->pack_count; p++)
+        for (size_t i = 0; !is[p] && i < pack_count; i++)
+            is[p] = memcmp(s->packs + (size_t)p * CS_NAME_SIZE, &packs[i].id, CS_NAME_SIZE) == 0;
+    for (uint64_t at = 0; s != NULL && rc == 0 && at < s->entry_count; at++) {
+        struct cs_entry e;
+        rc = cs_segment_entry(s, at, &e, err);
+        if (rc < 0 || !is[e.pack])
+            continue;
+        /* one that is not live any more is as if it had been marked before that */
+        rc = s->live[e.pack] ? mark(s, at, err) : move_mark(index, s, &e, err);
+    }
+    free(is);
+    return rc;
+}
+
+/* ---- refreshing ---- */
+
+/* Whether a pack has died that was live when it was last asked. */
+static bool set_live(struct cs_segment *s, const struct cs_state *state)
+{
+    bool died = false;
     for (uint32_t p = 0; p < s->pack_count; p++) {
         struct cs_name pack;
         memcpy(&pack, s->packs + (size_t)p * CS_NAME_SIZE, sizeof pack);
-        s->live[p] = cs_state_pack(state, &pack) != NULL;
+        bool live = cs_state_pack(state, &pack) != NULL;
+        died |= s->live[p] && !live;
+        s->live[p] = live;
     }
+    return died;
 }
 
 /* Fills ${fresh} with the segments that the state has: those of the index come along, without
@@ -181,9 +193,10 @@ static int exchange(struct cs_store *store, struct cs_segment *fresh, struct cs_
     index->count = store->state.segment_count;
     index->stale = false;
     for (size_t i = 0; i < index->count; i++)
-        set_live(&fresh[i], &store->state);
+        fresh[i].died = set_live(&fresh[i], &store->state);
     for (size_t i = 0; rc == 0 && i < index->count; i++)
-        rc = move_marks(index, &fresh[i], false, err);
+        if (fresh[i].died) /* marks are on entries that were live */
+            rc = move_marks(index, &fresh[i], false, err);
     for (size_t i = 0; i < before.count; i++) {
         struct cs_segment *s = &before.segments[i];
         if (cs_state_segment(&store->state, &s->id) != NULL)

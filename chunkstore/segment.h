@@ -30,8 +30,10 @@ int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uin
                      const struct cs_name *packs, uint32_t pack_count, struct cs_state_segment *out,
                      struct cs_error *err);
 
-/* The same with entries that come one by one, ascending: exactly ${n}. */
-int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct cs_entry *entry),
+/* The same with entries that come one by one, ascending: exactly ${n}. ${next} returns 0, or a code
+ * of enum cs_code. */
+int cs_segment_write_from(struct cs_store *store,
+                          int (*next)(void *arg, struct cs_entry *entry, struct cs_error *err),
                           void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
                           struct cs_state_segment *out, struct cs_error *err);
 
@@ -46,6 +48,7 @@ struct cs_segment {
     const uint8_t *filter;
     uint64_t filter_blocks;
     bool *live;     /* of each pack */
+    bool died;      /* some were live until the last refresh (index.c) */
     uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */
     void *memory;
     size_t memory_len;

@@ -48,14 +48,16 @@ struct maker {
     uint32_t packs;
 };
 
-static void next_entry(void *arg, struct cs_entry *e)
+static int next_entry(void *arg, struct cs_entry *e, struct cs_error *error)
 {
+    (void)error;
     struct maker *m = arg;
     prefix_of(e->prefix, m->segment, m->next);
     e->pack = (uint32_t)(mix(m->next) % m->packs);
     e->frame = (uint16_t)(m->next % 64);
     e->slot = (uint16_t)(m->next % 16);
     m->next++;
+    return 0;
 }
 
 /* Processor time, for others may be at work here. */

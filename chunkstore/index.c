@@ -203,6 +203,7 @@ static int exchange(struct cs_store *store, struct cs_segment *fresh, struct cs_
             continue;
         if (rc == 0)
             rc = move_marks(index, s, true, err);
+        cs_segment_uncache(store, &s->id);
         cs_segment_clear(s);
     }
     free(before.segments);
@@ -232,6 +233,7 @@ int cs_index_refresh(struct cs_store *store, struct cs_error *err)
         store->index = calloc(1, sizeof *store->index);
         if (store->index == NULL)
             return cs_fail_memory(err);
+        cs_segment_sweep(store);
     }
     for (;;) {
         struct cs_error e = {0};

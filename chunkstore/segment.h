@@ -76,6 +76,12 @@ int cs_segment_fetch(struct cs_segment *segment, struct cs_store *store,
 
 void cs_segment_clear(struct cs_segment *segment);
 
+/* Deletes the copy of a segment that is not live any more from the cache. */
+void cs_segment_uncache(const struct cs_store *store, const struct cs_name *id);
+
+/* Deletes from the cache what is of no live segment, and a day old: others may be filling it. */
+void cs_segment_sweep(const struct cs_store *store);
+
 /* Says that ${prefix} is about to be looked for. */
 void cs_segment_prefetch(const struct cs_segment *segment, const uint8_t prefix[16]);
 

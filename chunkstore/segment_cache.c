@@ -5,12 +5,14 @@
  * asked for: nothing is mapped, for a disk that fails would end the process. A
  * copy is believed only where its checksum holds, and can go at any time.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "checksum.h"
@@ -20,7 +22,8 @@ static const char magic[8] = "byrecac2";
 
 enum {
     CHECKED = 48, /* the checksum of the entries, then of what is between them and the header */
-    PIECE = 1 << 20
+    PIECE = 1 << 20,
+    LEFT_BEHIND = 86400, /* seconds */
 };
 
 static void encode_header(uint8_t out[CS_CACHE_HEADER], const struct cs_segment *s,
@@ -227,6 +230,42 @@ out:
     free(path);
     free(temporary);
     return good;
+}
+
+/* ---- sweeping ---- */
+
+void cs_segment_uncache(const struct cs_store *store, const struct cs_name *id)
+{
+    char *path = store->cache_dir != NULL ? cache_path(store, id) : NULL;
+    if (path != NULL)
+        unlink(path);
+    free(path);
+}
+
+static bool is_of_live(const struct cs_store *store, const char *file)
+{
+    struct cs_name id;
+    return cs_name_parse(&id, file) && cs_state_segment(&store->state, &id) != NULL;
+}
+
+void cs_segment_sweep(const struct cs_store *store)
+{
+    char *path = NULL;
+    DIR *dir = NULL;
+    if (store->cache_dir != NULL && asprintf(&path, "%s/segments", store->cache_dir) >= 0) {
+        dir = opendir(path);
+        free(path);
+    }
+    if (dir == NULL)
+        return;
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        struct stat st;
+        if (!is_of_live(store, e->d_name) &&
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            time(NULL) - st.st_mtime > LEFT_BEHIND)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    closedir(dir);
 }
 
 int cs_segment_load(struct cs_segment *segment, struct cs_store *store,

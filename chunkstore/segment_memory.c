@@ -254,6 +254,12 @@ static int look_at(const struct cs_segment *s, uint64_t first, uint64_t end, str
     return 0;
 }
 
+static int look_from(const struct cs_segment *s, uint64_t first, struct cs_error *err)
+{
+    uint64_t left = s->entry_count - first;
+    return look_at(s, first, first + (left < CS_SEGMENT_WINDOW ? left : CS_SEGMENT_WINDOW), err);
+}
+
 static bool in_window(const struct cs_segment *s, uint64_t i)
 {
     return i >= s->window->first && i - s->window->first < s->window->count;
@@ -270,13 +276,20 @@ int cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *en
                      struct cs_error *err)
 {
     if (s->window != NULL && !in_window(s, i)) {
-        uint64_t left = s->entry_count - i;
-        int rc = look_at(s, i, i + (left < CS_SEGMENT_WINDOW ? left : CS_SEGMENT_WINDOW), err);
+        int rc = look_from(s, i, err);
         if (rc < 0)
             return rc;
     }
     decode_entry(entry_at(s, i), entry);
     return 0;
+}
+
+/* Whether ${low} lies so soon behind what was last read that lookups go through the segment in its
+ * order, as when marks move. */
+static bool goes_on(const struct cs_segment *s, uint64_t low)
+{
+    return low >= s->window->first &&
+           low - s->window->first < s->window->count + 4 * ENTRIES_PER_FAN;
 }
 
 /* Position of the first entry from ${low} on, below ${end}, that is not before ${prefix}; then,
@@ -291,7 +304,8 @@ static int lower_bound(const struct cs_segment *s, uint64_t low, uint64_t end,
         if (s->window != NULL && high - low > CS_SEGMENT_WINDOW - 1) /* many begin alike */
             rc = look_at(s, middle, middle + 1, err);
         else if (s->window != NULL && !in_window(s, middle)) /* the whole rest, and ${high} */
-            rc = look_at(s, low, high < end ? high + 1 : end, err);
+            rc = goes_on(s, low) ? look_from(s, low, err)
+                                 : look_at(s, low, high < end ? high + 1 : end, err);
         if (rc < 0)
             return rc;
         if (memcmp(entry_at(s, middle), prefix, 16) < 0)

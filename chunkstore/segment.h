@@ -7,7 +7,7 @@
 
 /*
  * Index segments (FORMAT.md, 7.1): sorted entries, sealed in the repository, and in the clear in
- * the cache with a filter that answers misses and a fan-out that finds hits in one small read.
+ * the cache with buckets that answer misses and find hits in one small read.
  */
 
 struct cs_entry {       /* where an object lies */
@@ -43,10 +43,8 @@ struct cs_segment {
     uint64_t entry_count;
     uint32_t pack_count;
     const uint8_t *packs; /* names, end to end */
-    const uint32_t *fan;  /* 2^fan_bits + 1 positions */
-    unsigned fan_bits;
-    const uint8_t *filter;
-    uint64_t filter_blocks;
+    const uint8_t *buckets;
+    uint64_t bucket_count;
     bool *live;     /* of each pack */
     bool died;      /* some were live until the last refresh (index.c) */
     uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */

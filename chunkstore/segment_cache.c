@@ -33,9 +33,8 @@ static void encode_header(uint8_t out[CS_CACHE_HEADER], const struct cs_segment 
     memcpy(out, magic, 8);
     memcpy(out + 8, s->id.bytes, CS_NAME_SIZE);
     cs_le64(out + 24, s->entry_count);
-    cs_le64(out + 32, s->filter_blocks);
+    cs_le64(out + 32, s->bucket_count);
     cs_le32(out + 40, s->pack_count);
-    cs_le32(out + 44, s->fan_bits);
     memcpy(out + CHECKED, checksum, CS_CHECKSUM_SIZE);
 }
 
@@ -103,7 +102,7 @@ static bool is_good(struct cs_segment *s, const struct cs_state_segment *which)
         which->entries > CS_SEGMENT_ENTRIES_MAX)
         return false;
     struct cs_segment_layout l = cs_segment_shape(s, which->entries, cs_from_le32(header + 40));
-    if (l.end != (uint64_t)st.st_size || cs_segment_allocate(s, l.entries, NULL) < 0 ||
+    if (l.end != (uint64_t)st.st_size || cs_segment_allocate(s, &l, false, NULL) < 0 ||
         !read_at(s->fd, 0, s->memory, l.entries) || !checksum_of(s, checksum))
         return false;
     encode_header(expected, s, checksum);

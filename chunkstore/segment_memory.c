@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Segments of the index in memory: one block of fan-out, filter, pack names and
- * entries, which is also what the cache holds; and asking them. Entries that
+ * Segments of the index in memory: one block of buckets, pack names and entries,
+ * which is also what the cache holds; and asking them. Entries that
  * are in the cache stay there, and are read as they are asked for.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,46 +13,29 @@
 
 #include "segment_parts.h"
 
+/*
+ * A bucket is a range of prefixes, as many as make about ENTRIES_PER_BUCKET entries: the position
+ * of its first entry, 4 bytes, and a filter of those in it. It is one line of a processor's cache,
+ * for that is what a lookup in a large index costs. One more stands at the end, for its position.
+ */
 enum {
-    FILTER_BLOCK = 64,
-    FILTER_BITS_PER_ENTRY = 10,
+    BUCKET = 64,
+    FILTER_BITS = (BUCKET - 4) * 8,
+    ENTRIES_PER_BUCKET = 44, /* 11 bits of the filter for each */
     FILTER_PROBES = 6,
-    ENTRIES_PER_FAN = 16, /* 384 bytes: what is read for a hit */
-    MAX_FAN_BITS = 28,
     HUGE_PAGE = 2 << 20,
 };
 
-static unsigned fan_bits_for(uint64_t entries)
+struct cs_segment_layout cs_segment_shape(struct cs_segment *s, uint64_t entries, uint32_t packs)
 {
-    unsigned bits = 0;
-    while (bits < MAX_FAN_BITS && entries >> bits > ENTRIES_PER_FAN)
-        bits++;
-    return bits;
-}
-
-static uint64_t filter_blocks_for(uint64_t entries)
-{
-    return entries * FILTER_BITS_PER_ENTRY / (FILTER_BLOCK * UINT64_C(8)) + 1;
-}
-
-struct cs_segment_layout cs_segment_layout(unsigned fan_bits, uint64_t filter_blocks,
-                                           uint32_t packs, uint64_t entries)
-{
-    struct cs_segment_layout l = {.fan = CS_CACHE_HEADER};
-    l.filter = l.fan + ((((size_t)1 << fan_bits) + 1) * 4 + 63) / 64 * 64;
-    l.packs = l.filter + (size_t)filter_blocks * FILTER_BLOCK;
+    struct cs_segment_layout l = {.buckets = CS_CACHE_HEADER};
+    s->entry_count = entries;
+    s->pack_count = packs;
+    s->bucket_count = entries / ENTRIES_PER_BUCKET + 1;
+    l.packs = l.buckets + ((size_t)s->bucket_count + 1) * BUCKET;
     l.entries = l.packs + (size_t)packs * CS_NAME_SIZE;
     l.end = l.entries + (size_t)entries * CS_SEGMENT_ENTRY;
     return l;
-}
-
-struct cs_segment_layout cs_segment_shape(struct cs_segment *s, uint64_t entries, uint32_t packs)
-{
-    s->entry_count = entries;
-    s->pack_count = packs;
-    s->fan_bits = fan_bits_for(entries);
-    s->filter_blocks = filter_blocks_for(entries);
-    return cs_segment_layout(s->fan_bits, s->filter_blocks, packs, entries);
 }
 
 static size_t round_up(size_t len)
@@ -59,23 +43,12 @@ static size_t round_up(size_t len)
     return (len + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
-/* Sets the pointers into its memory. */
-static void point_into(struct cs_segment *s)
+/* Buckets are asked at random: in huge pages, where the kernel has some, that misses the address
+ * translation less. */
+int cs_segment_allocate(struct cs_segment *s, const struct cs_segment_layout *l, bool whole,
+                        struct cs_error *err)
 {
-    const uint8_t *base = s->memory;
-    struct cs_segment_layout l =
-        cs_segment_layout(s->fan_bits, s->filter_blocks, s->pack_count, s->entry_count);
-    s->fan = (const uint32_t *)(const void *)(base + l.fan);
-    s->filter = base + l.filter;
-    s->packs = base + l.packs;
-    s->entries = s->memory_len > l.entries ? base + l.entries : NULL;
-    s->entries_at = l.entries;
-}
-
-/* Filters and fan-outs are asked at random: in huge pages, where the kernel has some, that misses
- * the address translation less. */
-int cs_segment_allocate(struct cs_segment *s, size_t len, struct cs_error *err)
-{
+    size_t len = whole ? l->end : l->entries;
     s->memory_len = len;
     s->memory = len < HUGE_PAGE ? calloc(1, len) : aligned_alloc(HUGE_PAGE, round_up(len));
     if (s->memory != NULL && len >= HUGE_PAGE) {
@@ -85,44 +58,51 @@ int cs_segment_allocate(struct cs_segment *s, size_t len, struct cs_error *err)
     s->live = calloc(s->pack_count + 1U, sizeof *s->live);
     if (s->memory == NULL || s->live == NULL)
         return cs_fail_memory(err);
-    point_into(s);
+    const uint8_t *base = s->memory;
+    s->buckets = base + l->buckets;
+    s->packs = base + l->packs;
+    s->entries = whole ? base + l->entries : NULL;
+    s->entries_at = l->entries;
     return 0;
 }
 
 static uint64_t be64(const uint8_t *p)
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return be64toh(v);
 }
 
-static size_t fan_of(const struct cs_segment *s, const uint8_t *prefix)
+/* Ids are as good as random, so that their first bits find the bucket and others are the filter's
+ * hashes. Buckets come in the order of the entries. */
+static uint64_t bucket_of(const struct cs_segment *s, const uint8_t *prefix)
 {
-    return s->fan_bits == 0 ? 0 : (size_t)(be64(prefix) >> (64 - s->fan_bits));
+    return (uint64_t)(((unsigned __int128)be64(prefix) * s->bucket_count) >> 64);
 }
 
-/* Ids are as good as random, so that their own bits serve as the filter's hashes. */
-static size_t filter_block_of(const struct cs_segment *s, const uint8_t *prefix)
+static unsigned filter_bit(uint64_t bits)
 {
-    return (size_t)(((unsigned __int128)be64(prefix + 8) * s->filter_blocks) >> 64);
+    return (unsigned)((bits & 1023) * FILTER_BITS >> 10);
 }
 
-static void filter_add(const struct cs_segment *s, uint8_t *filter, const uint8_t *prefix)
+static void filter_add(uint8_t *bucket, const uint8_t *prefix)
 {
-    uint8_t *block = filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        block[(bits & 511) >> 3] |= (uint8_t)(1U << (bits & 7));
+    uint64_t bits = be64(prefix + 8);
+    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 10) {
+        unsigned bit = filter_bit(bits);
+        bucket[4 + bit / 8] |= (uint8_t)(1U << (bit % 8));
+    }
 }
 
-static bool filter_may_have(const struct cs_segment *s, const uint8_t *prefix)
+static bool filter_may_have(const uint8_t *bucket, const uint8_t *prefix)
 {
-    const uint8_t *block = s->filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
+    uint64_t bits = be64(prefix + 8);
     unsigned all = 1;
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9) /* a branch would be a coin's throw */
-        all &= (unsigned)block[(bits & 511) >> 3] >> (bits & 7);
+    for (unsigned i = 0; i < FILTER_PROBES;
+         i++, bits >>= 10) { /* a branch would be a coin's throw */
+        unsigned bit = filter_bit(bits);
+        all &= (unsigned)bucket[4 + bit / 8] >> (bit % 8);
+    }
     return all != 0;
 }
 
@@ -134,7 +114,7 @@ int cs_segment_build_begin(struct cs_segment_builder *b, const struct cs_name *i
     struct cs_segment *s = &b->segment;
     b->layout = cs_segment_shape(s, entries, packs);
     s->id = *id;
-    return cs_segment_allocate(s, b->spill != NULL ? b->layout.entries : b->layout.end, err);
+    return cs_segment_allocate(s, &b->layout, b->spill == NULL, err);
 }
 
 static void decode_entry(const uint8_t *p, struct cs_entry *entry)
@@ -145,20 +125,26 @@ static void decode_entry(const uint8_t *p, struct cs_entry *entry)
     entry->slot = cs_from_le16(p + 22);
 }
 
-/* Whether the next entry is in order; then fan-out and filter know it. */
+/* Buckets up to ${last} that have no position yet begin at the next entry. */
+static void begin_buckets(struct cs_segment_builder *b, uint64_t last)
+{
+    for (; b->buckets <= last; b->buckets++)
+        cs_le32((uint8_t *)b->segment.memory + b->layout.buckets + b->buckets * BUCKET,
+                (uint32_t)b->entries);
+}
+
+/* Whether the next entry is in order; then its bucket knows it. */
 static bool take_entry(struct cs_segment_builder *b, const uint8_t *p)
 {
     struct cs_segment *s = &b->segment;
-    uint8_t *base = s->memory;
-    uint32_t *fan = (uint32_t *)(void *)(base + b->layout.fan);
     struct cs_entry e;
     decode_entry(p, &e);
     if (e.pack >= s->pack_count || (b->entries > 0 && cs_entry_compare(&b->before, &e) >= 0))
         return false;
     b->before = e;
-    for (size_t f = fan_of(s, e.prefix); b->fans <= f; b->fans++)
-        fan[b->fans] = (uint32_t)b->entries;
-    filter_add(s, base + b->layout.filter, e.prefix);
+    uint64_t bucket = bucket_of(s, e.prefix);
+    begin_buckets(b, bucket);
+    filter_add((uint8_t *)s->memory + b->layout.buckets + bucket * BUCKET, e.prefix);
     b->entries++;
     return true;
 }
@@ -209,11 +195,9 @@ int cs_segment_build(struct cs_segment_builder *b, const uint8_t *data, size_t l
 int cs_segment_build_end(struct cs_segment_builder *b, const char *name, struct cs_error *err)
 {
     struct cs_segment *s = &b->segment;
-    uint32_t *fan = (uint32_t *)(void *)((uint8_t *)s->memory + b->layout.fan);
     if (b->entries != s->entry_count)
         return cs_fail(err, CS_CORRUPT, "%s: has not the entries that it tells", name);
-    for (; b->fans <= (size_t)1 << s->fan_bits; b->fans++)
-        fan[b->fans] = (uint32_t)s->entry_count;
+    begin_buckets(b, s->bucket_count);
     return 0;
 }
 
@@ -233,8 +217,7 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
 
 void cs_segment_prefetch(const struct cs_segment *s, const uint8_t prefix[16])
 {
-    __builtin_prefetch(s->filter + filter_block_of(s, prefix) * FILTER_BLOCK);
-    __builtin_prefetch(s->fan + fan_of(s, prefix));
+    __builtin_prefetch(s->buckets + bucket_of(s, prefix) * BUCKET);
 }
 
 /* Has entries ${first} to ${end} in the window: at most what it holds. */
@@ -289,7 +272,7 @@ int cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *en
 static bool goes_on(const struct cs_segment *s, uint64_t low)
 {
     return low >= s->window->first &&
-           low - s->window->first < s->window->count + 4 * ENTRIES_PER_FAN;
+           low - s->window->first < s->window->count + ENTRIES_PER_BUCKET;
 }
 
 /* Position of the first entry from ${low} on, below ${end}, that is not before ${prefix}; then,
@@ -320,11 +303,11 @@ static int lower_bound(const struct cs_segment *s, uint64_t low, uint64_t end,
 int cs_segment_next(const struct cs_segment *s, const uint8_t prefix[16], uint64_t *at,
                     struct cs_entry *entry, struct cs_error *err)
 {
-    if (*at == 0 && !filter_may_have(s, prefix))
+    const uint8_t *bucket = s->buckets + bucket_of(s, prefix) * BUCKET;
+    if (*at == 0 && !filter_may_have(bucket, prefix))
         return 0;
-    size_t fan = fan_of(s, prefix);
-    uint64_t end = s->fan[fan + 1];
-    int rc = *at == 0 ? lower_bound(s, s->fan[fan], end, prefix, at, err) : 0;
+    uint64_t end = cs_from_le32(bucket + BUCKET);
+    int rc = *at == 0 ? lower_bound(s, cs_from_le32(bucket), end, prefix, at, err) : 0;
     if (rc < 0 || *at >= end)
         return rc;
     rc = cs_segment_entry(s, *at, entry, err);

@@ -10,21 +10,19 @@ enum { CS_CACHE_HEADER = 64 };
 
 #define CS_SEGMENT_ENTRIES_MAX ((uint64_t)UINT32_MAX)
 
-/* Where the parts of the block lie: header, fan-out, filter, pack names, entries. */
+/* Where the parts of the block lie: header, buckets, pack names, entries. */
 struct cs_segment_layout {
-    size_t fan, filter, packs, entries, end;
+    size_t buckets, packs, entries, end;
 };
-
-struct cs_segment_layout cs_segment_layout(unsigned fan_bits, uint64_t filter_blocks,
-                                           uint32_t packs, uint64_t entries);
 
 /* Sets what follows from the two numbers. */
 struct cs_segment_layout cs_segment_shape(struct cs_segment *segment, uint64_t entries,
                                           uint32_t packs);
 
-/* Takes memory for the first ${len} bytes of the block, zeroed, of a segment that has its shape. Is
+/* Takes memory, zeroed, for the block, or for what comes before its entries, and points into it. Is
  * to be cleared, also on failure. */
-int cs_segment_allocate(struct cs_segment *segment, size_t len, struct cs_error *err);
+int cs_segment_allocate(struct cs_segment *segment, const struct cs_segment_layout *layout,
+                        bool whole, struct cs_error *err);
 
 /* Makes the block of plaintext that comes in pieces. */
 struct cs_segment_builder {
@@ -37,7 +35,7 @@ struct cs_segment_builder {
     struct cs_segment_layout layout;
     uint64_t got; /* bytes of plaintext */
     uint64_t entries;
-    size_t fans;
+    uint64_t buckets; /* that have their position */
     struct cs_entry before;
     uint8_t part[CS_SEGMENT_ENTRY];
     size_t part_len;

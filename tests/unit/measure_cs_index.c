@@ -134,7 +134,7 @@ static void look_up(struct cs_store *store, bool hits, const char *what)
             entry = (entry + 1) % sizes[n];
         prefix_of(ids[i].bytes, n, entry);
         if (!hits)
-            ids[i].bytes[2] ^= 0x55; /* another place in the filter, too */
+            put_be64(ids[i].bytes + 8, mix(i + 99)); /* all of the filter is asked anew */
     }
     for (unsigned round = 0; round < 2; round++) { /* the second time all that is asked is warm */
         double began = now();

@@ -85,7 +85,9 @@ static int load_segments(struct cs_check *c, bool *overtaken, struct cs_error *e
             return cs_fail_memory(err);
         for (uint64_t k = 0; k < s->entry_count; k++) {
             struct cs_entry e;
-            cs_segment_entry(s, k, &e);
+            rc = cs_segment_entry(s, k, &e, err);
+            if (rc < 0)
+                return rc;
             expected[e.pack]++;
         }
         if (rc == 0)

@@ -66,11 +66,9 @@ static bool find_entry(struct cs_check *c, const struct cs_name *pack,
     bool found = false;
     for (size_t i = 0; i < c->segment_count; i++) {
         const struct cs_segment *s = &c->segments[i];
-        for (uint64_t at = cs_segment_find(s, object->id.bytes); at < s->entry_count; at++) {
-            struct cs_entry e;
-            cs_segment_entry(s, at, &e);
-            if (memcmp(e.prefix, object->id.bytes, sizeof e.prefix) != 0)
-                break;
+        struct cs_entry e;
+        /* they are in memory: nothing fails */
+        for (uint64_t at = 0; cs_segment_next(s, object->id.bytes, &at, &e, NULL) > 0; at++) {
             if (e.frame == frame && e.slot == slot &&
                 memcmp(s->packs + (size_t)e.pack * CS_NAME_SIZE, pack, CS_NAME_SIZE) == 0) {
                 c->expected[i][e.pack] -= c->expected[i][e.pack] > 0;

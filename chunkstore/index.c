@@ -17,39 +17,24 @@ struct cs_index {
 
 /* ---- marks ---- */
 
-static int set_mark(struct cs_segment *s, uint64_t entry)
+static int mark(struct cs_segment *s, uint64_t entry, struct cs_error *err)
 {
     if (s->marks == NULL)
         s->marks = calloc((size_t)(s->entry_count / 8 + 1), 1);
     if (s->marks == NULL)
-        return CS_NO_MEMORY;
+        return cs_fail_memory(err);
     s->marks[entry / 8] |= (uint8_t)(1U << (entry % 8));
     return 0;
 }
 
 int cs_index_mark(struct cs_index *index, const struct cs_location *location, struct cs_error *err)
 {
-    int rc = set_mark(&index->segments[location->segment], location->entry);
-    return rc < 0 ? cs_fail_memory(err) : 0;
+    return mark(&index->segments[location->segment], location->entry, err);
 }
 
 bool cs_index_marked(const struct cs_index *index, const struct cs_location *location)
 {
     return cs_segment_marked(&index->segments[location->segment], location->entry);
-}
-
-int cs_index_mark_segment(struct cs_index *index, const struct cs_name *segment,
-                          struct cs_error *err)
-{
-    for (size_t i = 0; i < index->count; i++) {
-        struct cs_segment *s = &index->segments[i];
-        if (memcmp(&s->id, segment, sizeof *segment) != 0)
-            continue;
-        for (uint64_t k = 0; k < s->entry_count; k++)
-            if (set_mark(s, k) < 0)
-                return cs_fail_memory(err);
-    }
-    return 0;
 }
 
 uint64_t cs_index_lost_marks(const struct cs_index *index)
@@ -76,17 +61,15 @@ static const uint8_t *pack_of(const struct cs_segment *s, const struct cs_entry 
 /* Gives the mark of an entry of ${from} to one that is live: of the very same place if there is
  * one, else of any other copy. */
 static int move_mark(struct cs_index *index, const struct cs_segment *from,
-                     const struct cs_entry *entry)
+                     const struct cs_entry *entry, struct cs_error *err)
 {
     struct cs_segment *best = NULL;
     uint64_t best_at = 0;
     for (size_t i = index->count; i-- > 0;) {
         struct cs_segment *s = &index->segments[i];
-        for (uint64_t at = cs_segment_find(s, entry->prefix); at < s->entry_count; at++) {
-            struct cs_entry e;
-            cs_segment_entry(s, at, &e);
-            if (memcmp(e.prefix, entry->prefix, sizeof e.prefix) != 0)
-                break;
+        struct cs_entry e;
+        int rc;
+        for (uint64_t at = 0; (rc = cs_segment_next(s, entry->prefix, &at, &e, err)) > 0; at++) {
             if (!s->live[e.pack])
                 continue;
             bool same = e.frame == entry->frame && e.slot == entry->slot &&
@@ -96,17 +79,20 @@ static int move_mark(struct cs_index *index, const struct cs_segment *from,
                 best_at = at;
             }
             if (same)
-                return set_mark(best, best_at);
+                return mark(best, best_at, err);
         }
+        if (rc < 0)
+            return rc;
     }
     if (best != NULL)
-        return set_mark(best, best_at);
+        return mark(best, best_at, err);
     index->lost_marks++;
     return 0;
 }
 
 /* Moves the marks of ${s} whose entry does not count any more. ${dropped}: none does. */
-static int move_marks(struct cs_index *index, struct cs_segment *s, bool dropped)
+static int move_marks(struct cs_index *index, struct cs_segment *s, bool dropped,
+                      struct cs_error *err)
 {
     for (uint64_t at = 0; s->marks != NULL && at < s->entry_count; at++) {
         struct cs_entry e;
@@ -116,17 +102,18 @@ static int move_marks(struct cs_index *index, struct cs_segment *s, bool dropped
         }
         if (!cs_segment_marked(s, at))
             continue;
-        cs_segment_entry(s, at, &e);
+        int rc = cs_segment_entry(s, at, &e, err);
+        if (rc < 0)
+            return rc;
         if (!dropped && s->live[e.pack])
             continue;
         s->marks[at / 8] &= (uint8_t) ~(1U << (at % 8));
-        if (move_mark(index, s, &e) < 0)
-            return CS_NO_MEMORY;
+        rc = move_mark(index, s, &e, err);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
-
-/* ---- refreshing ---- */
 
 static struct cs_segment *loaded(const struct cs_index *index, const struct cs_name *id)
 {
@@ -136,13 +123,41 @@ static struct cs_segment *loaded(const struct cs_index *index, const struct cs_n
     return NULL;
 }
 
-static void set_live(struct cs_segment *s, const struct cs_state *state)
+int cs_index_mark_packs(struct cs_index *index, const struct cs_name *segment,
+                        const struct cs_state_pack *packs, size_t pack_count, struct cs_error *err)
 {
+    struct cs_segment *s = loaded(index, segment);
+    bool *is = s != NULL ? calloc(s->pack_count, sizeof *is) : NULL;
+    int rc = s != NULL && is == NULL ? cs_fail_memory(err) : 0;
+    for (uint32_t p = 0; is != NULL && p < s->pack_count; p++)
+        for (size_t i = 0; !is[p] && i < pack_count; i++)
+            is[p] = memcmp(s->packs + (size_t)p * CS_NAME_SIZE, &packs[i].id, CS_NAME_SIZE) == 0;
+    for (uint64_t at = 0; s != NULL && rc == 0 && at < s->entry_count; at++) {
+        struct cs_entry e;
+        rc = cs_segment_entry(s, at, &e, err);
+        if (rc < 0 || !is[e.pack])
+            continue;
+        /* one that is not live any more is as if it had been marked before that */
+        rc = s->live[e.pack] ? mark(s, at, err) : move_mark(index, s, &e, err);
+    }
+    free(is);
+    return rc;
+}
+
+/* ---- refreshing ---- */
+
+/* Whether a pack has died that was live when it was last asked. */
+static bool set_live(struct cs_segment *s, const struct cs_state *state)
+{
+    bool died = false;
     for (uint32_t p = 0; p < s->pack_count; p++) {
         struct cs_name pack;
         memcpy(&pack, s->packs + (size_t)p * CS_NAME_SIZE, sizeof pack);
-        s->live[p] = cs_state_pack(state, &pack) != NULL;
+        bool live = cs_state_pack(state, &pack) != NULL;
+        died |= s->live[p] && !live;
+        s->live[p] = live;
     }
+    return died;
 }
 
 /* Fills ${fresh} with the segments that the state has: those of the index come along, without
@@ -169,7 +184,7 @@ static int load_missing(struct cs_store *store, struct cs_segment *fresh, bool *
 }
 
 /* Puts ${fresh} in the place of what the index has. */
-static int exchange(struct cs_store *store, struct cs_segment *fresh)
+static int exchange(struct cs_store *store, struct cs_segment *fresh, struct cs_error *err)
 {
     struct cs_index *index = store->index;
     struct cs_index before = *index;
@@ -178,15 +193,17 @@ static int exchange(struct cs_store *store, struct cs_segment *fresh)
     index->count = store->state.segment_count;
     index->stale = false;
     for (size_t i = 0; i < index->count; i++)
-        set_live(&fresh[i], &store->state);
+        fresh[i].died = set_live(&fresh[i], &store->state);
     for (size_t i = 0; rc == 0 && i < index->count; i++)
-        rc = move_marks(index, &fresh[i], false);
+        if (fresh[i].died) /* marks are on entries that were live */
+            rc = move_marks(index, &fresh[i], false, err);
     for (size_t i = 0; i < before.count; i++) {
         struct cs_segment *s = &before.segments[i];
         if (cs_state_segment(&store->state, &s->id) != NULL)
             continue;
         if (rc == 0)
-            rc = move_marks(index, s, true);
+            rc = move_marks(index, s, true, err);
+        cs_segment_uncache(store, &s->id);
         cs_segment_clear(s);
     }
     free(before.segments);
@@ -207,7 +224,7 @@ static int refresh_once(struct cs_store *store, struct cs_error *err)
         free(fresh);
         return rc;
     }
-    return exchange(store, fresh) < 0 ? cs_fail_memory(err) : 0;
+    return exchange(store, fresh, err);
 }
 
 int cs_index_refresh(struct cs_store *store, struct cs_error *err)
@@ -216,6 +233,7 @@ int cs_index_refresh(struct cs_store *store, struct cs_error *err)
         store->index = calloc(1, sizeof *store->index);
         if (store->index == NULL)
             return cs_fail_memory(err);
+        cs_segment_sweep(store);
     }
     for (;;) {
         struct cs_error e = {0};
@@ -236,17 +254,17 @@ static int places_in(struct cs_store *store, size_t i, const struct cs_id *id, u
                      struct cs_location *places, size_t room, size_t *count, struct cs_error *err)
 {
     const struct cs_segment *s = &store->index->segments[i];
-    for (uint64_t at = cs_segment_find(s, id->bytes); at < s->entry_count && *count < room; at++) {
+    for (uint64_t at = 0; *count < room; at++) {
         struct cs_entry e;
         struct cs_location *l = &places[*count];
         bool lost = false;
-        cs_segment_entry(s, at, &e);
-        if (memcmp(e.prefix, id->bytes, sizeof e.prefix) != 0)
-            break;
+        int rc = cs_segment_next(s, id->bytes, &at, &e, err);
+        if (rc <= 0)
+            return rc;
         if (!s->live[e.pack])
             continue;
         memcpy(&l->pack, pack_of(s, &e), sizeof l->pack);
-        int rc = cs_state_lost(&store->state, &l->pack, id, &lost, err);
+        rc = cs_state_lost(&store->state, &l->pack, id, &lost, err);
         if (rc < 0)
             return rc;
         if (lost || (*skip > 0 && (*skip)-- > 0))

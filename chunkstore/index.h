@@ -53,9 +53,9 @@ const struct cs_segment *cs_index_segments(const struct cs_index *index, size_t 
 int cs_index_mark(struct cs_index *index, const struct cs_location *location, struct cs_error *err);
 bool cs_index_marked(const struct cs_index *index, const struct cs_location *location);
 
-/* Marks every entry of a loaded segment. */
-int cs_index_mark_segment(struct cs_index *index, const struct cs_name *segment,
-                          struct cs_error *err);
+/* Marks every entry that a loaded segment has of these packs. */
+int cs_index_mark_packs(struct cs_index *index, const struct cs_name *segment,
+                        const struct cs_state_pack *packs, size_t pack_count, struct cs_error *err);
 
 static inline bool cs_segment_marked(const struct cs_segment *segment, uint64_t entry)
 {

@@ -29,6 +29,12 @@ static void enter(struct cs_pending *p, size_t position)
     p->table[at] = (uint32_t)position + 1;
 }
 
+static void enter_all(struct cs_pending *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        enter(p, i);
+}
+
 static int grow(struct cs_pending *p, struct cs_error *err)
 {
     size_t room = p->room > 0 ? p->room * 2 : 1024;
@@ -43,8 +49,7 @@ static int grow(struct cs_pending *p, struct cs_error *err)
     free(p->table);
     p->table = table;
     p->table_size = room * 2;
-    for (size_t i = 0; i < p->count; i++)
-        enter(p, i);
+    enter_all(p);
     return 0;
 }
 
@@ -63,6 +68,15 @@ int cs_pending_add(struct cs_pending *p, const struct cs_id *id, uint32_t pack, 
     e->slot = slot;
     enter(p, p->count++);
     return 0;
+}
+
+void cs_pending_sort(struct cs_pending *p)
+{
+    if (p->count == 0)
+        return;
+    qsort(p->entries, p->count, sizeof *p->entries, cs_entry_compare);
+    memset(p->table, 0, p->table_size * sizeof *p->table);
+    enter_all(p);
 }
 
 void cs_pending_clear(struct cs_pending *p)

@@ -7,7 +7,7 @@
 /* What a run has stored and not yet published: the segment to come, as a hash table. */
 
 struct cs_pending {
-    struct cs_entry *entries; /* in the order of storing */
+    struct cs_entry *entries; /* in the order of storing, or sorted */
     size_t count;
     size_t room;
     uint32_t *table;   /* position + 1 in entries; 0: empty */
@@ -19,6 +19,9 @@ bool cs_pending_has(const struct cs_pending *pending, const struct cs_id *id);
 /* Adds an object that is not there yet. */
 int cs_pending_add(struct cs_pending *pending, const struct cs_id *id, uint32_t pack,
                    uint16_t frame, uint16_t slot, struct cs_error *err);
+
+/* Sorts the entries as a segment has them. */
+void cs_pending_sort(struct cs_pending *pending);
 
 void cs_pending_clear(struct cs_pending *pending);
 

@@ -44,13 +44,15 @@ static int each_entry(const struct cs_prune *p,
         int rc = map_packs(p, s, &map, err);
         if (rc < 0)
             return rc;
-        for (uint64_t k = 0; k < s->entry_count; k++) {
+        for (uint64_t k = 0; rc == 0 && k < s->entry_count; k++) {
             struct cs_entry e;
-            cs_segment_entry(s, k, &e);
-            if (map[e.pack] != NULL)
+            rc = cs_segment_entry(s, k, &e, err);
+            if (rc == 0 && map[e.pack] != NULL)
                 visit(map[e.pack], &e, cs_segment_marked(s, k));
         }
         free(map);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }

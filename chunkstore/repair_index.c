@@ -62,11 +62,9 @@ static bool is_named(const struct rebuild *b, const struct cs_name *pack, const 
 {
     for (size_t i = 0; i < b->sound_count; i++) {
         const struct cs_segment *s = &b->sound[i];
-        for (uint64_t at = cs_segment_find(s, id->bytes); at < s->entry_count; at++) {
-            struct cs_entry e;
-            cs_segment_entry(s, at, &e);
-            if (memcmp(e.prefix, id->bytes, sizeof e.prefix) != 0)
-                break;
+        struct cs_entry e;
+        /* they are in memory: nothing fails */
+        for (uint64_t at = 0; cs_segment_next(s, id->bytes, &at, &e, NULL) > 0; at++) {
             if (e.frame == frame && e.slot == slot &&
                 memcmp(s->packs + (size_t)e.pack * CS_NAME_SIZE, pack, CS_NAME_SIZE) == 0)
                 return true;

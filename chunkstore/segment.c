@@ -149,10 +149,12 @@ static int put_plain(struct block_writer *w, const uint8_t *data, size_t len, st
     return 0;
 }
 
-static void next_of_array(void *arg, struct cs_entry *entry)
+static int next_of_array(void *arg, struct cs_entry *entry, struct cs_error *err)
 {
+    (void)err;
     const struct cs_entry **next = arg;
     *entry = *(*next)++;
+    return 0;
 }
 
 int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uint64_t n,
@@ -163,7 +165,8 @@ int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uin
                                  err);
 }
 
-int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct cs_entry *entry),
+int cs_segment_write_from(struct cs_store *store,
+                          int (*next)(void *arg, struct cs_entry *entry, struct cs_error *err),
                           void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
                           struct cs_state_segment *out, struct cs_error *err)
 {
@@ -193,7 +196,9 @@ int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct
     for (uint64_t i = 0; rc == 0 && i < n; i++) {
         uint8_t entry[CS_SEGMENT_ENTRY];
         struct cs_entry e;
-        next(arg, &e);
+        rc = next(arg, &e, err);
+        if (rc < 0)
+            break;
         memcpy(entry, e.prefix, 16);
         cs_le32(entry + 16, e.pack);
         cs_le16(entry + 20, e.frame);

@@ -7,7 +7,7 @@
 
 /*
  * Index segments (FORMAT.md, 7.1): sorted entries, sealed in the repository, and in the clear in
- * the cache with a filter that answers misses and a fan-out that finds hits in one page.
+ * the cache with buckets that answer misses and find hits in one small read.
  */
 
 struct cs_entry {       /* where an object lies */
@@ -30,32 +30,35 @@ int cs_segment_write(struct cs_store *store, const struct cs_entry *entries, uin
                      const struct cs_name *packs, uint32_t pack_count, struct cs_state_segment *out,
                      struct cs_error *err);
 
-/* The same with entries that come one by one, ascending: exactly ${n}. */
-int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct cs_entry *entry),
+/* The same with entries that come one by one, ascending: exactly ${n}. ${next} returns 0, or a code
+ * of enum cs_code. */
+int cs_segment_write_from(struct cs_store *store,
+                          int (*next)(void *arg, struct cs_entry *entry, struct cs_error *err),
                           void *arg, uint64_t n, const struct cs_name *packs, uint32_t pack_count,
                           struct cs_state_segment *out, struct cs_error *err);
 
-struct cs_segment { /* one that is loaded */
+/* One that is loaded; for one thread at a time. */
+struct cs_segment {
     struct cs_name id;
     uint64_t entry_count;
     uint32_t pack_count;
-    const uint8_t *packs;   /* names, end to end */
-    const uint8_t *entries; /* as stored */
-    const uint32_t *fan;    /* 2^fan_bits + 1 positions */
-    unsigned fan_bits;
-    const uint8_t *filter;
-    uint64_t filter_blocks;
+    const uint8_t *packs; /* names, end to end */
+    const uint8_t *buckets;
+    uint64_t bucket_count;
     bool *live;     /* of each pack */
+    bool died;      /* some were live until the last refresh (index.c) */
     uint8_t *marks; /* a bit for each entry (index.h); NULL: none is set */
     void *memory;
     size_t memory_len;
-    struct cs_segment_window *window; /* NULL where the memory is not mapped from the cache */
-    int fd;                           /* of the cached file, where it is */
+    const uint8_t *entries; /* as stored; NULL where they are in the cached file: */
+    struct cs_segment_window *window;
+    int fd;
+    uint64_t entries_at;
 };
 
-enum { CS_SEGMENT_WINDOW = 170 };
+enum { CS_SEGMENT_WINDOW = 1024 };
 
-struct cs_segment_window { /* what was last read of the entries of a mapped segment */
+struct cs_segment_window { /* what was last read of them */
     uint64_t first;
     uint64_t count;
     uint8_t entries[CS_SEGMENT_WINDOW * CS_SEGMENT_ENTRY];
@@ -71,12 +74,25 @@ int cs_segment_fetch(struct cs_segment *segment, struct cs_store *store,
 
 void cs_segment_clear(struct cs_segment *segment);
 
+/* Deletes the copy of a segment that is not live any more from the cache. */
+void cs_segment_uncache(const struct cs_store *store, const struct cs_name *id);
+
+/* Deletes from the cache what is of no live segment, and a day old: others may be filling it. */
+void cs_segment_sweep(const struct cs_store *store);
+
 /* Says that ${prefix} is about to be looked for. */
 void cs_segment_prefetch(const struct cs_segment *segment, const uint8_t prefix[16]);
 
-/* Position of the first entry with ${prefix}, or entry_count where there is none. */
-uint64_t cs_segment_find(const struct cs_segment *segment, const uint8_t prefix[16]);
+/*
+ * The next entry with ${prefix} at ${*at} or behind it: 1, 0 where there is none, or a code of enum
+ * cs_code (CS_IO: the cache cannot be read). ${*at} is 0 to begin with; to go on, one behind what
+ * the last call has set it to.
+ */
+int cs_segment_next(const struct cs_segment *segment, const uint8_t prefix[16], uint64_t *at,
+                    struct cs_entry *entry, struct cs_error *err);
 
-void cs_segment_entry(const struct cs_segment *segment, uint64_t i, struct cs_entry *entry);
+/* Entry ${i}; CS_IO as above. Cheap where they are asked for one after the other. */
+int cs_segment_entry(const struct cs_segment *segment, uint64_t i, struct cs_entry *entry,
+                     struct cs_error *err);
 
 #endif

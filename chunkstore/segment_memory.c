@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Segments of the index in memory: one block of fan-out, filter, pack names and
- * entries, which is also what the cache holds; and asking them.
+ * Segments of the index in memory: one block of buckets, pack names and entries,
+ * which is also what the cache holds; and asking them. Entries that
+ * are in the cache stay there, and are read as they are asked for.
  */
+#include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,93 +13,97 @@
 
 #include "segment_parts.h"
 
+/*
+ * A bucket is a range of prefixes, as many as make about ENTRIES_PER_BUCKET entries: the position
+ * of its first entry, 4 bytes, and a filter of those in it. It is one line of a processor's cache,
+ * for that is what a lookup in a large index costs. One more stands at the end, for its position.
+ */
 enum {
-    FILTER_BLOCK = 64,
-    FILTER_BITS_PER_ENTRY = 10,
+    BUCKET = 64,
+    FILTER_BITS = (BUCKET - 4) * 8,
+    ENTRIES_PER_BUCKET = 44, /* 11 bits of the filter for each */
     FILTER_PROBES = 6,
-    ENTRIES_PER_FAN = 64, /* 1.5 KiB: a hit touches one page, or two */
-    MAX_FAN_BITS = 26,
+    HUGE_PAGE = 2 << 20,
 };
 
-static unsigned fan_bits_for(uint64_t entries)
+struct cs_segment_layout cs_segment_shape(struct cs_segment *s, uint64_t entries, uint32_t packs)
 {
-    unsigned bits = 0;
-    while (bits < MAX_FAN_BITS && entries >> bits > ENTRIES_PER_FAN)
-        bits++;
-    return bits;
-}
-
-static uint64_t filter_blocks_for(uint64_t entries)
-{
-    return entries * FILTER_BITS_PER_ENTRY / (FILTER_BLOCK * UINT64_C(8)) + 1;
-}
-
-struct cs_segment_layout cs_segment_layout(unsigned fan_bits, uint64_t filter_blocks,
-                                           uint32_t packs, uint64_t entries)
-{
-    struct cs_segment_layout l = {.fan = CS_CACHE_HEADER};
-    l.filter = l.fan + ((((size_t)1 << fan_bits) + 1) * 4 + 63) / 64 * 64;
-    l.packs = l.filter + (size_t)filter_blocks * FILTER_BLOCK;
+    struct cs_segment_layout l = {.buckets = CS_CACHE_HEADER};
+    s->entry_count = entries;
+    s->pack_count = packs;
+    s->bucket_count = entries / ENTRIES_PER_BUCKET + 1;
+    l.packs = l.buckets + ((size_t)s->bucket_count + 1) * BUCKET;
     l.entries = l.packs + (size_t)packs * CS_NAME_SIZE;
     l.end = l.entries + (size_t)entries * CS_SEGMENT_ENTRY;
     return l;
 }
 
-struct cs_segment_layout cs_segment_shape(struct cs_segment *s, uint64_t entries, uint32_t packs)
+static size_t round_up(size_t len)
 {
-    s->entry_count = entries;
-    s->pack_count = packs;
-    s->fan_bits = fan_bits_for(entries);
-    s->filter_blocks = filter_blocks_for(entries);
-    return cs_segment_layout(s->fan_bits, s->filter_blocks, packs, entries);
+    return (len + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
-void cs_segment_point_into(struct cs_segment *s)
+/* Buckets are asked at random: in huge pages, where the kernel has some, that misses the address
+ * translation less. */
+int cs_segment_allocate(struct cs_segment *s, const struct cs_segment_layout *l, bool whole,
+                        struct cs_error *err)
 {
+    size_t len = whole ? l->end : l->entries;
+    s->memory_len = len;
+    s->memory = len < HUGE_PAGE ? calloc(1, len) : aligned_alloc(HUGE_PAGE, round_up(len));
+    if (s->memory != NULL && len >= HUGE_PAGE) {
+        madvise(s->memory, round_up(len), MADV_HUGEPAGE);
+        memset(s->memory, 0, len);
+    }
+    s->live = calloc(s->pack_count + 1U, sizeof *s->live);
+    if (s->memory == NULL || s->live == NULL)
+        return cs_fail_memory(err);
     const uint8_t *base = s->memory;
-    struct cs_segment_layout l =
-        cs_segment_layout(s->fan_bits, s->filter_blocks, s->pack_count, s->entry_count);
-    s->fan = (const uint32_t *)(const void *)(base + l.fan);
-    s->filter = base + l.filter;
-    s->packs = base + l.packs;
-    s->entries = base + l.entries;
+    s->buckets = base + l->buckets;
+    s->packs = base + l->packs;
+    s->entries = whole ? base + l->entries : NULL;
+    s->entries_at = l->entries;
+    return 0;
 }
 
 static uint64_t be64(const uint8_t *p)
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return be64toh(v);
 }
 
-static size_t fan_of(const struct cs_segment *s, const uint8_t *prefix)
+/* Ids are as good as random, so that their first bits find the bucket and others are the filter's
+ * hashes. Buckets come in the order of the entries. */
+static uint64_t bucket_of(const struct cs_segment *s, const uint8_t *prefix)
 {
-    return s->fan_bits == 0 ? 0 : (size_t)(be64(prefix) >> (64 - s->fan_bits));
+    return (uint64_t)(((unsigned __int128)be64(prefix) * s->bucket_count) >> 64);
 }
 
-/* Ids are as good as random, so that their own bits serve as the filter's hashes. */
-static size_t filter_block_of(const struct cs_segment *s, const uint8_t *prefix)
+static unsigned filter_bit(uint64_t bits)
 {
-    return (size_t)(((unsigned __int128)be64(prefix + 8) * s->filter_blocks) >> 64);
+    return (unsigned)((bits & 1023) * FILTER_BITS >> 10);
 }
 
-static void filter_add(const struct cs_segment *s, uint8_t *filter, const uint8_t *prefix)
+static void filter_add(uint8_t *bucket, const uint8_t *prefix)
 {
-    uint8_t *block = filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        block[(bits & 511) >> 3] |= (uint8_t)(1U << (bits & 7));
+    uint64_t bits = be64(prefix + 8);
+    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 10) {
+        unsigned bit = filter_bit(bits);
+        bucket[4 + bit / 8] |= (uint8_t)(1U << (bit % 8));
+    }
 }
 
-static bool filter_may_have(const struct cs_segment *s, const uint8_t *prefix)
+static bool filter_may_have(const uint8_t *bucket, const uint8_t *prefix)
 {
-    const uint8_t *block = s->filter + filter_block_of(s, prefix) * FILTER_BLOCK;
-    uint64_t bits = be64(prefix);
-    for (unsigned i = 0; i < FILTER_PROBES; i++, bits >>= 9)
-        if (!(block[(bits & 511) >> 3] & 1U << (bits & 7)))
-            return false;
-    return true;
+    uint64_t bits = be64(prefix + 8);
+    unsigned all = 1;
+    for (unsigned i = 0; i < FILTER_PROBES;
+         i++, bits >>= 10) { /* a branch would be a coin's throw */
+        unsigned bit = filter_bit(bits);
+        all &= (unsigned)bucket[4 + bit / 8] >> (bit % 8);
+    }
+    return all != 0;
 }
 
 /* ---- making it, from plaintext that comes in pieces ---- */
@@ -107,13 +114,7 @@ int cs_segment_build_begin(struct cs_segment_builder *b, const struct cs_name *i
     struct cs_segment *s = &b->segment;
     b->layout = cs_segment_shape(s, entries, packs);
     s->id = *id;
-    s->memory_len = b->spill != NULL ? b->layout.entries : b->layout.end;
-    s->memory = calloc(1, s->memory_len);
-    s->live = calloc(packs, sizeof *s->live);
-    if (s->memory == NULL || s->live == NULL)
-        return cs_fail_memory(err);
-    cs_segment_point_into(s);
-    return 0;
+    return cs_segment_allocate(s, &b->layout, b->spill == NULL, err);
 }
 
 static void decode_entry(const uint8_t *p, struct cs_entry *entry)
@@ -124,20 +125,26 @@ static void decode_entry(const uint8_t *p, struct cs_entry *entry)
     entry->slot = cs_from_le16(p + 22);
 }
 
-/* Whether the next entry is in order; then fan-out and filter know it. */
+/* Buckets up to ${last} that have no position yet begin at the next entry. */
+static void begin_buckets(struct cs_segment_builder *b, uint64_t last)
+{
+    for (; b->buckets <= last; b->buckets++)
+        cs_le32((uint8_t *)b->segment.memory + b->layout.buckets + b->buckets * BUCKET,
+                (uint32_t)b->entries);
+}
+
+/* Whether the next entry is in order; then its bucket knows it. */
 static bool take_entry(struct cs_segment_builder *b, const uint8_t *p)
 {
     struct cs_segment *s = &b->segment;
-    uint8_t *base = s->memory;
-    uint32_t *fan = (uint32_t *)(void *)(base + b->layout.fan);
     struct cs_entry e;
     decode_entry(p, &e);
     if (e.pack >= s->pack_count || (b->entries > 0 && cs_entry_compare(&b->before, &e) >= 0))
         return false;
     b->before = e;
-    for (size_t f = fan_of(s, e.prefix); b->fans <= f; b->fans++)
-        fan[b->fans] = (uint32_t)b->entries;
-    filter_add(s, base + b->layout.filter, e.prefix);
+    uint64_t bucket = bucket_of(s, e.prefix);
+    begin_buckets(b, bucket);
+    filter_add((uint8_t *)s->memory + b->layout.buckets + bucket * BUCKET, e.prefix);
     b->entries++;
     return true;
 }
@@ -160,9 +167,9 @@ int cs_segment_build(struct cs_segment_builder *b, const uint8_t *data, size_t l
     b->got += len;
     if (b->spill == NULL)
         memcpy((uint8_t *)s->memory + at, data, len);
-    else if (b->spill(b->arg, at, data, len, err) < 0) {
+    else if (!b->spill(b->arg, at, data, len)) {
         b->spilling_failed = true;
-        return CS_IO;
+        return cs_fail(err, CS_IO, "%s: its copy cannot be written", name);
     }
     while (len > 0) {
         const uint8_t *p = data;
@@ -188,11 +195,9 @@ int cs_segment_build(struct cs_segment_builder *b, const uint8_t *data, size_t l
 int cs_segment_build_end(struct cs_segment_builder *b, const char *name, struct cs_error *err)
 {
     struct cs_segment *s = &b->segment;
-    uint32_t *fan = (uint32_t *)(void *)((uint8_t *)s->memory + b->layout.fan);
     if (b->entries != s->entry_count)
         return cs_fail(err, CS_CORRUPT, "%s: has not the entries that it tells", name);
-    for (; b->fans <= (size_t)1 << s->fan_bits; b->fans++)
-        fan[b->fans] = (uint32_t)s->entry_count;
+    begin_buckets(b, s->bucket_count);
     return 0;
 }
 
@@ -210,67 +215,111 @@ int cs_segment_fetch(struct cs_segment *out, struct cs_store *store,
 
 /* ---- asking ---- */
 
-void cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *entry)
-{
-    const struct cs_segment_window *w = s->window;
-    if (w != NULL && i >= w->first && i - w->first < w->count)
-        decode_entry(w->entries + (i - w->first) * CS_SEGMENT_ENTRY, entry);
-    else
-        decode_entry(s->entries + i * CS_SEGMENT_ENTRY, entry);
-}
-
 void cs_segment_prefetch(const struct cs_segment *s, const uint8_t prefix[16])
 {
-    __builtin_prefetch(s->filter + filter_block_of(s, prefix) * FILTER_BLOCK);
-    __builtin_prefetch(s->fan + fan_of(s, prefix));
+    __builtin_prefetch(s->buckets + bucket_of(s, prefix) * BUCKET);
 }
 
-/* The bytes of the entries from ${low} to ${high}: read, where they are mapped, since what is
- * mapped and touched at random would be counted as this process's memory for ever. */
-static const uint8_t *entries_at(const struct cs_segment *s, uint64_t low, uint64_t high)
+/* Has entries ${first} to ${end} in the window: at most what it holds. */
+static int look_at(const struct cs_segment *s, uint64_t first, uint64_t end, struct cs_error *err)
 {
     struct cs_segment_window *w = s->window;
-    uint64_t n = high - low;
-    if (w == NULL || n > CS_SEGMENT_WINDOW)
-        return s->entries + low * CS_SEGMENT_ENTRY;
-    size_t len = (size_t)n * CS_SEGMENT_ENTRY;
-    uint64_t offset = (uint64_t)(s->entries - (const uint8_t *)s->memory) + low * CS_SEGMENT_ENTRY;
+    size_t len = (size_t)(end - first) * CS_SEGMENT_ENTRY;
     w->count = 0;
-    if (pread(s->fd, w->entries, len, (off_t)offset) != (ssize_t)len)
-        return s->entries + low * CS_SEGMENT_ENTRY;
-    w->first = low;
-    w->count = n;
-    return w->entries;
+    ssize_t n = pread(s->fd, w->entries, len, (off_t)(s->entries_at + first * CS_SEGMENT_ENTRY));
+    if (n != (ssize_t)len) {
+        char hex[CS_NAME_HEX];
+        return cs_fail(err, CS_IO, "the cache of segments/%s cannot be read: %s",
+                       cs_name_hex(&s->id, hex), n < 0 ? strerror(errno) : "it is too short");
+    }
+    w->first = first;
+    w->count = end - first;
+    return 0;
 }
 
-uint64_t cs_segment_find(const struct cs_segment *s, const uint8_t prefix[16])
+static int look_from(const struct cs_segment *s, uint64_t first, struct cs_error *err)
 {
-    if (!filter_may_have(s, prefix))
-        return s->entry_count;
-    size_t fan = fan_of(s, prefix);
-    uint64_t first = s->fan[fan], end = s->fan[fan + 1], low = first, high = end;
-    const uint8_t *entries = entries_at(s, first, end);
+    uint64_t left = s->entry_count - first;
+    return look_at(s, first, first + (left < CS_SEGMENT_WINDOW ? left : CS_SEGMENT_WINDOW), err);
+}
+
+static bool in_window(const struct cs_segment *s, uint64_t i)
+{
+    return i >= s->window->first && i - s->window->first < s->window->count;
+}
+
+/* The bytes of an entry that is in memory. */
+static const uint8_t *entry_at(const struct cs_segment *s, uint64_t i)
+{
+    return s->window == NULL ? s->entries + i * CS_SEGMENT_ENTRY
+                             : s->window->entries + (i - s->window->first) * CS_SEGMENT_ENTRY;
+}
+
+int cs_segment_entry(const struct cs_segment *s, uint64_t i, struct cs_entry *entry,
+                     struct cs_error *err)
+{
+    if (s->window != NULL && !in_window(s, i)) {
+        int rc = look_from(s, i, err);
+        if (rc < 0)
+            return rc;
+    }
+    decode_entry(entry_at(s, i), entry);
+    return 0;
+}
+
+/* Whether ${low} lies so soon behind what was last read that lookups go through the segment in its
+ * order, as when marks move. */
+static bool goes_on(const struct cs_segment *s, uint64_t low)
+{
+    return low >= s->window->first &&
+           low - s->window->first < s->window->count + ENTRIES_PER_BUCKET;
+}
+
+/* Position of the first entry from ${low} on, below ${end}, that is not before ${prefix}; then,
+ * where there is one, it is in memory. */
+static int lower_bound(const struct cs_segment *s, uint64_t low, uint64_t end,
+                       const uint8_t prefix[16], uint64_t *at, struct cs_error *err)
+{
+    uint64_t high = end;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (memcmp(entries + (middle - first) * CS_SEGMENT_ENTRY, prefix, 16) < 0)
+        int rc = 0;
+        if (s->window != NULL && high - low > CS_SEGMENT_WINDOW - 1) /* many begin alike */
+            rc = look_at(s, middle, middle + 1, err);
+        else if (s->window != NULL && !in_window(s, middle)) /* the whole rest, and ${high} */
+            rc = goes_on(s, low) ? look_from(s, low, err)
+                                 : look_at(s, low, high < end ? high + 1 : end, err);
+        if (rc < 0)
+            return rc;
+        if (memcmp(entry_at(s, middle), prefix, 16) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < end && memcmp(entries + (low - first) * CS_SEGMENT_ENTRY, prefix, 16) == 0)
-        return low;
-    return s->entry_count;
+    *at = low;
+    return 0;
+}
+
+int cs_segment_next(const struct cs_segment *s, const uint8_t prefix[16], uint64_t *at,
+                    struct cs_entry *entry, struct cs_error *err)
+{
+    const uint8_t *bucket = s->buckets + bucket_of(s, prefix) * BUCKET;
+    if (*at == 0 && !filter_may_have(bucket, prefix))
+        return 0;
+    uint64_t end = cs_from_le32(bucket + BUCKET);
+    int rc = *at == 0 ? lower_bound(s, cs_from_le32(bucket), end, prefix, at, err) : 0;
+    if (rc < 0 || *at >= end)
+        return rc;
+    rc = cs_segment_entry(s, *at, entry, err);
+    return rc < 0 ? rc : memcmp(entry->prefix, prefix, 16) == 0;
 }
 
 void cs_segment_clear(struct cs_segment *s)
 {
-    if (s->window != NULL) {
-        munmap(s->memory, s->memory_len);
+    if (s->window != NULL)
         close(s->fd);
-    } else {
-        free(s->memory);
-    }
     free(s->window);
+    free(s->memory);
     free(s->live);
     free(s->marks);
     *s = (struct cs_segment){0};

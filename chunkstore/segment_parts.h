@@ -10,33 +10,32 @@ enum { CS_CACHE_HEADER = 64 };
 
 #define CS_SEGMENT_ENTRIES_MAX ((uint64_t)UINT32_MAX)
 
-/* Where the parts of the block lie: header, fan-out, filter, pack names, entries. */
+/* Where the parts of the block lie: header, buckets, pack names, entries. */
 struct cs_segment_layout {
-    size_t fan, filter, packs, entries, end;
+    size_t buckets, packs, entries, end;
 };
-
-struct cs_segment_layout cs_segment_layout(unsigned fan_bits, uint64_t filter_blocks,
-                                           uint32_t packs, uint64_t entries);
 
 /* Sets what follows from the two numbers. */
 struct cs_segment_layout cs_segment_shape(struct cs_segment *segment, uint64_t entries,
                                           uint32_t packs);
 
-/* Sets the pointers into its memory. */
-void cs_segment_point_into(struct cs_segment *segment);
+/* Takes memory, zeroed, for the block, or for what comes before its entries, and points into it. Is
+ * to be cleared, also on failure. */
+int cs_segment_allocate(struct cs_segment *segment, const struct cs_segment_layout *layout,
+                        bool whole, struct cs_error *err);
 
 /* Makes the block of plaintext that comes in pieces. */
 struct cs_segment_builder {
     /* NULL, or: takes the entries, which then are not in memory: ${len} bytes at ${at} of the
-     * block. Returns 0 or a code of enum cs_code. */
-    int (*spill)(void *arg, uint64_t at, const void *data, size_t len, struct cs_error *err);
+     * block, in their order. False where it cannot. */
+    bool (*spill)(void *arg, uint64_t at, const void *data, size_t len);
     void *arg;
     bool spilling_failed;
     struct cs_segment segment; /* is to be cleared, also on failure */
     struct cs_segment_layout layout;
     uint64_t got; /* bytes of plaintext */
     uint64_t entries;
-    size_t fans;
+    uint64_t buckets; /* that have their position */
     struct cs_entry before;
     uint8_t part[CS_SEGMENT_ENTRY];
     size_t part_len;

@@ -125,25 +125,26 @@ static int gather(struct cs_needs *n, const struct cs_stats_options *o, struct c
 
 /* Whether the object at ${frame} and ${slot} of ${pack} is in the sets. Two segments may name it.
  */
-static void look_up(const struct cs_needs *n, const struct cs_segment *segments,
-                    const struct cs_name *pack, const struct cs_id *id, uint32_t frame,
-                    uint32_t slot, bool in[SETS])
+static int look_up(const struct cs_needs *n, const struct cs_segment *segments,
+                   const struct cs_name *pack, const struct cs_id *id, uint32_t frame,
+                   uint32_t slot, bool in[SETS], struct cs_error *err)
 {
     in[OURS] = in[OTHERS] = false;
     for (size_t i = 0; i < n->count; i++) {
         const struct cs_segment *s = &segments[i];
-        for (uint64_t at = cs_segment_find(s, id->bytes); at < s->entry_count; at++) {
-            struct cs_entry e;
-            cs_segment_entry(s, at, &e);
-            if (memcmp(e.prefix, id->bytes, sizeof e.prefix) != 0)
-                break;
+        struct cs_entry e;
+        int rc;
+        for (uint64_t at = 0; (rc = cs_segment_next(s, id->bytes, &at, &e, err)) > 0; at++) {
             if (e.frame != frame || e.slot != slot ||
                 memcmp(s->packs + (size_t)e.pack * CS_NAME_SIZE, pack, CS_NAME_SIZE) != 0)
                 continue;
             for (unsigned set = 0; set < SETS; set++)
                 in[set] |= is_set(n->segments[i].bits[set], at);
         }
+        if (rc < 0)
+            return rc;
     }
+    return 0;
 }
 
 static void add(struct cs_usage *usage, uint64_t bytes, uint64_t stored)
@@ -182,7 +183,9 @@ static int measure_pack(const struct cs_needs *n, const struct cs_pack *pack,
                               part(rest, k, k + 1, t->object_count);
             bool in[SETS];
             at += o->length;
-            look_up(n, segments, &pack->name, &o->id, f, slot, in);
+            rc = look_up(n, segments, &pack->name, &o->id, f, slot, in, err);
+            if (rc < 0)
+                return rc;
             add(&stats->all[class], o->length, stored);
             if (in[OURS])
                 add(&stats->needed[class], o->length, stored);

@@ -11,77 +11,17 @@
 
 #include "index.h"
 #include "log.h"
+#include "segment_merge.h"
 #include "tree.h"
 
 enum {
     PUBLISH_SECONDS = 300,
-    MERGE_SEGMENTS = 8,   /* so many small segments are merged into one */
-    SMALL_SEGMENT = 4096, /* entries; what is small however little the run stored */
+    PUBLISH_OBJECTS = 1 << 20, /* they are in memory until then */
+    MERGE_SEGMENTS = 4,        /* so many small segments are merged into one */
+    SMALL_SEGMENT = 4096,      /* entries; what is small however little the run stored */
 };
 
 static const uint64_t publish_bytes = 1ULL << 30;
-
-struct segment_draft { /* entries of a segment to come */
-    struct cs_entry *entries;
-    size_t count;
-    struct cs_name *packs;
-    uint32_t pack_count;
-};
-
-static int draft_reserve(struct segment_draft *d, size_t entries, uint32_t packs,
-                         struct cs_error *err)
-{
-    struct cs_entry *e = reallocarray(d->entries, d->count + entries, sizeof *e);
-    if (e != NULL)
-        d->entries = e;
-    struct cs_name *p = reallocarray(d->packs, (size_t)d->pack_count + packs, sizeof *p);
-    if (p != NULL)
-        d->packs = p;
-    return e != NULL && p != NULL ? 0 : cs_fail_memory(err);
-}
-
-/* Takes over all entries of ${s}. Those of packs that are not live stay: a pack may become live
- * with the next entry of the log, and which are dead for good is for prune to tell. */
-static int draft_merge(struct segment_draft *d, const struct cs_segment *s, struct cs_error *err)
-{
-    int rc = draft_reserve(d, (size_t)s->entry_count, s->pack_count, err);
-    if (rc < 0)
-        return rc;
-    for (uint64_t i = 0; i < s->entry_count; i++) {
-        struct cs_entry e;
-        cs_segment_entry(s, i, &e);
-        e.pack += d->pack_count;
-        d->entries[d->count++] = e;
-    }
-    memcpy(d->packs + d->pack_count, s->packs, (size_t)s->pack_count * CS_NAME_SIZE);
-    d->pack_count += s->pack_count;
-    return 0;
-}
-
-/*
- * Chooses the small segments that are merged into the one to come, where they are many. Their
- * names go to ${removed}.
- */
-static int merge_small(struct cs_writer *w, struct segment_draft *d, struct cs_buf *removed,
-                       struct cs_error *err)
-{
-    size_t count = 0, small = 0;
-    const struct cs_segment *segments = cs_index_segments(w->store->index, &count);
-    uint64_t limit = d->count > SMALL_SEGMENT ? d->count : SMALL_SEGMENT;
-    for (size_t i = 0; i < count; i++)
-        small += segments[i].entry_count <= limit;
-    if (small < MERGE_SEGMENTS)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        if (segments[i].entry_count > limit)
-            continue;
-        int rc = draft_merge(d, &segments[i], err);
-        if (rc < 0)
-            return rc;
-        cs_put_bytes(removed, &segments[i].id, sizeof segments[i].id);
-    }
-    return removed->failed ? cs_fail_memory(err) : 0;
-}
 
 struct durable { /* what an entry is about to make true */
     struct cs_state_pack *packs;
@@ -152,12 +92,43 @@ static int append_replace(struct cs_writer *w, const struct cs_buf *removed,
     return rc;
 }
 
-/* Finishes the packs and writes their segment: all of it durable. ${merge}: small segments of
- * before may go into it. */
-static int write_all(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+/* Writes the segment of what is pending. Small ones of before go into it where they are many; their
+ * names go to ${removed}. */
+static int write_segment(struct cs_writer *w, struct cs_state_segment *out, struct cs_buf *removed,
+                         struct cs_error *err)
+{
+    size_t count = 0;
+    const struct cs_segment *segments = cs_index_segments(w->store->index, &count);
+    struct cs_merge *merge = NULL;
+    bool *chosen = calloc(count + 1, sizeof *chosen);
+    int rc = chosen == NULL ? cs_fail_memory(err) : cs_merge_new(&merge, err);
+    if (rc == 0) {
+        cs_pending_sort(&w->pending);
+        rc = cs_merge_add_entries(merge, w->pending.entries, w->pending.count, w->packs,
+                                  w->pack_count, err);
+        cs_merge_choose(segments, count, w->pending.count, SMALL_SEGMENT, MERGE_SEGMENTS, chosen);
+    }
+    /* entries of packs that are not live come along: a pack may become live with the next entry of
+     * the log, and which are dead for good is for prune to tell */
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (!chosen[i])
+            continue;
+        rc = cs_merge_add(merge, &segments[i], NULL, err);
+        cs_put_bytes(removed, &segments[i].id, sizeof segments[i].id);
+    }
+    if (rc == 0 && removed->failed)
+        rc = cs_fail_memory(err);
+    if (rc == 0)
+        rc = cs_merge_write(merge, w->store, out, err);
+    cs_merge_free(merge);
+    free(chosen);
+    return rc;
+}
+
+/* Finishes the packs and writes their segment: all of it durable. */
+static int write_all(struct cs_writer *w, struct durable *out, struct cs_error *err)
 {
     const struct cs_backend_ops *ops = w->store->backend->ops;
-    struct segment_draft draft = {0};
     struct cs_buf removed = {0};
     size_t n[2];
     int rc = cs_region_drain(w, err);
@@ -170,10 +141,8 @@ static int write_all(struct cs_writer *w, bool merge, struct durable *out, struc
     const struct cs_state_pack *data = cs_stream_packs(w->data, &n[0]);
     const struct cs_state_pack *meta = cs_stream_packs(w->meta, &n[1]);
     out->packs = calloc(n[0] + n[1], sizeof *out->packs);
-    if (out->packs == NULL) {
-        rc = cs_fail_memory(err);
-        goto out;
-    }
+    if (out->packs == NULL)
+        return cs_fail_memory(err);
     if (n[0] > 0)
         memcpy(out->packs, data, n[0] * sizeof *data);
     if (n[1] > 0)
@@ -182,45 +151,29 @@ static int write_all(struct cs_writer *w, bool merge, struct durable *out, struc
     for (size_t i = 0; i < out->pack_count; i++)
         w->counters.bytes_stored += out->packs[i].size;
     if (w->dry_run)
-        goto out;
+        return 0;
     rc = ops->sync(w->store->backend, "packs", err);
     if (rc == 0)
-        rc = draft_reserve(&draft, w->pending.count, w->pack_count, err);
-    if (rc < 0 || draft.entries == NULL || draft.packs == NULL)
-        goto out;
-    memcpy(draft.entries, w->pending.entries, w->pending.count * sizeof *draft.entries);
-    memcpy(draft.packs, w->packs, w->pack_count * sizeof *draft.packs);
-    draft.count = w->pending.count;
-    draft.pack_count = w->pack_count;
-    if (merge)
-        rc = merge_small(w, &draft, &removed, err);
-    if (rc < 0)
-        goto out;
-    qsort(draft.entries, draft.count, sizeof *draft.entries, cs_entry_compare);
-    rc = cs_segment_write(w->store, draft.entries, draft.count, draft.packs, draft.pack_count,
-                          &out->segment, err);
+        rc = write_segment(w, &out->segment, &removed, err);
     if (rc == 0)
         rc = ops->sync(w->store->backend, "segments", err);
-    if (rc < 0)
-        goto out;
-    w->counters.bytes_stored += out->segment.size;
-    out->segment_count = 1;
-    if (removed.len > 0) {
-        rc = append_replace(w, &removed, out, err);
-        out->segment_count = 0;
+    if (rc == 0) {
+        w->counters.bytes_stored += out->segment.size;
+        out->segment_count = 1;
+        if (removed.len > 0) {
+            rc = append_replace(w, &removed, out, err);
+            out->segment_count = 0;
+        }
     }
-out:
-    free(draft.entries);
-    free(draft.packs);
     cs_buf_clear(&removed);
     return rc;
 }
 
-static int make_durable(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+static int make_durable(struct cs_writer *w, struct durable *out, struct cs_error *err)
 {
     struct cs_error e = {0};
     int rc = cs_writer_failure(w, err);
-    return rc < 0 ? rc : cs_writer_keep_failure(w, write_all(w, merge, out, &e), &e, err);
+    return rc < 0 ? rc : cs_writer_keep_failure(w, write_all(w, out, &e), &e, err);
 }
 
 /* What was made durable is in the log now; the run begins with an empty table again, and relies on
@@ -240,7 +193,7 @@ static int start_over(struct cs_writer *w, const struct durable *d, struct cs_er
      */
     if (cs_state_segment(&w->store->state, &d->segment.id) == NULL)
         return conflict(err, "the index of what this run has published");
-    return cs_index_mark_segment(w->store->index, &d->segment.id, err);
+    return cs_index_mark_packs(w->store->index, &d->segment.id, d->packs, d->pack_count, err);
 }
 
 int cs_writer_publish(struct cs_writer *w, struct cs_error *err)
@@ -249,7 +202,7 @@ int cs_writer_publish(struct cs_writer *w, struct cs_error *err)
     struct cs_error e = {0};
     if (w->dry_run)
         return 0;
-    int rc = make_durable(w, false, &d, err);
+    int rc = make_durable(w, &d, err);
     if (rc == 0 && d.pack_count > 0) {
         struct cs_buf payload = {0};
         cs_entry_begin(&payload, CS_ENTRY_PUBLISH, (int64_t)time(NULL));
@@ -272,7 +225,8 @@ int cs_writer_publish_if_due(struct cs_writer *w, struct cs_error *err)
 {
     if (w->unpublished == 0 || w->dry_run)
         return 0;
-    if (w->unpublished < publish_bytes && cs_writer_seconds() - w->published_at < PUBLISH_SECONDS)
+    if (w->unpublished < publish_bytes && w->pending.count < PUBLISH_OBJECTS &&
+        cs_writer_seconds() - w->published_at < PUBLISH_SECONDS)
         return 0;
     return cs_writer_publish(w, err);
 }
@@ -307,7 +261,7 @@ int cs_writer_commit(struct cs_writer *w, const struct cs_commit *commit,
         return cs_fail(err, CS_USAGE, "a dry run commits nothing");
     if (commit->tag_count > UINT16_MAX)
         return cs_fail(err, CS_USAGE, "%zu tags are too many", commit->tag_count);
-    rc = make_durable(w, true, &d, err);
+    rc = make_durable(w, &d, err);
     if (rc == 0)
         rc = cs_log_checkpoint(w->store, &w->counters.bytes_stored, err);
     if (rc == 0)

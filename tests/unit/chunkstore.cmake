@@ -5,7 +5,7 @@ target_include_directories(cs_fixture PUBLIC ${PROJECT_SOURCE_DIR}/chunkstore
 target_link_libraries(cs_fixture PUBLIC chunkstore cmocka byre_options)
 
 foreach(name IN ITEMS
-  backend check check_object config crypt faults fetch forget head keys level log pack pending prune prune_races recovery
+  backend check check_object config crypt faults fetch forget head keys level log merge pack pending prune prune_races recovery
   region repair repair_log segment slot state stats writer)
   add_executable(test_cs_store_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_store_${name}.c)
   target_link_libraries(test_cs_store_${name} PRIVATE cs_fixture)

@@ -16,7 +16,7 @@
 #include "content.h"
 #include "store.h"
 
-enum { ARCHIVES = 10, LEAF = 64, SIZE = 512, PACK = 4000, BLOCK = 64 };
+enum { ARCHIVES = 10, LEAF = 64, SIZE = 128, PACK = 4000, BLOCK = 64 };
 
 static uint64_t leaves;
 

@@ -269,7 +269,7 @@ static struct cs_state_segment copy_segment(struct cs_store *store,
     struct cs_entry *entries = calloc(s.entry_count, sizeof *entries);
     assert_non_null(entries);
     for (uint64_t i = 0; i < s.entry_count; i++)
-        cs_segment_entry(&s, i, &entries[i]);
+        assert_ok(cs_segment_entry(&s, i, &entries[i], err));
     assert_ok(cs_segment_write(store, entries, s.entry_count, (const struct cs_name *)s.packs,
                                s.pack_count, &copy, err));
     free(entries);
@@ -412,12 +412,12 @@ static void test_segments_are_merged(void **state)
 {
     struct repo *repo = *state;
     struct cs_store *store = open_store(repo);
-    for (uint64_t i = 0; i < 6; i++)
+    for (uint64_t i = 0; i < 4; i++)
         commit_some(store, i, i * 10, 4, 1);
-    assert_true(store->state.segment_count > 4);
+    assert_int_equal(store->state.segment_count, 4);
     prune(store, (struct cs_prune_options){0});
     assert_int_equal(store->state.segment_count, 1);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 3; i++)
         forget(store, &table[i]);
     prune(store, (struct cs_prune_options){0});
     assert_int_equal(store->state.segment_count, 1);

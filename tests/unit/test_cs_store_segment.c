@@ -4,11 +4,13 @@
 #include "cs_fixture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "segment.h"
+#include "store.h"
 
 enum { ENTRIES = 100000, PACKS = 5 };
 
@@ -36,23 +38,39 @@ static struct cs_state_segment write_segment(struct cs_store *store, const struc
     return which;
 }
 
+/* Position of the first entry with ${prefix}; entry_count: none. */
+static uint64_t find(const struct cs_segment *s, const uint8_t prefix[16])
+{
+    struct cs_entry e;
+    uint64_t at = 0;
+    int rc = cs_segment_next(s, prefix, &at, &e, NULL);
+    assert_true(rc == 0 || rc == 1);
+    if (rc == 1)
+        assert_memory_equal(e.prefix, prefix, 16);
+    return rc == 1 ? at : s->entry_count;
+}
+
 static void assert_segment(const struct cs_segment *s, const struct cs_entry *e, size_t n)
 {
     assert_int_equal(s->entry_count, n);
     for (size_t i = 0; i < n; i++) {
         struct cs_entry found;
-        uint64_t at = cs_segment_find(s, e[i].prefix);
-        assert_true(at < n);
-        cs_segment_entry(s, at, &found);
-        assert_memory_equal(found.prefix, e[i].prefix, 16);
-        cs_segment_entry(s, i, &found);
+        assert_true(find(s, e[i].prefix) < n);
+        assert_ok(cs_segment_entry(s, i, &found, err));
         assert_int_equal(cs_entry_compare(&found, &e[i]), 0);
     }
     for (uint64_t i = 0; i < 20000; i++) {
         uint8_t prefix[16];
         noise(prefix, 16, 77000000 + i);
-        assert_int_equal(cs_segment_find(s, prefix), n);
+        assert_int_equal(find(s, prefix), n);
     }
+}
+
+static struct cs_store *open_cached(const struct repo *repo)
+{
+    struct cs_open_options options = {
+        .secret = key_file(0), .threads = 1, .cache_dir = repo->cache};
+    return open_with(repo, &options);
 }
 
 static void round_trip(const struct repo *repo, size_t n)
@@ -78,6 +96,27 @@ static void test_sizes(void **state)
     round_trip(*state, ENTRIES); /* of three blocks */
 }
 
+/* The same from the cache: when it is made, and when it is there. */
+static void test_sizes_in_the_cache(void **state)
+{
+    static const size_t sizes[] = {1, 2, 64, 65, 1023, 1024, 1025, ENTRIES};
+    struct repo *repo = *state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct cs_store *store = open_cached(repo);
+        struct cs_entry *e = entries_of(1000, sizes[i]);
+        struct cs_state_segment which = write_segment(store, e, sizes[i]);
+        for (unsigned round = 0; round < 2; round++) {
+            struct cs_segment s;
+            assert_ok(cs_segment_load(&s, store, &which, err));
+            assert_null(s.entries); /* which are in the file */
+            assert_segment(&s, e, sizes[i]);
+            cs_segment_clear(&s);
+        }
+        free(e);
+        cs_close(store);
+    }
+}
+
 static void test_equal_prefixes_are_found_from_the_first(void **state)
 {
     struct cs_store *store = open_store(*state);
@@ -90,9 +129,9 @@ static void test_equal_prefixes_are_found_from_the_first(void **state)
     }
     struct cs_state_segment which = write_segment(store, e, N);
     assert_ok(cs_segment_load(&s, store, &which, err));
-    assert_int_equal(cs_segment_find(&s, e[0].prefix), 0);
-    assert_int_equal(cs_segment_find(&s, e[150].prefix), 100);
-    assert_int_equal(cs_segment_find(&s, e[299].prefix), 200);
+    assert_int_equal(find(&s, e[0].prefix), 0);
+    assert_int_equal(find(&s, e[150].prefix), 100);
+    assert_int_equal(find(&s, e[299].prefix), 200);
     cs_segment_clear(&s);
     cs_close(store);
 }
@@ -155,13 +194,6 @@ static void test_damage_to_the_file(void **state)
 
 /* ---- the cache ---- */
 
-static struct cs_store *open_cached(const struct repo *repo)
-{
-    struct cs_open_options options = {
-        .secret = key_file(0), .threads = 1, .cache_dir = repo->cache};
-    return open_with(repo, &options);
-}
-
 static void cached_file(const struct repo *repo, char out[4 * FIXTURE_PATH], unsigned nth)
 {
     char folder[2 * FIXTURE_PATH], hex[CS_ID_HEX], names[8][64];
@@ -175,6 +207,65 @@ static void cached_file(const struct repo *repo, char out[4 * FIXTURE_PATH], uns
     closedir(dir);
     assert_true(nth < n);
     snprintf(out, 4 * FIXTURE_PATH, "%s/%s", folder, names[nth]);
+}
+
+/* Prefixes that all begin alike, and such as are equal, more of them than are read at a time. */
+static void test_crowds_are_found_in_the_cache(void **state)
+{
+    enum { ALIKE = 5000, EQUAL = 3000, N = ALIKE + EQUAL };
+    struct cs_store *store = open_cached(*state);
+    struct cs_entry *e = calloc(N, sizeof *e);
+    struct cs_entry found;
+    struct cs_segment s;
+    uint8_t prefix[16];
+    uint64_t at = 0, n = 0;
+    assert_non_null(e);
+    for (unsigned i = 0; i < N; i++) {
+        memset(e[i].prefix, i < ALIKE ? 0x7f : 0xff, 16);
+        if (i < ALIKE) {
+            e[i].prefix[14] = (uint8_t)(i >> 7);
+            e[i].prefix[15] = (uint8_t)(i << 1);
+        }
+        e[i].slot = (uint16_t)i;
+    }
+    struct cs_state_segment which = write_segment(store, e, N);
+    assert_ok(cs_segment_load(&s, store, &which, err));
+    for (unsigned i = 0; i < ALIKE; i += 7) {
+        memcpy(prefix, e[i].prefix, 16);
+        assert_int_equal(find(&s, prefix), i);
+        prefix[15] |= 1; /* between this one and the next */
+        assert_int_equal(find(&s, prefix), N);
+    }
+    for (; cs_segment_next(&s, e[ALIKE].prefix, &at, &found, NULL) > 0; at++)
+        assert_int_equal(at, ALIKE + n++);
+    assert_int_equal(n, EQUAL);
+    cs_segment_clear(&s);
+    free(e);
+    cs_close(store);
+}
+
+/* Fails, and ends nobody. */
+static void test_a_cache_that_cannot_be_read_any_more(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_cached(repo);
+    struct cs_entry *e = entries_of(1, ENTRIES);
+    struct cs_state_segment which = write_segment(store, e, ENTRIES);
+    struct cs_segment s;
+    struct cs_entry found;
+    uint64_t at = 0;
+    char path[4 * FIXTURE_PATH];
+    assert_ok(cs_segment_load(&s, store, &which, err));
+    cached_file(repo, path, 0);
+    assert_int_equal(truncate(path, 5000), 0);
+    assert_fails(CS_IO, cs_segment_next(&s, e[0].prefix, &at, &found, err));
+    assert_fails(CS_IO, cs_segment_entry(&s, ENTRIES - 1, &found, err));
+    cs_segment_clear(&s);
+    assert_ok(cs_segment_load(&s, store, &which, err)); /* made again */
+    assert_segment(&s, e, ENTRIES);
+    cs_segment_clear(&s);
+    free(e);
+    cs_close(store);
 }
 
 static void test_the_cache_is_never_needed_and_never_believed(void **state)
@@ -236,16 +327,61 @@ static void test_no_cache_and_one_that_cannot_be_written(void **state)
     cs_close(store);
 }
 
+static unsigned cached_files(const struct repo *repo)
+{
+    char folder[2 * FIXTURE_PATH], hex[CS_ID_HEX];
+    unsigned n = 0;
+    snprintf(folder, sizeof folder, "%s/%s/segments", repo->cache, cs_id_hex(&repo->id, hex));
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* Neither what this process has merged, nor what others have while it was away. */
+static void test_the_cache_does_not_grow_for_ever(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_store *store = open_cached(repo);
+    struct cs_id ids[18];
+    char path[4 * FIXTURE_PATH];
+    for (uint64_t i = 0; i < 12; i++) {
+        ids[i] = commit_one(store, "x", i);
+        assert_int_equal(cached_files(repo), store->state.segment_count);
+    }
+    assert_in_range(store->state.segment_count, 1, 6);
+    cs_close(store);
+    store = open_store(repo);
+    for (uint64_t i = 12; i < 18; i++)
+        ids[i] = commit_one(store, "x", i);
+    cs_close(store);
+    for (unsigned i = 0; i < cached_files(repo); i++) {
+        cached_file(repo, path, i);
+        assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[2]){{0}, {0}}, 0), 0);
+    }
+    store = open_cached(repo);
+    for (uint64_t i = 0; i < 18; i++)
+        expect_object(store, &ids[i], i, 700);
+    assert_int_equal(cached_files(repo), store->state.segment_count);
+    cs_close(store);
+}
+
 #define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_repo(test_sizes),
+        with_repo(test_sizes_in_the_cache),
+        with_repo(test_crowds_are_found_in_the_cache),
+        with_repo(test_a_cache_that_cannot_be_read_any_more),
         with_repo(test_equal_prefixes_are_found_from_the_first),
         with_repo(test_entries_out_of_order_are_refused),
         with_repo(test_damage_to_the_file),
         with_repo(test_the_cache_is_never_needed_and_never_believed),
+        with_repo(test_the_cache_does_not_grow_for_ever),
         with_repo(test_no_cache_and_one_that_cannot_be_written),
     };
 

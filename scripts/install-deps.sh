@@ -19,6 +19,7 @@ build libssl-dev        libcrypto's GMAC: fingerprints of what did not change
 build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}
+build libinih-dev      splits the lines of the configuration of jobs
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Jobs of a configuration file: what they run, what becomes of failures, hooks, metrics, overlaps.
-# shellcheck disable=SC1091 source=tests/cli/lib.sh
+# Hooks have a shell of their own for what is in single quotes.
+# shellcheck disable=SC2016,SC1091 source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 requires qemu-img qemu-io python3 strace
 
@@ -40,11 +41,11 @@ expect_exit 0 byre run web
 expect_silent "$T/out"
 expect_equal "$(cat "$T/err")" said "all that is said"
 expect_equal "$(archives)" 1 archives
-in_repo list --json >list
-in_repo show latest --json >show
+in_repo list --json >archives.json
+in_repo show latest --json >latest.json
 python3 -c '
 import json
-a, = json.load(open("list")); s = json.load(open("show"))
+a, = json.load(open("archives.json")); s = json.load(open("latest.json"))
 assert a["name"] == "Web server" and a["tags"] == ["nightly", "two words"], a
 assert [i["path"].rsplit("/", 1)[1] for i in s["images"]] == ["a.qcow2", "b.qcow2"], s["images"]
 assert s["with"] == [{"name": "my domain.xml", "bytes": 10}], s["with"]'
@@ -56,7 +57,7 @@ expect_says before.env '^BYRE_JOB=web$'
 expect_says after.env "^BYRE_REPOSITORY=$repo\$"
 expect_says after.env '^BYRE_NAME=Web server$'
 expect_says after.env '^BYRE_EXIT=0$'
-expect_says after.env "^BYRE_ARCHIVE=$(python3 -c 'import json; print(json.load(open("list"))[0]["id"])')\$"
+expect_says after.env "^BYRE_ARCHIVE=$(python3 -c 'import json; print(json.load(open("archives.json"))[0]["id"])')\$"
 expect_json "d['message_type'] == 'job' and d['exit_code'] == 0 and d['failed_step'] is None" after.in
 expect_json "[s['step'] for s in d['steps']] == ['backup', 'forget', 'prune', 'check']" after.in
 expect_json "all[0]['steps'][0]['summary']['archive'] == d['archive']" after.in
@@ -108,11 +109,8 @@ expect_missing before.in
 expect_equal "$(archives)" "$count" "archives after a dry run"
 expect_says "$T/out" "^/bin/sh -c 'cat >before.in; env >before.env; echo said'\$"
 cp "$T/out" shown
-(
-    PATH=$(dirname "$BYRE"):$PATH
-    # shellcheck disable=SC1091
-    . ./shown >/dev/null
-) <<<'' || fail "what a dry run shows does not run"
+PATH=$(dirname "$BYRE"):$PATH sh -e ./shown </dev/null >/dev/null 2>&1 ||
+    fail "what a dry run shows does not run"
 expect_says before.env '^HOME='
 in_repo list --json --last 1 | python3 -c '
 import json, sys

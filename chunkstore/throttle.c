@@ -13,7 +13,7 @@ enum { SLICE = 100000000 }; /* nanoseconds: how late a cancellation may be notic
 /* ${bytes} at ${rate}, in nanoseconds; at most ten years, so that sums of it and a clock fit. */
 static uint64_t duration(uint64_t bytes, uint64_t rate)
 {
-    const uint64_t max = 10 * 365 * 24 * 3600 * SECOND;
+    const uint64_t max = UINT64_C(10) * 365 * 24 * 3600 * SECOND;
     uint64_t seconds = bytes / rate;
     uint64_t rest = bytes % rate;
 

@@ -90,8 +90,8 @@ void conf_clear(struct conf *conf);
 const struct conf_section *conf_find(const struct conf *conf, enum conf_kind kind,
                                      const char *name);
 
-/* What ${section} has for ${key}; where that is nothing, and it is a job, what the defaults have.
- */
+/* What ${section} has for ${key}; where that is nothing, and it is a job, what the defaults have;
+ * but a job without images forgets, frees and checks only what it says itself. */
 const struct conf_value *conf_value(const struct conf *conf, const struct conf_section *section,
                                     enum conf_key key);
 

@@ -20,7 +20,9 @@ const struct conf_section *conf_find(const struct conf *conf, enum conf_kind kin
 const struct conf_value *conf_value(const struct conf *conf, const struct conf_section *section,
                                     enum conf_key key)
 {
-    if (!section->values[key].count && section->kind == CONF_JOB) {
+    bool own = key >= CONF_KEEP_LAST && key <= CONF_CHECK && !section->values[CONF_IMAGES].count;
+
+    if (!section->values[key].count && section->kind == CONF_JOB && !own) {
         const struct conf_section *defaults = conf_find(conf, CONF_DEFAULTS, "");
 
         if (defaults)

@@ -2,12 +2,14 @@
 /* From the configuration to the commands of a job, as a person would type them. Starts none. */
 #include <errno.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/conf_key.h"
 #include "cli/job.h"
+#include "cli/option.h"
 #include "engine/engine.h"
 
 static const char *const step_names[JOB_STEPS] = {
@@ -231,8 +233,11 @@ int job_command(const struct job *job, enum job_step step, struct words *argv, s
 int job_nice(const struct job *job)
 {
     const char *value = text(job, CONF_NICE);
+    long number = 0;
 
-    return value ? atoi(value) : 0;
+    if (value)
+        option_number("", value, 0, INT_MAX, &number, NULL);
+    return (int)number;
 }
 
 int job_ionice(const struct job *job)

@@ -21,9 +21,10 @@ char *job_metrics_path(const char *pattern, const char *job)
     if (!out)
         return NULL;
     for (const char *at = pattern; *at; at++) {
-        if (*at != '%' || !at[1])
-            putc(*at, out);
-        else if (*++at == 'j')
+        bool escape = *at == '%' && at[1];
+
+        at += escape;
+        if (escape && *at == 'j')
             fputs(job, out);
         else
             putc(*at, out);

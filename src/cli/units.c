@@ -140,7 +140,7 @@ int units_parse_time(const char *what, const char *text, unsigned *seconds, stru
         const char *name;
         unsigned long seconds;
     } units[] = {{"s", 1}, {"min", 60}, {"h", 3600}};
-    const unsigned long week = 7 * 24 * 3600;
+    const unsigned long week = 7UL * 24 * 3600;
     size_t digits = strspn(text, "0123456789");
     const char *unit = text + digits + strspn(text + digits, " ");
     unsigned long value = digits && digits < 10 ? strtoul(text, NULL, 10) : 0;

@@ -46,10 +46,14 @@ unset BYRE_PASSWORD
 export BYRE_CONFIG=$T/byre.conf
 
 # A job makes no system call that the filter refuses.
-strace -f -qq -o trace "$BYRE" run web
-systemd-analyze --no-pager syscall-filter >filters 2>/dev/null
-unit SystemCallFilter >filter
-python3 - <<'END'
+if sanitized; then
+    echo "a sanitizer makes calls of its own: the filter is not looked at"
+    expect_exit 0 byre run web
+else
+    strace -f -qq -o trace "$BYRE" run web
+    systemd-analyze --no-pager syscall-filter >filters 2>/dev/null
+    unit SystemCallFilter >filter
+    python3 - <<'END'
 import re
 groups, name = {}, None
 for line in open("filters"):
@@ -69,6 +73,7 @@ used = {m[1] for m in re.finditer(r"^\d+ +(\w+)\(", open("trace").read(), re.M)}
 assert len(used) > 40, used
 assert used <= allowed, f"kept from it: {used - allowed}"
 END
+fi
 
 # Nor does it need more than the one capability, to read what is not root's.
 if [ "$(id -u)" = 0 ]; then

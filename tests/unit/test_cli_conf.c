@@ -127,6 +127,8 @@ static void errors_have_line_and_key(void **state)
         {"[job j]\nnice = 3\n", "c:2: ", "[job j] there is nothing to do"},
         {"[job j]\ncheck = no\n", "c:2: ", "[job j] there is nothing to do"},
         {"[job j]\ncheck = yes\ntags = a\n", "c:3: ", "tags: there are no images"},
+        {"[defaults]\nprune = yes\ncheck = 5\nkeep-last = 1\n[job j]\nnice = 3\n",
+         "c:6: ", "there is nothing to do"},
         {"[job latest]\nimages = /i\n", "c:2: ", "[job latest] name: "},
     };
 

@@ -64,3 +64,10 @@ int directories_state(const char *option, char **path, struct error *err)
     base = absolute("HOME");
     return base ? join(base, "/.local/state/byre", path, err) : 0;
 }
+
+const char *directories_temporary(void)
+{
+    const char *value = variable("TMPDIR");
+
+    return value ? value : "/var/tmp"; /* what goes there may not fit in memory */
+}

@@ -11,4 +11,7 @@
 int directories_cache(const char *option, char **path, struct error *err);
 int directories_state(const char *option, char **path, struct error *err);
 
+/* Where large files go that are gone when the command ends: TMPDIR, else /var/tmp. Lent. */
+const char *directories_temporary(void);
+
 #endif

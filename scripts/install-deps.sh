@@ -20,6 +20,7 @@ build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}
 build libinih-dev      splits the lines of the configuration of jobs
+build libarchive-dev    tar: exports and imports
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer
@@ -34,6 +35,7 @@ test  git               tells which files the gates look at
 test  libcmocka-dev     the unit tests' framework
 test  diffutils         cmp, in the scenarios
 test  strace            kills the program at chosen system calls
+test  libarchive-tools  bsdtar: a second reader of exports
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer
 test  systemd           systemd-analyze: verifies the units and their sandbox

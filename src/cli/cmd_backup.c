@@ -2,16 +2,13 @@
 /* byre backup: images with their chains into one archive. */
 #include <string.h>
 
+#include "cli/backup_summary.h"
 #include "cli/command.h"
 #include "cli/compression.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
 #include "cli/listener.h"
-#include "cli/output.h"
 #include "cli/repository.h"
-#include "cli/units.h"
-
-enum { SHORT_ID = 8 };
 
 struct backup_args {
     const char *name;
@@ -28,53 +25,6 @@ struct backup_args {
     const char *bitmap_name;
     const char *compression;
 };
-
-static void print_json(const struct engine_backup_result *result, bool dry_run, double seconds)
-{
-    const struct cs_counters *stored = &result->stored;
-    json_t *json = json_pack("{s:s}", "message_type", "summary");
-
-    json_object_set_new(json, "dry_run", json_boolean(dry_run));
-    json_object_set_new(json, "archive", dry_run ? json_null() : output_id(&result->archive));
-    json_object_set_new(json, "name", output_string(result->name));
-    json_object_set_new(json, "parent",
-                        result->parent[0] ? json_string(result->parent) : json_null());
-    json_object_set_new(json, "layers_total", output_size(result->layers_total));
-    json_object_set_new(json, "layers_unchanged", output_size(result->layers_unchanged));
-    json_object_set_new(json, "bytes_allocated", output_size(result->bytes_allocated));
-    json_object_set_new(json, "bytes_read", output_size(result->bytes_read));
-    json_object_set_new(json, "bytes_metadata_read", output_size(result->bytes_metadata_read));
-    json_object_set_new(json, "bytes_new", output_size(stored->bytes_new));
-    json_object_set_new(json, "bytes_stored", output_size(stored->bytes_stored));
-    json_object_set_new(json, "chunks_total", output_size(stored->chunks_total));
-    json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
-    compression_report(json, stored);
-    json_object_set_new(json, "bitmaps_obsolete", output_size(result->bitmaps_obsolete));
-    json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
-    json_object_set_new(json, "seconds", output_seconds(seconds));
-    output_json(stdout, json);
-}
-
-static void print_text(const struct engine_backup_result *result, bool dry_run, double seconds)
-{
-    char hex[CS_ID_HEX];
-    char allocated[UNITS_TEXT];
-    char fresh[UNITS_TEXT];
-    char stored[UNITS_TEXT];
-    char duration[UNITS_TEXT];
-
-    cs_id_hex(&result->archive, hex)[SHORT_ID] = '\0';
-    if (dry_run)
-        printf("nothing saved (dry run)");
-    else
-        printf("archive %s saved", hex);
-    printf(": %llu layer%s, %s allocated, %s new, ", (unsigned long long)result->layers_total,
-           result->layers_total == 1 ? "" : "s", units_size(result->bytes_allocated, allocated),
-           units_size(result->stored.bytes_new, fresh));
-    if (!dry_run)
-        printf("%s stored, ", units_size(result->stored.bytes_stored, stored));
-    printf("%s\n", units_duration(seconds, duration));
-}
 
 static int run(const struct cli *cli)
 {
@@ -105,7 +55,7 @@ static int run(const struct cli *cli)
     int code;
     int rc;
 
-    if (compression_option(args->compression, &options.compression_level, &err) ||
+    if (compression_option("--compression", args->compression, &options.compression_level, &err) ||
         (args->name && engine_check_name(args->name, &err)))
         return fail_error(&err);
     if (args->bitmap && args->bitmap_name)
@@ -120,10 +70,8 @@ static int run(const struct cli *cli)
     progress_end(&progress);
     if (rc)
         code = fail_error_of_sources(&err);
-    else if (cli->options.json)
-        print_json(&result, args->dry_run, seconds);
-    else if (!cli->options.quiet)
-        print_text(&result, args->dry_run, seconds);
+    else
+        backup_summary(&cli->options, &result, args->dry_run, seconds);
     if (!rc && result.partial)
         code = EXIT_CODE_PARTIAL;
     cs_close(store);

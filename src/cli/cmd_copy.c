@@ -167,7 +167,7 @@ static int run(const struct cli *cli)
 
     if (!args->from)
         return fail_usage("copy: from which repository? give --from");
-    if (compression_option(args->compression, &level, &err))
+    if (compression_option("--compression", args->compression, &level, &err))
         return fail_error(&err);
     code = repository_open_silently(&to, &cli->options, false);
     if (!code)

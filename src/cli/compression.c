@@ -8,7 +8,7 @@
 
 enum { LEVEL_MIN = 1, LEVEL_MAX = 19 };
 
-int compression_option(const char *text, int *level, struct error *err)
+int compression_option(const char *name, const char *text, int *level, struct error *err)
 {
     long number = 0;
 
@@ -23,10 +23,9 @@ int compression_option(const char *text, int *level, struct error *err)
         *level = CS_LEVEL_NONE;
         return 0;
     }
-    if (option_number("--compression", text, LEVEL_MIN, LEVEL_MAX, &number, NULL))
-        return error_set(err, ERROR_USAGE,
-                         "--compression: not a number from %d to %d, none or auto: \"%s\"",
-                         LEVEL_MIN, LEVEL_MAX, text);
+    if (option_number(name, text, LEVEL_MIN, LEVEL_MAX, &number, NULL))
+        return error_set(err, ERROR_USAGE, "%s: not a number from %d to %d, none or auto: \"%s\"",
+                         name, LEVEL_MIN, LEVEL_MAX, text);
     *level = (int)number;
     return 0;
 }

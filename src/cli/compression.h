@@ -16,8 +16,8 @@
             "zstd's 1 to 19 (default: 3), none, or auto (as time allows)", NULL                    \
     }
 
-/* Reads ${text}, the option's value; NULL is the default. ${*level} as in cs_writer_options. */
-int compression_option(const char *text, int *level, struct error *err);
+/* Reads ${text}, the value of ${name}; NULL is the default. ${*level} as in cs_writer_options. */
+int compression_option(const char *name, const char *text, int *level, struct error *err);
 
 /* Adds the levels that were used to the summary ${json}; null where nothing was compressed. */
 void compression_report(json_t *json, const struct cs_counters *counters);

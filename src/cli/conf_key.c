@@ -8,11 +8,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cli/compression.h"
 #include "cli/option.h"
 #include "cli/units.h"
 #include "engine/engine.h"
 
-enum { LEVEL_MIN = 1, LEVEL_MAX = 19, NICE_MAX = 19 };
+enum { NICE_MAX = 19 };
 
 static int any(const char *name, const char *text, struct error *err)
 {
@@ -61,11 +62,11 @@ static int archive_name(const char *name, const char *text, struct error *err)
     return engine_check_name(text, err) ? error_wrap(err, "%s", name) : 0;
 }
 
-static int level(const char *name, const char *text, struct error *err)
+static int compression(const char *name, const char *text, struct error *err)
 {
-    long number = 0;
+    int level;
 
-    return option_number(name, text, LEVEL_MIN, LEVEL_MAX, &number, err);
+    return compression_option(name, text, &level, err);
 }
 
 static int nice_value(const char *name, const char *text, struct error *err)
@@ -166,7 +167,7 @@ const struct conf_key_spec conf_keys[CONF_KEYS] = {
     [CONF_TAGS] = {"tags", BOTH, CONF_WORDS, any},
     [CONF_WITH] = {"with", CONF_JOB, CONF_LINES, absolute},
     [CONF_BITMAP] = {"bitmap", BOTH, CONF_ONE, flag},
-    [CONF_COMPRESSION] = {"compression", BOTH, CONF_ONE, level},
+    [CONF_COMPRESSION] = {"compression", BOTH, CONF_ONE, compression},
     [CONF_KEEP_LAST] = {"keep-last", BOTH, CONF_ONE, count},
     [CONF_KEEP_HOURLY] = {"keep-hourly", BOTH, CONF_ONE, count},
     [CONF_KEEP_DAILY] = {"keep-daily", BOTH, CONF_ONE, count},

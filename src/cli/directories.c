@@ -96,3 +96,10 @@ int directories_config(const char *option, char **path, struct error *err)
     keep_readable(path);
     return rc;
 }
+
+const char *directories_temporary(void)
+{
+    const char *value = variable("TMPDIR");
+
+    return value ? value : "/var/tmp"; /* what goes there may not fit in memory */
+}

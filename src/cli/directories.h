@@ -15,4 +15,7 @@ int directories_state(const char *option, char **path, struct error *err);
  * that can be read; else NULL. For the caller to free. */
 int directories_config(const char *option, char **path, struct error *err);
 
+/* Where large files go that are gone when the command ends: TMPDIR, else /var/tmp. Lent. */
+const char *directories_temporary(void);
+
 #endif

@@ -15,6 +15,7 @@
 
 #include "engine/backup_bitmap.h"
 #include "engine/backup_layer.h"
+#include "engine/backup_origin.h"
 #include "engine/blob.h"
 #include "engine/engine.h"
 #include "engine/parent.h"
@@ -81,6 +82,7 @@ static struct chain_options chain_options(const struct backup *b)
         .only_top = b->options->only_top,
         .assume_stopped = b->options->assume_stopped,
         .force_corrupt = b->options->force_corrupt,
+        .inside = b->options->origin != NULL ? b->options->origin->folder : NULL,
     };
 }
 
@@ -136,8 +138,9 @@ static int describe_images(struct backup *b, struct error *err)
     b->archive.image_count = n;
     for (size_t i = 0; i < n; i++) {
         struct record_image *image = &b->archive.images[i];
-        image->path = strdup(b->tops[i]->path);
-        image->name = strdup(path_base(b->tops[i]->path));
+        const char *path = b->archive.layers[position_of(b, b->tops[i])].file.path;
+        image->path = strdup(path);
+        image->name = strdup(path_base(path));
         image->layers = calloc(b->set.count, sizeof *image->layers);
         if (image->path == NULL || image->name == NULL || image->layers == NULL)
             return error_no_memory(err);
@@ -150,6 +153,7 @@ static int describe_images(struct backup *b, struct error *err)
 static int describe_archive(struct backup *b, struct error *err)
 {
     struct record_archive *a = &b->archive;
+    const struct backup_origin *origin = b->options->origin;
     char text[64], host[256] = "";
     struct tm tm;
     time_t t = b->began.tv_sec;
@@ -158,8 +162,8 @@ static int describe_archive(struct backup *b, struct error *err)
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
     cs_random_hex(a->nonce, sizeof a->nonce - 1);
     a->name = strdup(b->result->name);
-    a->host = strdup(host);
-    a->time = strdup(text);
+    a->host = strdup(origin != NULL ? origin->host : host);
+    a->time = strdup(origin != NULL ? origin->time : text);
     a->tags = calloc(b->options->tag_count + 1, sizeof *a->tags);
     if (a->name == NULL || a->host == NULL || a->time == NULL || a->tags == NULL)
         return error_no_memory(err);
@@ -169,7 +173,7 @@ static int describe_archive(struct backup *b, struct error *err)
             return error_no_memory(err);
         a->tag_count = i + 1;
     }
-    return describe_images(b, err);
+    return 0;
 }
 
 /* ---- storing ---- */
@@ -188,7 +192,7 @@ static int choose_parents(struct backup *b, struct error *err)
     b->archive.layer_count = n;
     for (size_t i = 0; i < n; i++) {
         struct record_layer *record = &b->archive.layers[i];
-        int rc = backup_layer_describe(b->set.layers[i], record, err);
+        int rc = backup_layer_describe(b->set.layers[i], b->options->origin, record, err);
         if (rc < 0)
             return rc;
         parent_tags(b->store, record, b->archive.host, &b->files[i]);
@@ -283,6 +287,8 @@ static int store_side_file(struct backup *b, const char *path, struct record_sid
     if (rc == 0)
         rc = blob_write_file(b->writer, fd, path, 0, &side->blob, err);
     close(fd);
+    if (rc == 0 && b->options->origin != NULL)
+        side->mode = b->options->origin->side_file_mode(b->options->origin->arg, side->name);
     return rc;
 }
 
@@ -311,9 +317,12 @@ static int store_record(struct backup *b, enum cs_type type, const char *json, s
 
 static int store_records(struct backup *b, struct error *err)
 {
+    const struct backup_origin *origin = b->options->origin;
     char *json = NULL;
     size_t len = 0;
-    int rc = placing_assign(&b->archive, err);
+    int rc = origin != NULL ? origin->complete(origin->arg, err) : 0;
+    if (rc == 0)
+        rc = placing_assign(&b->archive, err);
     for (size_t i = 0; rc == 0 && i < b->archive.layer_count; i++) {
         struct record_layer *layer = &b->archive.layers[i];
         rc = record_layer_encode(layer, &json, &len, err);
@@ -353,7 +362,7 @@ static int commit(struct backup *b, struct error *err)
         return rc;
     struct cs_commit commit = {
         .archive = b->archive.id,
-        .time = b->began.tv_sec,
+        .time = b->options->origin != NULL ? b->options->origin->seconds : b->began.tv_sec,
         .name = b->archive.name,
         .host = b->archive.host,
         .tags = (const char *const *)b->archive.tags,
@@ -399,6 +408,8 @@ static int run(struct backup *b, struct error *err)
         rc = engine_store_error(err, &ce);
     if (rc == 0)
         rc = choose_parents(b, err);
+    if (rc == 0)
+        rc = describe_images(b, err);
     if (rc == 0 && cs_writer_begin(&b->writer, b->store, &options, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)

@@ -14,14 +14,21 @@
 #include "engine/base_view.h"
 #include "engine/unchanged.h"
 
-int backup_layer_describe(const struct layer *layer, struct record_layer *record, struct error *err)
+int backup_layer_describe(const struct layer *layer, const struct backup_origin *origin,
+                          struct record_layer *record, struct error *err)
 {
+    enum backup_kind kind = layer->format == LAYER_QCOW2 ? BACKUP_QCOW2 : BACKUP_RAW;
     record->virtual_size = layer->virtual_size;
-    record->opened_as = strdup(layer->opened_as);
-    if (record->opened_as == NULL)
-        return error_no_memory(err);
-    return record_file_describe(&record->file, layer->fd, &layer->st, layer->file_size, layer->path,
-                                layer->real_path, err);
+    int rc = record_file_describe(&record->file, layer->fd, &layer->st, layer->file_size,
+                                  layer->path, layer->real_path, err);
+    if (rc == 0 && origin != NULL)
+        rc = origin->file(origin->arg, kind, &record->file, err);
+    if (rc < 0)
+        return rc;
+    /* only the top was opened by a path that is not in another layer */
+    bool is_top = origin != NULL && strcmp(layer->opened_as, layer->path) == 0;
+    record->opened_as = strdup(is_top ? record->file.path : layer->opened_as);
+    return record->opened_as == NULL ? error_no_memory(err) : 0;
 }
 
 /* Takes over all trees of the parent's layer. */

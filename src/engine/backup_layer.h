@@ -2,6 +2,7 @@
 #ifndef BYRE_ENGINE_BACKUP_LAYER_H
 #define BYRE_ENGINE_BACKUP_LAYER_H
 
+#include "engine/backup_origin.h"
 #include "engine/engine.h"
 #include "engine/parent.h"
 #include "engine/record.h"
@@ -25,9 +26,11 @@ struct backup_run { /* what all layers share */
         *read_later; /* data bytes that workers have read; lent until the writer ends */
 };
 
-/* Fills ${record} with what is known of the file of ${layer}: paths, stat, file system. */
-int backup_layer_describe(const struct layer *layer, struct record_layer *record,
-                          struct error *err);
+/* Fills ${record} with what is known of the file of ${layer}: paths, stat, file system; or with
+ * what
+ * ${origin} (NULL: none) says. */
+int backup_layer_describe(const struct layer *layer, const struct backup_origin *origin,
+                          struct record_layer *record, struct error *err);
 
 /*
  * Stores ${layer}, whose ${record} is described, and fills that but for its id and placed path.

@@ -271,6 +271,9 @@ static int describe_data_file(struct layer_job *job, struct error *err)
         return error_no_memory(err);
     int rc = record_file_describe(&d->file, file->fd, &file->st, file->size, file->path,
                                   file->real_path, err);
+    const struct backup_origin *origin = job->run->options->origin;
+    if (rc == 0 && origin != NULL)
+        rc = origin->file(origin->arg, BACKUP_DATA_FILE, &d->file, err);
     if (rc == 0)
         rc = qcow2_data_file_name(qcow2_image_header(job->layer->image),
                                   qcow2_image_header_cluster(job->layer->image), &d->name, err);

@@ -10,44 +10,45 @@
 
 #include "engine/path.h"
 
-struct pair { /* NULL: the image is not in that archive */
-    const struct record_image *a;
-    const struct record_image *b;
-};
-
 struct diff {
     struct cs_store *store;
     const struct engine_diff_options *options;
     struct engine_diff_result *result;
     struct record_archive a, b;
-    struct pair *pairs; /* those of b in its order, then what a has beside them */
+    struct diff_pair *pairs; /* as diff_match makes them */
+    size_t count;
+};
+
+struct match { /* of images */
+    const struct record_archive *a, *b;
+    struct diff_pair *pairs;
     size_t count;
 };
 
 /* ---- images ---- */
 
-static bool is_taken(const struct diff *d, const struct record_image *a)
+static bool is_taken(const struct match *m, const struct record_image *a)
 {
-    for (size_t i = 0; i < d->count; i++)
-        if (d->pairs[i].a == a)
+    for (size_t i = 0; i < m->count; i++)
+        if (m->pairs[i].a == a)
             return true;
     return false;
 }
 
-typedef bool belongs_fn(const struct diff *d, const struct record_image *a,
+typedef bool belongs_fn(const struct match *m, const struct record_image *a,
                         const struct record_image *b);
 
-static bool same_path(const struct diff *d, const struct record_image *a,
+static bool same_path(const struct match *m, const struct record_image *a,
                       const struct record_image *b)
 {
-    (void)d;
+    (void)m;
     return strcmp(a->path, b->path) == 0;
 }
 
-static bool same_name(const struct diff *d, const struct record_image *a,
+static bool same_name(const struct match *m, const struct record_image *a,
                       const struct record_image *b)
 {
-    (void)d;
+    (void)m;
     return strcmp(a->name, b->name) == 0;
 }
 
@@ -61,46 +62,49 @@ static bool is_below(const struct record_archive *archive, const struct record_i
 }
 
 /* An overlay was put on top of the one, or committed into the other. */
-static bool same_chain(const struct diff *d, const struct record_image *a,
+static bool same_chain(const struct match *m, const struct record_image *a,
                        const struct record_image *b)
 {
-    return is_below(&d->b, b, a->path) || is_below(&d->a, a, b->path);
+    return is_below(m->b, b, a->path) || is_below(m->a, a, b->path);
 }
 
 /* Pairs what is left over and belongs together, where no other that is left does with either. */
-static void match_by(struct diff *d, belongs_fn *belongs)
+static void match_by(struct match *m, belongs_fn *belongs)
 {
-    for (size_t i = 0; i < d->b.image_count; i++) {
-        const struct record_image *b = d->pairs[i].b, *found = NULL;
+    for (size_t i = 0; i < m->b->image_count; i++) {
+        const struct record_image *b = m->pairs[i].b, *found = NULL;
         size_t matches = 0;
-        if (d->pairs[i].a != NULL)
+        if (m->pairs[i].a != NULL)
             continue;
-        for (size_t k = 0; matches < 2 && k < d->a.image_count; k++)
-            if (belongs(d, &d->a.images[k], b) && !is_taken(d, &d->a.images[k])) {
-                found = &d->a.images[k];
+        for (size_t k = 0; matches < 2 && k < m->a->image_count; k++)
+            if (belongs(m, &m->a->images[k], b) && !is_taken(m, &m->a->images[k])) {
+                found = &m->a->images[k];
                 matches++;
             }
-        for (size_t k = 0; matches == 1 && k < d->b.image_count; k++)
-            if (k != i && d->pairs[k].a == NULL && belongs(d, found, d->pairs[k].b))
+        for (size_t k = 0; matches == 1 && k < m->b->image_count; k++)
+            if (k != i && m->pairs[k].a == NULL && belongs(m, found, m->pairs[k].b))
                 matches++;
         if (matches == 1)
-            d->pairs[i].a = found;
+            m->pairs[i].a = found;
     }
 }
 
-static int match(struct diff *d, struct error *err)
+int diff_match(const struct record_archive *a, const struct record_archive *b,
+               struct diff_pair **pairs, size_t *count, struct error *err)
 {
-    d->pairs = calloc(d->a.image_count + d->b.image_count + 1, sizeof *d->pairs);
-    if (d->pairs == NULL)
+    struct match m = {.a = a, .b = b};
+    m.pairs = *pairs = calloc(a->image_count + b->image_count + 1, sizeof *m.pairs);
+    if (m.pairs == NULL)
         return error_no_memory(err);
-    for (size_t i = 0; i < d->b.image_count; i++)
-        d->pairs[d->count++].b = &d->b.images[i];
-    match_by(d, same_path);
-    match_by(d, same_name);
-    match_by(d, same_chain);
-    for (size_t i = 0; i < d->a.image_count; i++)
-        if (!is_taken(d, &d->a.images[i]))
-            d->pairs[d->count++].a = &d->a.images[i];
+    for (size_t i = 0; i < b->image_count; i++)
+        m.pairs[m.count++].b = &b->images[i];
+    match_by(&m, same_path);
+    match_by(&m, same_name);
+    match_by(&m, same_chain);
+    for (size_t i = 0; i < a->image_count; i++)
+        if (!is_taken(&m, &a->images[i]))
+            m.pairs[m.count++].a = &a->images[i];
+    *count = m.count;
     return 0;
 }
 
@@ -112,7 +116,7 @@ static int choose(struct diff *d, struct error *err)
     if (wanted == NULL)
         return 0;
     for (size_t i = 0; i < d->count; i++) {
-        const struct pair p = d->pairs[i];
+        const struct diff_pair p = d->pairs[i];
         if ((p.a != NULL && path_ends_with(p.a->path, wanted)) ||
             (p.b != NULL && path_ends_with(p.b->path, wanted)))
             d->pairs[matches++] = p;
@@ -128,8 +132,8 @@ static int choose(struct diff *d, struct error *err)
 
 /* ---- layers ---- */
 
-static int require_whole(const struct record_archive *archive, const struct record_image *image,
-                         struct error *err)
+int diff_require_whole(const struct record_archive *archive, const struct record_image *image,
+                       struct error *err)
 {
     const struct record_layer *base = &archive->layers[image->layers[image->layer_count - 1]];
     char hex[CS_ID_HEX];
@@ -205,31 +209,40 @@ static uint64_t virtual_size(const struct record_archive *archive, const struct 
     return archive->layers[image->layers[0]].virtual_size;
 }
 
-static int diff_pair(struct diff *d, const struct pair *p, struct error *err)
+int diff_images(struct cs_store *store, const struct record_archive *a,
+                const struct record_archive *b, const struct diff_pair *p,
+                const struct engine_diff_options *o, struct engine_diff_image *image,
+                struct error *err)
 {
-    const struct engine_diff_options *o = d->options;
-    struct diff_side a = {0}, b = {0};
-    struct engine_diff_image image = {
+    struct diff_side x = {0}, y = {0};
+    *image = (struct engine_diff_image){
         .name = p->b->name,
         .path = p->b->path,
         .in_a = true,
         .in_b = true,
-        .virtual_size_a = virtual_size(&d->a, p->a),
-        .virtual_size_b = virtual_size(&d->b, p->b),
+        .virtual_size_a = virtual_size(a, p->a),
+        .virtual_size_b = virtual_size(b, p->b),
     };
-    int rc = open_side(&a, d->store, &d->a, p->a, err);
+    int rc = open_side(&x, store, a, p->a, err);
     if (rc == 0)
-        rc = open_side(&b, d->store, &d->b, p->b, err);
+        rc = open_side(&y, store, b, p->b, err);
     if (rc == 0)
-        image.encrypted = set_domains(&a, &b);
+        image->encrypted = set_domains(&x, &y);
     if (rc == 0 && o->begin != NULL)
-        o->begin(o->arg, &image);
+        o->begin(o->arg, image);
     if (rc == 0)
-        rc = diff_walk(cs_region_size(d->store), &a, &b, o, &image, err);
+        rc = diff_walk(cs_region_size(store), &x, &y, o, image, err);
     if (rc == 0 && o->end != NULL)
-        o->end(o->arg, &image);
-    close_side(&a);
-    close_side(&b);
+        o->end(o->arg, image);
+    close_side(&x);
+    close_side(&y);
+    return rc;
+}
+
+static int diff_pair(struct diff *d, const struct diff_pair *p, struct error *err)
+{
+    struct engine_diff_image image;
+    int rc = diff_images(d->store, &d->a, &d->b, p, d->options, &image, err);
     d->result->images++;
     d->result->ranges += image.ranges;
     d->result->bytes_changed += image.bytes_changed;
@@ -265,15 +278,15 @@ int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct
     if (rc == 0)
         rc = record_archive_read(&d.b, store, &b->id, err);
     if (rc == 0)
-        rc = match(&d, err);
+        rc = diff_match(&d.a, &d.b, &d.pairs, &d.count, err);
     if (rc == 0)
         rc = choose(&d, err);
     /* before anything is said of the first */
     for (size_t i = 0; rc == 0 && i < d.count; i++)
         if (d.pairs[i].a != NULL && d.pairs[i].b != NULL) {
-            rc = require_whole(&d.a, d.pairs[i].a, err);
+            rc = diff_require_whole(&d.a, d.pairs[i].a, err);
             if (rc == 0)
-                rc = require_whole(&d.b, d.pairs[i].b, err);
+                rc = diff_require_whole(&d.b, d.pairs[i].b, err);
         }
     for (size_t i = 0; rc == 0 && i < d.count; i++)
         if (d.pairs[i].a != NULL && d.pairs[i].b != NULL)

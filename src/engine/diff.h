@@ -38,6 +38,27 @@ struct diff_side {
     struct diff_extents extents;
 };
 
+struct diff_pair { /* of images; NULL: it is not in that archive */
+    const struct record_image *a;
+    const struct record_image *b;
+};
+
+/* Pairs the images of two archives, as engine_diff does: those of ${b} in its order, then what
+ * ${a} has beside them. ${*pairs} is fresh memory. */
+int diff_match(const struct record_archive *a, const struct record_archive *b,
+               struct diff_pair **pairs, size_t *count, struct error *err);
+
+/* ERROR_UNSUPPORTED where something below ${image} is not part of ${archive}. */
+int diff_require_whole(const struct record_archive *archive, const struct record_image *image,
+                       struct error *err);
+
+/* Compares one pair, both of which are there and whole; tells ${options} of it, and ${*image} in
+ * the end. */
+int diff_images(struct cs_store *store, const struct record_archive *a,
+                const struct record_archive *b, const struct diff_pair *pair,
+                const struct engine_diff_options *options, struct engine_diff_image *image,
+                struct error *err);
+
 /* Reads what ${region} of ${side} holds into its extents; they lend from the layers' views. */
 int diff_region_read(struct diff_side *side, uint64_t region, struct error *err);
 

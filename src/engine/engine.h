@@ -58,6 +58,8 @@ int engine_read_summary(const struct cs_archive *archive, struct engine_summary 
 
 /* ---- backup ------------------------------------------------------------------ */
 
+struct backup_origin;
+
 struct engine_backup_options {
     const char *const *images; /* paths, as given */
     size_t image_count;
@@ -76,6 +78,7 @@ struct engine_backup_options {
     bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */
     const char *bitmap_name; /* NULL, or the one that was added to each already; not with bitmap */
     int compression_level;
+    const struct backup_origin *origin; /* NULL, or of an import */
     struct engine_listener listener;
 };
 
@@ -208,6 +211,61 @@ struct engine_diff_result {
 int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
                 const struct engine_diff_options *options, struct engine_diff_result *result,
                 struct error *err);
+
+/* ---- export and import --------------------------------------------------------- */
+
+struct engine_export_options {
+    const char *to;                 /* file, or "-" for standard output */
+    const char *temporary;          /* folder for what has to be whole before it is sent */
+    const struct cs_archive *since; /* NULL: all; else only what differs from that one */
+    bool force;
+    struct engine_listener listener;
+};
+
+struct engine_exported_file {
+    char *path;            /* in the tar */
+    char layer[CS_ID_HEX]; /* the layer's id; that of the top for an overlay; "" for a side file */
+    uint64_t bytes;        /* its size */
+};
+
+struct engine_export_result {
+    struct engine_exported_file *files; /* images and side files */
+    size_t file_count;
+    uint64_t bytes_written; /* of the tar */
+};
+
+/* Whether ${to} may be what an export is written to; else ERROR_USAGE with the reason. */
+int engine_export_check_name(const char *to, struct error *err);
+
+/*
+ * Writes ${archive} as a tar that needs no byre: manifest.json, the files that a restore would
+ * write, side files, SHA256SUMS. With since: one overlay for each image, over the image's file in
+ * the earlier archive's export. ERROR_EXISTS as engine_restore; ERROR_UNSUPPORTED where since meets
+ * an encrypted layer, or a backing file that is not part of its archive; ERROR_NO_SPACE also where
+ * the temporary folder has none. The result is to be cleared, also on failure.
+ */
+int engine_export(struct cs_store *store, const struct cs_archive *archive,
+                  const struct engine_export_options *options, struct engine_export_result *result,
+                  struct error *err);
+void engine_export_result_clear(struct engine_export_result *result);
+
+struct engine_import_options {
+    const char *from;      /* file, or "-" for standard input */
+    const char *temporary; /* folder that the tar is unpacked in */
+    const char *name;      /* NULL: that of the archive that was exported */
+    int compression_level;
+    struct engine_listener listener;
+};
+
+/*
+ * Makes an archive of what engine_export has written, without since. Trusts nothing in the tar:
+ * what is damaged, leaves its folder, is no regular file, or is too much is refused, before
+ * anything is committed. The archive has the exported one's name, time, host and tags, and its
+ * layers have the paths, modes and owners that they had there. ${result} as for engine_backup.
+ */
+int engine_import(struct cs_store *store, const struct engine_import_options *options,
+                  struct engine_backup_result *result, struct error *err);
+
 /* ---- forget ------------------------------------------------------------------ */
 
 struct engine_span { /* of time, by the calendar */

@@ -7,6 +7,7 @@
 #include "engine/layer_view.h"
 #include "engine/record.h"
 #include "engine/target.h"
+#include "qcow2/header.h"
 
 /* What the parts of a restore share. */
 
@@ -47,6 +48,29 @@ struct restore_names {
     struct target *data_target; /* that file, or NULL */
 };
 
+#define RESTORE_SIDE_FOLDER "side-files"
+
+/* What becomes a file where chains are restored: */
+struct restore_plan {
+    const struct record_layer *layer;    /* lent by the archive */
+    const struct record_side_file *side; /* or this, in RESTORE_SIDE_FOLDER */
+    char *backing;                       /* the name to write */
+    const char *backing_format;          /* lent; where the header has none, but needs one now */
+    char *data_name;                     /* the same as backing, of the data file */
+    struct target target;
+    struct target data; /* of the data file, where there is one */
+};
+
+/* What the layers of image ${image}, or of all where it is their count, and then the side files,
+ * become: a base before its overlays, no target open. Tells what gets another name. ${*plans} and
+ * ${*count} are to be freed, on failure too. */
+int restore_plans_make(struct restore *r, size_t image, struct restore_plan **plans, size_t *count,
+                       struct error *err);
+void restore_plans_free(struct restore_plan *plans, size_t count);
+
+/* All is lent by ${plan}. */
+struct restore_names restore_plan_names(struct restore_plan *plan);
+
 /* A layer as a file of its own, as it was. */
 int restore_layer(struct restore *r, const struct record_layer *layer,
                   const struct restore_names *names, const struct target *target, uint64_t *written,
@@ -70,6 +94,10 @@ int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct ta
                      uint64_t *written, struct error *err);
 int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct target *target,
                        uint64_t *written, struct error *err);
+
+/* The header of that qcow2: the top's cluster size, version and compression type; a raw top gets
+ * QEMU's defaults. */
+void restore_flat_header(const struct flat_image *flat, struct qcow2_header *header);
 
 /* The raw image to a stream, from its first byte to its last. */
 int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint64_t *written,

@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The guest's disk as one file: compact qcow2, raw file, raw device, raw stream. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "engine/ahead.h"
+#include "engine/fd_stream.h"
 #include "engine/restore.h"
 #include "qcow2/image.h"
 #include "qcow2/writer.h"
 
-enum { DEFAULT_CLUSTER_BITS = 16, POLL_MILLISECONDS = 250, PIPE_SIZE = 1 << 20 /* bytes */ };
+enum { DEFAULT_CLUSTER_BITS = 16 };
 
 static uint64_t bytes_in(const struct flat_image *flat, uint64_t region, uint32_t region_size)
 {
@@ -131,59 +127,9 @@ int restore_flat_raw(struct restore *r, struct flat_image *flat, const struct ta
                              : raw_to_file(&disk, target, written, err);
 }
 
-struct stream {
-    int fd;       /* lent */
-    int other_fd; /* of the same pipe, for writes that do not block; -1: none */
-    bool regular;
-};
-
-/* A description of our own, for the flags of the one that was lent may be others' too. */
-static struct stream stream_open(int fd)
+static int stream_idle(void *arg, struct error *err)
 {
-    struct stat st;
-    struct stream stream = {.fd = fd, .other_fd = -1};
-    char path[32];
-    bool known = fstat(fd, &st) == 0;
-    stream.regular = known && S_ISREG(st.st_mode);
-    if (known && S_ISFIFO(st.st_mode)) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        stream.other_fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    }
-    if (stream.other_fd >= 0)
-        fcntl(stream.other_fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer turns, where it may be */
-    return stream;
-}
-
-static void stream_close(struct stream *stream)
-{
-    if (stream->other_fd >= 0)
-        close(stream->other_fd);
-}
-
-/*
- * Writes to a stream that may be full for long, so that a signal that wants us to stop is always
- * seen: without blocking, or at most PIPE_BUF, which does not block once poll says that there is
- * room.
- */
-static int write_stream(struct restore *r, const struct stream *stream, const uint8_t *buf,
-                        size_t len, struct error *err)
-{
-    bool whole = stream->regular || stream->other_fd >= 0;
-    int fd = stream->other_fd >= 0 ? stream->other_fd : stream->fd;
-    int rc = 0;
-    for (size_t done = 0; rc == 0 && done < len;) {
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        size_t n = whole || len - done < PIPE_BUF ? len - done : PIPE_BUF;
-        int ready = stream->regular ? 1 : poll(&p, 1, POLL_MILLISECONDS);
-        ssize_t written = ready > 0 ? write(fd, buf + done, n) : 0;
-        if (written > 0)
-            done += (size_t)written;
-        else if ((ready < 0 || written < 0) && errno != EINTR && errno != EAGAIN)
-            rc = error_sys(err, errno, "standard output");
-        else
-            rc = restore_step(r, "-", 0, err);
-    }
-    return rc;
+    return restore_step(arg, "-", 0, err);
 }
 
 int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint64_t *written,
@@ -191,7 +137,7 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
 {
     struct disk disk = {.r = r, .flat = flat, .path = "-", .throughout = true};
     uint32_t region_size = cs_region_size(r->store);
-    struct stream stream = stream_open(fd);
+    struct fd_stream stream = fd_stream_open(fd, "standard output");
     struct ahead *ahead = NULL;
     bool found = true;
     int rc = disk_ahead(&disk, &ahead, err);
@@ -203,18 +149,17 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
         if (rc < 0 || !found)
             break;
         size_t len = (size_t)bytes_in(flat, region, region_size);
-        rc = write_stream(r, &stream, data, len, err);
+        rc = fd_stream_write(&stream, data, len, stream_idle, r, err);
         *written += len;
         if (rc == 0)
             rc = restore_step(r, "-", region_size, err);
     }
     ahead_free(ahead);
-    stream_close(&stream);
+    fd_stream_close(&stream);
     return rc;
 }
 
-/* The top's cluster size, version and compression type; a raw top gets QEMU's defaults. */
-static void flat_header(const struct flat_image *flat, struct qcow2_header *h)
+void restore_flat_header(const struct flat_image *flat, struct qcow2_header *h)
 {
     const struct record_layer *top = flat_top(flat);
     *h = (struct qcow2_header){
@@ -276,7 +221,7 @@ int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct 
     struct qcow2_target file = {
         .fd = target->fd, .name = target->path, .is_device = target->is_device};
     struct ahead *ahead = NULL;
-    flat_header(flat, &header);
+    restore_flat_header(flat, &header);
     struct disk disk = {.r = r, .flat = flat, .path = target->path, .bits = header.cluster_bits};
     disk.per_region = cs_region_size(r->store) >> disk.bits;
     struct qcow2_entry *entries = calloc(disk.per_region, sizeof *entries);

@@ -55,6 +55,23 @@ static bool is_named_qcow2(const char *path)
     return n > 6 && strcmp(path + n - 6, ".qcow2") == 0;
 }
 
+/* Whether ${path}, resolved, lies where ${options} allow it; looks at nothing else of it. */
+static int check_inside(const struct chain_options *options, const char *path, struct error *err)
+{
+    size_t n = options->inside ? strlen(options->inside) : 0;
+    char *real;
+    int rc = 0;
+
+    if (!options->inside)
+        return 0;
+    if (!(real = realpath(path, NULL)))
+        return error_sys(err, errno, "%s", path);
+    if (strncmp(real, options->inside, n) != 0 || real[n] != '/')
+        rc = error_set(err, ERROR_UNSUPPORTED, "%s: is not below %s", path, options->inside);
+    free(real);
+    return rc;
+}
+
 static int find_format(struct layer *layer, enum backing_format declared, struct error *err)
 {
     static const uint8_t magic[MAGIC_LENGTH] = {'Q', 'F', 'I', 0xfb};
@@ -95,6 +112,8 @@ static int open_data_file(struct layer *layer, const struct chain_options *optio
         if ((rc = qcow2_data_file_name(&h, cluster, &name, err)) == 0 && name)
             rc = data_file_open(&layer->data_file, layer->path, &layer->st, name,
                                 options->assume_stopped, err);
+        if (rc == 0 && layer->data_file)
+            rc = check_inside(options, layer->data_file->real_path, err);
         if (rc < 0)
             error_wrap(err, "%s", layer->path);
     }
@@ -257,7 +276,8 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
         rc = error_sys(err, errno, "%s: cannot resolve the name", opened_as);
         goto fail;
     }
-    if ((rc = source_open(layer->path, &layer->fd, &layer->st, err)) < 0)
+    if ((rc = check_inside(options, layer->path, err)) < 0 ||
+        (rc = source_open(layer->path, &layer->fd, &layer->st, err)) < 0)
         goto fail;
     if (find_layer(chain->layers, chain->count, &layer->st)) {
         rc = error_set(err, ERROR_CORRUPT, "%s: the chain of backing files is a loop", layer->path);

@@ -52,6 +52,7 @@ struct chain_options {
     bool only_top;       /* do not follow backing files */
     bool assume_stopped; /* take a block device although its writers cannot be ruled out */
     bool force_corrupt;  /* take an image although it is marked corrupt */
+    const char *inside;  /* NULL, or a folder's resolved path: no file that is not below it */
 };
 
 /*
@@ -63,9 +64,9 @@ struct chain_options {
  * own name, file: and json: to the working directory; others are ERROR_UNSUPPORTED with the name.
  * External data files are opened, locked and flushed like layers; a relative name is looked for
  * beside the qcow2 file first and then, as QEMU does it, in the working directory; two different
- * files of that name are ERROR_UNSUPPORTED. ERROR_IN_USE: a writer holds it. ERROR_NOT_FOUND: names
- * the file and the overlay that wants it. ERROR_CORRUPT: a loop, or deeper than 256. On failure the
- * set holds what it held before.
+ * files of that name are ERROR_UNSUPPORTED, as is one outside of a given folder. ERROR_IN_USE: a
+ * writer holds it. ERROR_NOT_FOUND: names the file and the overlay that wants it. ERROR_CORRUPT: a
+ * loop, or deeper than 256. On failure the set holds what it held before.
  */
 int layer_set_open(struct layer_set *set, const char *path, const struct chain_options *options,
                    struct layer **top, struct error *err);

@@ -90,7 +90,8 @@ else
     fi
 fi
 
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/boot-test.XXXXXX")
+# In a drill it goes with the rest, even where this is killed.
+work=$(mktemp -d "${BYRE_DRILL_DIR:-${TMPDIR:-/var/tmp}}/boot-test.XXXXXX")
 qemu=
 # Called by the trap below.
 # shellcheck disable=SC2317

@@ -29,7 +29,7 @@ struct child {
 };
 
 /* Its strings are lent. */
-static char **make_environment(const char *const *more)
+static char **make_environment(char *const *more)
 {
     static char locale[] = "LC_ALL=C";
     size_t n = 0, extra = 0, used = 0;
@@ -47,7 +47,7 @@ static char **make_environment(const char *const *more)
     if (more == NULL)
         env[used++] = locale;
     for (size_t i = 0; i < extra; i++)
-        env[used++] = (char *)(uintptr_t)more[i];
+        env[used++] = more[i];
     return env;
 }
 

@@ -16,13 +16,13 @@
 enum { CHILD_OUTPUT = 4096 }; /* bytes, with the final zero byte */
 
 struct child_options {
-    const char *const *argv;        /* argv[0] is looked for in PATH; up to a NULL */
-    const char *folder;             /* to run in; NULL: the one byre runs in */
-    const char *const *environment; /* "NAME=value", up to a NULL, added to byre's without BYRE_* */
-    bool capture;                   /* what it says; else that goes to stderr */
-    bool terminate;                 /* SIGTERM first, when it is to stop; and whatever it leaves
-                                       behind in its process group is killed */
-    const volatile int *cancel;     /* NULL, or becomes non-zero to stop */
+    const char *const *argv;    /* argv[0] is looked for in PATH; up to a NULL */
+    const char *folder;         /* to run in; NULL: the one byre runs in */
+    char *const *environment;   /* "NAME=value", up to a NULL, added to byre's without BYRE_* */
+    bool capture;               /* what it says; else that goes to stderr */
+    bool terminate;             /* SIGTERM first, when it is to stop; and whatever it leaves
+                                   behind in its process group is killed */
+    const volatile int *cancel; /* NULL, or becomes non-zero to stop */
 };
 
 struct child_result {

@@ -40,21 +40,36 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* What the files took where they were; a device took nothing of a file system. */
+/* What a layer will take at least. Lost clusters come back as holes, unless the whole file was
+ * allocated; a device took nothing of a file system. */
+static uint64_t layer_needs(const struct record_layer *layer)
+{
+    const struct record_file *file = &layer->file;
+    const struct record_data_file *data = layer->qcow2.data_file;
+    uint64_t took = file->host_bytes;
+    if (took == 0 || (took < file->size && took > layer->bytes_allocated))
+        took = layer->bytes_allocated;
+    if (data != NULL)
+        took = data->file.host_bytes;
+    return took;
+}
+
 static uint64_t bytes_needed(const struct record_archive *a)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < a->layer_count; i++) {
-        const struct record_layer *layer = &a->layers[i];
-        const struct record_data_file *data = layer->qcow2.data_file;
-        uint64_t took = layer->file.host_bytes;
-        if (data != NULL)
-            took = add(took, data->file.host_bytes);
-        sum = add(sum, took > 0 ? took : layer->bytes_allocated);
-    }
+    for (size_t i = 0; i < a->layer_count; i++)
+        sum = add(sum, layer_needs(&a->layers[i]));
     for (size_t i = 0; i < a->with_count; i++)
         sum = add(sum, a->with[i].blob.bytes);
     return sum;
+}
+
+static bool has_qcow2(const struct record_archive *a)
+{
+    for (size_t i = 0; i < a->layer_count; i++)
+        if (a->layers[i].is_qcow2)
+            return true;
+    return false;
 }
 
 static int require_space(const struct drill *d, struct error *err)
@@ -69,7 +84,7 @@ static int require_space(const struct drill *d, struct error *err)
     if (available >= needed)
         return 0;
     return error_set(err, ERROR_NO_SPACE,
-                     "%s: the restored images take about %" PRIu64 " MiB, and %" PRIu64
+                     "%s: the restored images take at least %" PRIu64 " MiB, and %" PRIu64
                      " MiB are free; --to names another folder",
                      folder, needed >> 20, available >> 20);
 }
@@ -214,7 +229,7 @@ static int run_command(struct drill *d, struct error *err)
         asprintf(&archive, "BYRE_DRILL_ARCHIVE=%s", cs_id_hex(&d->archive->id, hex)) < 0) {
         rc = error_no_memory(err);
     } else {
-        const char *const environment[] = {folder, archive, images, NULL};
+        char *const environment[] = {folder, archive, images, NULL};
         const struct child_options options = {
             .argv = argv,
             .folder = d->result->folder,
@@ -273,14 +288,13 @@ int engine_drill(struct cs_store *store, const struct cs_archive *archive,
     *result = (struct engine_drill_result){0};
     if (cs_require_data_key(store, &ce) < 0)
         return engine_store_error(err, &ce);
-    int rc = qemu_img_require(options->listener.cancel, err);
-    if (rc < 0)
-        return rc;
-    rc = record_archive_read(&d.record, store, &archive->id, err);
+    int rc = record_archive_read(&d.record, store, &archive->id, err);
     if (rc < 0)
         rc = engine_unless_forgotten(store, archive, err);
     if (rc == 0)
         rc = require_space(&d, err);
+    if (rc == 0 && has_qcow2(&d.record))
+        rc = qemu_img_require(options->listener.cancel, err);
     if (rc == 0)
         rc = scratch_make(options->folder, "byre-drill", &result->folder, err);
     if (rc == 0) {

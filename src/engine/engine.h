@@ -209,9 +209,9 @@ struct engine_drill_result {
 /*
  * Restores the archive, reads back what was written, has qemu-img check each qcow2 file and open
  * each chain, runs the command, and removes all of it. 0 also where there are failures.
- * ERROR_NO_SPACE, before anything is written, where there is less than the files took;
- * ERROR_NOT_FOUND where there is no qemu-img. What is left of the folder after that is warned of.
- * The result is to be cleared, also on failure.
+ * ERROR_NO_SPACE, before anything is written, where there is less room than they take at
+ * least; ERROR_NOT_FOUND where qemu-img is wanted and not there. What is left of the folder after
+ * that is warned of. The result is to be cleared, also on failure.
  */
 int engine_drill(struct cs_store *store, const struct cs_archive *archive,
                  const struct engine_drill_options *options, struct engine_drill_result *result,

@@ -12,6 +12,7 @@
 #include "cli/repository.h"
 #include "cli/text.h"
 #include "cli/units.h"
+#include "engine/drill.h"
 
 enum { SHORT_ID = 8 };
 

@@ -4,6 +4,8 @@
  * command of the user's, and removed whatever came of it. How images are
  * restored, and read back, is restore.c's.
  */
+#include "engine/drill.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +14,6 @@
 #include <sys/statvfs.h>
 
 #include "engine/child.h"
-#include "engine/engine.h"
 #include "engine/path.h"
 #include "engine/qemu_img.h"
 #include "engine/record.h"

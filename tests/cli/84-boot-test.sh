@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # scripts/boot-test.sh boots what a drill restored, and changes nothing of it.
+boot_test=$(realpath "$(dirname "$0")/../../scripts/boot-test.sh")
 # shellcheck disable=SC1091 source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
-boot_test=$(realpath "$(dirname "$0")/../../scripts/boot-test.sh")
 requires qemu-img qemu-io qemu-system-x86_64 python3
 
 # sector TEXT: a boot sector that writes TEXT to the first serial port:

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything that has to hold before a change goes in, on a bare Debian 12 machine. The tests of the
 # dev build come last, so that ctest's summary ends the output.
-# usage: test.sh [PART]...   parts: deps clang check fuzz asan tsan dev (default: all, in this order)
+# usage: test.sh [PART]...   parts: deps clang check fuzz asan tsan readme dev (default: all, in this order)
 #   JOBS          how much to do at once (default: the cores there are)
 #   FUZZ_SECONDS  how long each fuzzer runs (default: 10)
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
-parts=(deps clang check fuzz asan tsan dev)
+parts=(deps clang check fuzz asan tsan readme dev)
 jobs=${JOBS:-$(nproc)}
 failed=()
 
@@ -86,6 +86,11 @@ part_tsan() {
     build tsan tsan || return
     TSAN_OPTIONS=second_deadlock_stack=1 tests tsan --exclude-regex \
         '^tamper$|^cli-.*(kinds|backing-names|keys|stolen-key|epochs|damage|bad-input|permissions|full-disk|command-line)|^cli-1[789]-|^crash-|^model-|^random$|^reader$|^recipes-|^soak$|^unit-(qcow2|cs-(rechunk|chunker)|cs-store-(prune|repair|log|faults|state))'
+}
+
+# All commands of README.md, those too that build; the tests of dev leave them out.
+part_readme() {
+    build dev dev && BYRE_README_BUILD=1 BYRE=$PWD/build/dev/src/cli/byre bash tests/cli/97-readme.sh
 }
 
 part_dev() {

@@ -66,6 +66,7 @@ extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
 extern const struct command cmd_copy;
 extern const struct command cmd_diff;
+extern const struct command cmd_drill;
 extern const struct command cmd_export;
 extern const struct command cmd_forget;
 extern const struct command cmd_help;

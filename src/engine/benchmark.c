@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 
 #include "base/io.h"
 #include "engine/engine.h"
+#include "engine/scratch.h"
 
 enum {
     SAMPLE = 32 << 20,
@@ -30,7 +30,7 @@ enum {
 struct bench {
     const struct engine_benchmark_options *options;
     struct error *err;
-    char folder[4096];
+    char *folder;
     char image[4096];
     struct cs_store *store;
     struct engine_benchmark_line primitives[PRIMITIVES]; /* of all samples together */
@@ -250,26 +250,14 @@ static int pipeline(struct bench *b, struct engine_benchmark_result *result)
     return rc == 0 ? restore(b) : rc;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    (void)remove(path);
-    return 0;
-}
-
 int engine_benchmark(const struct engine_benchmark_options *options,
                      struct engine_benchmark_result *result, struct error *err)
 {
     struct bench b = {.options = options, .err = err};
     int rc = 0;
     *result = (struct engine_benchmark_result){0};
-    if (snprintf(b.folder, sizeof b.folder, "%s/byre-benchmark.XXXXXX", options->folder) >=
-        (int)sizeof b.folder - 64)
-        return error_set(err, ERROR_USAGE, "%s: the path is too long", options->folder);
-    if (mkdtemp(b.folder) == NULL)
-        return error_sys(err, errno, "%s", b.folder);
+    if (scratch_make(options->folder, "byre-benchmark", &b.folder, err) < 0)
+        return err->code;
     if (options->image != NULL) {
         if (snprintf(b.image, sizeof b.image, "%s", options->image) >= (int)sizeof b.image)
             rc = error_set(err, ERROR_USAGE, "%s: the path is too long", options->image);
@@ -284,6 +272,10 @@ int engine_benchmark(const struct engine_benchmark_options *options,
     if (rc == 0)
         rc = pipeline(&b, result);
     cs_close(b.store);
-    (void)nftw(b.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (rc < 0)
+        (void)scratch_remove(b.folder, NULL);
+    else
+        rc = scratch_remove(b.folder, err);
+    free(b.folder);
     return rc;
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_ENGINE_CHILD_H
+#define BYRE_ENGINE_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/*
+ * Other programs that byre runs: nothing on their stdin, no secret of byre's in
+ * their environment, a process group of their own (a Ctrl-C at the terminal is
+ * byre's), and a bounded part of what they say.
+ */
+
+enum { CHILD_OUTPUT = 4096 }; /* bytes, with the final zero byte */
+
+struct child_options {
+    const char *const *argv;    /* argv[0] is looked for in PATH; up to a NULL */
+    const char *folder;         /* to run in; NULL: the one byre runs in */
+    char *const *environment;   /* "NAME=value", up to a NULL, added to byre's without BYRE_* */
+    bool capture;               /* what it says; else that goes to stderr */
+    bool terminate;             /* SIGTERM first, when it is to stop; and whatever it leaves
+                                   behind in its process group is killed */
+    const volatile int *cancel; /* NULL, or becomes non-zero to stop */
+};
+
+struct child_result {
+    int code;                  /* exit status, or 128 and the number of the signal that ended it */
+    char output[CHILD_OUTPUT]; /* the first of what it said; what could steer a terminal is '?' */
+};
+
+/* Runs it to its end. When it is to stop it has five seconds, then it is killed. ERROR_NOT_FOUND:
+ * there is no such program; ERROR_INTERRUPTED: ${cancel}, and it did not end by itself. */
+int child_run(const struct child_options *options, struct child_result *result, struct error *err);
+
+#endif

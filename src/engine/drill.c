@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "engine/child.h"
 #include "engine/path.h"
+#include "engine/program.h"
 #include "engine/qemu_img.h"
 #include "engine/record.h"
 #include "engine/scratch.h"
@@ -224,14 +224,14 @@ static int run_command(struct drill *d, struct error *err)
     char hex[CS_ID_HEX];
     char *folder = NULL, *archive = NULL;
     char *images = make_image_list(d);
-    struct child_result ended = {0};
+    struct program_result ended = {0};
     int rc = 0;
     if (images == NULL || asprintf(&folder, "BYRE_DRILL_DIR=%s", d->result->folder) < 0 ||
         asprintf(&archive, "BYRE_DRILL_ARCHIVE=%s", cs_id_hex(&d->archive->id, hex)) < 0) {
         rc = error_no_memory(err);
     } else {
         char *const environment[] = {folder, archive, images, NULL};
-        const struct child_options options = {
+        const struct program_options options = {
             .argv = argv,
             .folder = d->result->folder,
             .environment = environment,
@@ -241,7 +241,7 @@ static int run_command(struct drill *d, struct error *err)
         note(d, "running", d->options->command);
         if (d->options->before_command != NULL)
             d->options->before_command(d->options->listener.arg);
-        rc = child_run(&options, &ended, err);
+        rc = program_run(&options, &ended, err);
     }
     free(folder);
     free(archive);

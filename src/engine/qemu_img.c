@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/child.h"
 #include "engine/path.h"
+#include "engine/program.h"
 
 enum { CHECK_LEAKS = 3 }; /* an exit status of qemu-img check */
 
@@ -63,11 +63,11 @@ static const char *first_line(char *output)
 }
 
 static int run(const char *const *argv, const char *folder, const volatile int *cancel,
-               struct child_result *result, struct error *err)
+               struct program_result *result, struct error *err)
 {
-    const struct child_options options = {
+    const struct program_options options = {
         .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
-    int rc = child_run(&options, result, err);
+    int rc = program_run(&options, result, err);
     return rc == ERROR_NOT_FOUND
                ? error_set(err, ERROR_NOT_FOUND, "there is no qemu-img here (Debian: qemu-utils)")
                : rc;
@@ -75,7 +75,7 @@ static int run(const char *const *argv, const char *folder, const volatile int *
 
 static int run_and_judge(const char *const *argv, const volatile int *cancel, struct error *err)
 {
-    struct child_result result;
+    struct program_result result;
     int rc = run(argv, NULL, cancel, &result, err);
     if (rc < 0 || result.code == 0)
         return rc;
@@ -142,7 +142,7 @@ static char *image_options(const char *path)
 static int ask(const char *const *argv, const char *path, const volatile int *cancel, int *code,
                char message[QEMU_IMG_MESSAGE], struct error *err)
 {
-    struct child_result result;
+    struct program_result result;
     char *folder = path_folder(path);
     if (folder == NULL)
         return error_no_memory(err);

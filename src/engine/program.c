@@ -3,7 +3,7 @@
  * Starts a program without a shell, listens to it, and waits for its end. What
  * its exit status means is its caller's.
  */
-#include "engine/child.h"
+#include "engine/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 enum { TICK = 20, GRACE = 5000 }; /* milliseconds */
 
 struct child {
-    const struct child_options *options;
+    const struct program_options *options;
     const char *name;
     pid_t pid;
     int fd; /* what it says comes here; -1: it has closed that, or nobody listens */
@@ -54,7 +54,7 @@ static char **make_environment(char *const *more)
 /* SIGPIPE is ignored in byre, which others do not expect. */
 static int spawn(struct child *child, int output, char *const *env)
 {
-    const struct child_options *options = child->options;
+    const struct program_options *options = child->options;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t defaults;
@@ -108,7 +108,7 @@ static void listen_to(struct child *child, int timeout)
     struct pollfd p = {.fd = child->fd, .events = POLLIN};
     if (poll(&p, 1, timeout) <= 0)
         return;
-    size_t room = CHILD_OUTPUT - 1 - child->used;
+    size_t room = PROGRAM_OUTPUT - 1 - child->used;
     ssize_t got = room > 0 ? read(child->fd, child->output + child->used, room)
                            : read(child->fd, excess, sizeof excess);
     if (got > 0 && room > 0)
@@ -162,13 +162,14 @@ static void make_printable(char *text)
             *p = '?';
 }
 
-int child_run(const struct child_options *options, struct child_result *result, struct error *err)
+int program_run(const struct program_options *options, struct program_result *result,
+                struct error *err)
 {
     struct child child = {
         .options = options, .name = options->argv[0], .fd = -1, .output = result->output};
     bool stopped = false;
     int status = 0;
-    *result = (struct child_result){0};
+    *result = (struct program_result){0};
     if (options->cancel != NULL && *options->cancel)
         return error_set(err, ERROR_INTERRUPTED, "stopped");
     int rc = start(&child, err);

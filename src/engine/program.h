@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BYRE_ENGINE_CHILD_H
-#define BYRE_ENGINE_CHILD_H
+#ifndef BYRE_ENGINE_PROGRAM_H
+#define BYRE_ENGINE_PROGRAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,9 +13,9 @@
  * byre's), and a bounded part of what they say.
  */
 
-enum { CHILD_OUTPUT = 4096 }; /* bytes, with the final zero byte */
+enum { PROGRAM_OUTPUT = 4096 }; /* bytes, with the final zero byte */
 
-struct child_options {
+struct program_options {
     const char *const *argv;    /* argv[0] is looked for in PATH; up to a NULL */
     const char *folder;         /* to run in; NULL: the one byre runs in */
     char *const *environment;   /* "NAME=value", up to a NULL, added to byre's without BYRE_* */
@@ -25,13 +25,14 @@ struct child_options {
     const volatile int *cancel; /* NULL, or becomes non-zero to stop */
 };
 
-struct child_result {
-    int code;                  /* exit status, or 128 and the number of the signal that ended it */
-    char output[CHILD_OUTPUT]; /* the first of what it said; what could steer a terminal is '?' */
+struct program_result {
+    int code; /* exit status, or 128 and the number of the signal that ended it */
+    char output[PROGRAM_OUTPUT]; /* the first of what it said; what could steer a terminal is '?' */
 };
 
 /* Runs it to its end. When it is to stop it has five seconds, then it is killed. ERROR_NOT_FOUND:
  * there is no such program; ERROR_INTERRUPTED: ${cancel}, and it did not end by itself. */
-int child_run(const struct child_options *options, struct child_result *result, struct error *err);
+int program_run(const struct program_options *options, struct program_result *result,
+                struct error *err);
 
 #endif

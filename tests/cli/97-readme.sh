@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Every command of README.md runs as it is written, on machines made for that: roots of their own, with
-# this machine's /usr and /etc, which cannot be written to there, and nothing else of it.
+# this machine's /usr, which cannot be written to there, a copy of its /etc, and nothing else of it.
 #
 # What README cannot know, and what is put in its place:
 #   27a0c31f  the oldest archive there is; the first is tagged golden, because here all archives are of
@@ -47,7 +47,7 @@ cd ..
 # machine NAME: an empty one, below ${T}/NAME. Its steps are ${T}/NAME/steps.
 machine() {
     local root=$T/$1
-    mkdir -p "$root"/{usr,etc,proc,dev,root,srv/disks,mnt/usb,var/tmp,var/lib/dpkg,run,tmp,backup,local/bin,local/sbin}
+    mkdir -p "$root"/{usr,etc,proc,dev,root,srv/disks,mnt/usb,var/tmp,var/lib/dpkg,var/lib/prometheus/node-exporter,run,tmp,backup,local/bin,local/sbin}
     tar -C "$source" --exclude=./build --exclude=./.git -cf - . | { mkdir "$root/root/byre" && tar -C "$root/root/byre" -xf -; }
     # shellcheck disable=SC2016
     printf '#!/bin/sh\nexec "$@"\n' >"$root/local/sbin/sudo"
@@ -111,7 +111,8 @@ boot() {
             if [ -L "/$name" ]; then cp -P "/$name" "$root/$name"
             elif [ -d "/$name" ]; then mkdir "$root/$name"; mount -o bind,ro "/$name" "$root/$name"; fi
         done
-        for name in usr etc var/lib/dpkg; do
+        cp -a /etc/. "$root/etc"
+        for name in usr var/lib/dpkg; do
             [ ! -d "/$name" ] || { mount --bind "/$name" "$root/$name"; mount -o remount,bind,ro "$root/$name"; }
         done
         mount --bind "$root/local" "$root/usr/local"

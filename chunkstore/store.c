@@ -472,6 +472,8 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
     }
     rc = cs_backend_local(&store->backend, path, false, err);
     if (rc == 0)
+        store->backend->beside = store->threads > 1;
+    if (rc == 0)
         rc = read_config(store, err);
     if (rc == 0)
         rc = own_folder(&store->cache_dir, options->cache_dir, store, err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a run has stored becomes true by an entry of the log. Order of durability: packs, segment,
- * entry. Before each entry the run looks whether all is still there that it rests on.
+ * What a run has stored becomes true by an entry of the log. Order of durability: packs and
+ * segment, then the entry. Before each entry the run looks whether all is still there that it rests
+ * on.
  */
 #include "writer.h"
 
@@ -152,28 +153,50 @@ static int append_replace(struct cs_writer *w, const struct cs_buf *removed,
     return rc;
 }
 
-/* Finishes the packs and writes their segment: all of it durable. ${merge}: small segments of
- * before may go into it. */
-static int write_all(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+/* Writes the segment of what the run has stored. ${removed}: the names of the segments of before
+ * that went into it, NULL where none may. */
+static int write_segment(struct cs_writer *w, struct cs_buf *removed, struct durable *out,
+                         struct cs_error *err)
 {
-    const struct cs_backend_ops *ops = w->store->backend->ops;
     struct segment_draft draft = {0};
-    struct cs_buf removed = {0};
+    int rc = draft_reserve(&draft, w->pending.count, w->pack_count, err);
+    if (rc < 0 || draft.entries == NULL || draft.packs == NULL)
+        goto out;
+    memcpy(draft.entries, w->pending.entries, w->pending.count * sizeof *draft.entries);
+    memcpy(draft.packs, w->packs, w->pack_count * sizeof *draft.packs);
+    draft.count = w->pending.count;
+    draft.pack_count = w->pack_count;
+    if (removed != NULL)
+        rc = merge_small(w, &draft, removed, err);
+    if (rc < 0)
+        goto out;
+    qsort(draft.entries, draft.count, sizeof *draft.entries, cs_entry_compare);
+    rc = cs_segment_write(w->store, draft.entries, draft.count, draft.packs, draft.pack_count,
+                          &out->segment, err);
+    if (rc == 0) {
+        w->counters.bytes_stored += out->segment.size;
+        out->segment_count = 1;
+    }
+out:
+    free(draft.entries);
+    free(draft.packs);
+    return rc;
+}
+
+/* Waits until the packs are durable but for their folder, and lists them. */
+static int finish_packs(struct cs_writer *w, struct durable *out, struct cs_error *err)
+{
     size_t n[2];
-    int rc = cs_region_drain(w, err);
-    if (rc == 0)
-        rc = cs_stream_finish(w->data, err);
+    int rc = cs_stream_finish(w->data, err);
     if (rc == 0)
         rc = cs_stream_finish(w->meta, err);
-    if (rc < 0 || w->pending.count == 0)
+    if (rc < 0)
         return rc;
     const struct cs_state_pack *data = cs_stream_packs(w->data, &n[0]);
     const struct cs_state_pack *meta = cs_stream_packs(w->meta, &n[1]);
     out->packs = calloc(n[0] + n[1], sizeof *out->packs);
-    if (out->packs == NULL) {
-        rc = cs_fail_memory(err);
-        goto out;
-    }
+    if (out->packs == NULL)
+        return cs_fail_memory(err);
     if (n[0] > 0)
         memcpy(out->packs, data, n[0] * sizeof *data);
     if (n[1] > 0)
@@ -181,37 +204,36 @@ static int write_all(struct cs_writer *w, bool merge, struct durable *out, struc
     out->pack_count = n[0] + n[1];
     for (size_t i = 0; i < out->pack_count; i++)
         w->counters.bytes_stored += out->packs[i].size;
-    if (w->dry_run)
+    return 0;
+}
+
+/* Finishes the packs and writes their segment, at the same time: all of it durable. ${merge}: small
+ * segments of before may go into it. */
+static int write_all(struct cs_writer *w, bool merge, struct durable *out, struct cs_error *err)
+{
+    const struct cs_backend_ops *ops = w->store->backend->ops;
+    struct cs_buf removed = {0};
+    int rc = cs_region_drain(w, err);
+    if (rc == 0)
+        rc = cs_stream_end(w->data, err);
+    if (rc == 0)
+        rc = cs_stream_end(w->meta, err);
+    if (rc < 0 || w->pending.count == 0)
+        return rc;
+    if (!w->dry_run)
+        rc = write_segment(w, merge ? &removed : NULL, out, err);
+    if (rc == 0)
+        rc = finish_packs(w, out, err);
+    if (rc < 0 || w->dry_run)
         goto out;
     rc = ops->sync(w->store->backend, "packs", err);
     if (rc == 0)
-        rc = draft_reserve(&draft, w->pending.count, w->pack_count, err);
-    if (rc < 0 || draft.entries == NULL || draft.packs == NULL)
-        goto out;
-    memcpy(draft.entries, w->pending.entries, w->pending.count * sizeof *draft.entries);
-    memcpy(draft.packs, w->packs, w->pack_count * sizeof *draft.packs);
-    draft.count = w->pending.count;
-    draft.pack_count = w->pack_count;
-    if (merge)
-        rc = merge_small(w, &draft, &removed, err);
-    if (rc < 0)
-        goto out;
-    qsort(draft.entries, draft.count, sizeof *draft.entries, cs_entry_compare);
-    rc = cs_segment_write(w->store, draft.entries, draft.count, draft.packs, draft.pack_count,
-                          &out->segment, err);
-    if (rc == 0)
         rc = ops->sync(w->store->backend, "segments", err);
-    if (rc < 0)
-        goto out;
-    w->counters.bytes_stored += out->segment.size;
-    out->segment_count = 1;
-    if (removed.len > 0) {
+    if (rc == 0 && removed.len > 0) {
         rc = append_replace(w, &removed, out, err);
         out->segment_count = 0;
     }
 out:
-    free(draft.entries);
-    free(draft.packs);
     cs_buf_clear(&removed);
     return rc;
 }

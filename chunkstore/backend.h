@@ -27,6 +27,9 @@ struct cs_backend_ops {
     int (*create)(struct cs_backend *backend, const char *name, struct cs_put **put,
                   struct cs_error *err);
     int (*write)(struct cs_put *put, const void *data, size_t len, struct cs_error *err);
+    /* Begins to flush the file, to which nothing is written from then on: a while before it is to
+     * appear, so that others can be written, or flushed, meanwhile. What fails, finish tells. */
+    void (*flush)(struct cs_put *put);
     /* Flushes the file and lets it appear; CS_EXISTS where the name is taken, unless ${replace}.
      * Frees ${put}. */
     int (*finish)(struct cs_put *put, bool replace, struct cs_error *err);
@@ -45,6 +48,7 @@ struct cs_backend_ops {
 
 struct cs_backend {
     const struct cs_backend_ops *ops;
+    bool beside;                 /* whether files may be flushed in threads of their own */
     struct cs_throttle throttle; /* of what cs_backend_write writes */
     const volatile int *cancel;  /* NULL, or: non-zero ends its waiting */
 };

@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "crypt.h"
+#include "flush.h"
 #include "open_files.h"
 
 enum {
@@ -39,6 +40,7 @@ struct cs_put {
     int fd;
     off_t written;
     off_t flushing; /* of them the kernel has been told to write out */
+    struct cs_flush flush;
     char name[NAME_MAX_LEN];
     char temporary[NAME_MAX_LEN];
 };
@@ -260,10 +262,16 @@ static int local_write(struct cs_put *put, const void *data, size_t len, struct 
     return 0;
 }
 
+static void local_flush(struct cs_put *put)
+{
+    cs_flush_begin(&put->flush, put->fd, put->local->base.beside);
+}
+
 static void local_abandon(struct cs_put *put)
 {
     if (put == NULL)
         return;
+    cs_flush_end(&put->flush);
     if (put->fd >= 0)
         close(put->fd);
     unlinkat(put->local->root, put->temporary, 0);
@@ -290,8 +298,11 @@ static int local_finish(struct cs_put *put, bool replace, struct cs_error *err)
 {
     int rc = 0;
     struct local *local = put->local;
-    if (fsync(put->fd) < 0) {
-        rc = cs_fail_sys(err, errno, "%s/%s: flushing", local->path, put->name);
+    if (!put->flush.begun)
+        cs_flush_begin(&put->flush, put->fd, false);
+    int sys = cs_flush_end(&put->flush);
+    if (sys != 0) {
+        rc = cs_fail_sys(err, sys, "%s/%s: flushing", local->path, put->name);
         goto out;
     }
     int fd = put->fd;
@@ -300,7 +311,7 @@ static int local_finish(struct cs_put *put, bool replace, struct cs_error *err)
         rc = cs_fail_sys(err, errno, "%s/%s: closing", local->path, put->name);
         goto out;
     }
-    int sys = place(put, replace);
+    sys = place(put, replace);
     if (sys != 0)
         rc = cs_fail_sys(err, sys, "%s/%s", local->path, put->name);
     else
@@ -337,6 +348,7 @@ static const struct cs_backend_ops local_ops = {
     .size = local_size,
     .create = local_create,
     .write = local_write,
+    .flush = local_flush,
     .finish = local_finish,
     .abandon = local_abandon,
     .sync = local_sync,

@@ -111,10 +111,11 @@ static int compare(struct cs_store *store, const struct remembered *m, struct cs
         rc = cs_fail(err, CS_CORRUPT, "log entry %" PRIu64 ": is missing", m->number);
     if (rc < 0)
         return rc;
-    store->head_remembered = m->number == last;
-    if (memcmp(found.bytes, m->hash.bytes, CS_ID_SIZE) == 0)
+    if (memcmp(found.bytes, m->hash.bytes, CS_ID_SIZE) == 0) {
+        store->head_remembered = m->number == last;
+        store->durable = m->number + 1; /* or it would not have been remembered */
         return 0;
-    store->head_remembered = false;
+    }
     return roll_back(store, err,
                      "the repository has another history than the one seen from here: entry "
                      "%" PRIu64 " of its log was another",
@@ -202,13 +203,15 @@ void cs_head_remember(const struct cs_store *store)
     free(temporary);
 }
 
-void cs_head_adopt(const struct cs_store *store)
+void cs_head_adopt(struct cs_store *store)
 {
     const struct cs_backend_ops *ops = store->backend->ops;
     char folder[64];
     if (store->state_dir == NULL || store->head_remembered || store->damage != NULL)
         return;
     cs_entry_folder(folder, store->position.next - 1);
-    if (ops->sync(store->backend, folder, NULL) == 0 && ops->sync(store->backend, "log", NULL) == 0)
-        cs_head_remember(store);
+    if (ops->sync(store->backend, folder, NULL) < 0 || ops->sync(store->backend, "log", NULL) < 0)
+        return;
+    store->durable = store->position.next;
+    cs_head_remember(store);
 }

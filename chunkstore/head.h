@@ -19,6 +19,6 @@ void cs_head_remember(const struct cs_store *store);
 
 /* The same for a head that was only read. Whoever wrote it may not have flushed it, or never will:
  * that comes first, for what a power cut takes back would look like a rollback. */
-void cs_head_adopt(const struct cs_store *store);
+void cs_head_adopt(struct cs_store *store);
 
 #endif

@@ -100,6 +100,22 @@ static int sync_folder_before(struct cs_store *store, const char *folder, struct
     return strcmp(before, folder) == 0 ? 0 : store->backend->ops->sync(store->backend, before, err);
 }
 
+/* Makes the entry's name durable. Whoever made its folder may have been killed before that was,
+ * too, but for one that has an entry of which it is known. */
+static int sync_entry(struct cs_store *store, const char *folder, struct cs_error *err)
+{
+    const struct cs_backend_ops *ops = store->backend->ops;
+    char known[64] = "";
+    if (store->durable > 0)
+        cs_entry_folder(known, store->durable - 1);
+    int rc = ops->sync(store->backend, folder, err);
+    if (rc == 0 && strcmp(known, folder) != 0)
+        rc = ops->sync(store->backend, "log", err);
+    if (rc == 0)
+        store->durable = store->position.next + 1;
+    return rc;
+}
+
 /* Puts the entry under its number. CS_EXISTS: another writer was there first. */
 static int put_entry(struct cs_store *store, const struct cs_buf *entry, struct cs_error *err)
 {
@@ -116,11 +132,7 @@ static int put_entry(struct cs_store *store, const struct cs_buf *entry, struct 
         if (rc == 0 && !mine)
             return CS_EXISTS;
     }
-    if (rc == 0)
-        rc = store->backend->ops->sync(store->backend, folder, err);
-    if (rc == 0) /* whoever made the folder may have been killed before this */
-        rc = store->backend->ops->sync(store->backend, "log", err);
-    return rc;
+    return rc < 0 ? rc : sync_entry(store, folder, err);
 }
 
 /* Folds the entry that was just written, without reading it back: from here on nothing but want of

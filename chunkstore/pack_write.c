@@ -15,6 +15,7 @@ struct cs_pack_writer {
     uint8_t key[CS_KEY_SIZE]; /* of its frames */
     uint8_t trailer_key[CS_KEY_SIZE];
     uint64_t size;
+    bool ended;
     struct cs_trailer trailer; /* its first origin is the pack */
     size_t origin_room;
     size_t frame_room;
@@ -213,9 +214,18 @@ out:
     return rc;
 }
 
-int cs_pack_writer_close(struct cs_pack_writer *w, struct cs_state_pack *pack, struct cs_error *err)
+int cs_pack_writer_end(struct cs_pack_writer *w, struct cs_error *err)
 {
     int rc = write_end(w, err);
+    if (rc == 0 && w->put != NULL)
+        w->store->backend->ops->flush(w->put);
+    w->ended = rc == 0;
+    return rc;
+}
+
+int cs_pack_writer_close(struct cs_pack_writer *w, struct cs_state_pack *pack, struct cs_error *err)
+{
+    int rc = w->ended ? 0 : cs_pack_writer_end(w, err);
     if (rc == 0 && w->put != NULL) {
         rc = w->store->backend->ops->finish(w->put, false, err);
         w->put = NULL;

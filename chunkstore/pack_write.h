@@ -35,7 +35,11 @@ int cs_pack_writer_move(struct cs_pack_writer *writer, const struct cs_frame *fr
 /* Whether a frame of ${stored} bytes and ${objects} objects would make it larger than packs are. */
 bool cs_pack_writer_full(const struct cs_pack_writer *writer, uint32_t stored, uint16_t objects);
 
-/* Ends the pack, durable but for its folder, and describes it. Frees ${writer}, also on failure. */
+/* Writes the end of the pack, and begins to flush it; only closing it may follow. */
+int cs_pack_writer_end(struct cs_pack_writer *writer, struct cs_error *err);
+
+/* Ends the pack unless that is done, waits until it is durable but for its folder, and describes
+ * it. Frees ${writer}, also on failure. */
 int cs_pack_writer_close(struct cs_pack_writer *writer, struct cs_state_pack *pack,
                          struct cs_error *err);
 void cs_pack_writer_abandon(struct cs_pack_writer *writer);

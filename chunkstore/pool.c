@@ -7,8 +7,9 @@
 #include "pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "thread.h"
 
 struct worker {
     struct cs_pool *pool;
@@ -59,22 +60,14 @@ static void *work(void *arg)
 
 static int start_workers(struct cs_pool *pool, struct cs_error *err)
 {
-    /* Signals belong to the program's own threads, but for those that a fault raises here. */
-    static const int kept[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-    sigset_t blocked, before;
-    sigfillset(&blocked);
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        sigdelset(&blocked, kept[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     int sys = 0;
     while (sys == 0 && pool->started < pool->threads) {
         struct worker *worker = &pool->workers[pool->started];
         *worker = (struct worker){.pool = pool, .number = pool->started};
-        sys = pthread_create(&worker->thread, NULL, work, worker);
+        sys = cs_thread_start(&worker->thread, work, worker);
         if (sys == 0)
             pool->started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (sys != 0)
         return cs_fail_sys(err, sys, "worker thread %u of %u cannot be started", pool->started + 1,
                            pool->threads);

@@ -485,6 +485,7 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
     if (rc == 0) {
         store->backend->throttle.rate = options->write_rate;
         store->backend->cancel = options->cancel;
+        store->backend->beside = store->threads > 1;
         rc = read_config(store, err);
     }
     if (rc == 0)

@@ -53,6 +53,7 @@ struct cs_store {
     char *damage;         /* why the log could not be folded, or NULL */
     bool log_loaded;      /* from here on every keyring is verified as it is loaded */
     bool head_remembered; /* outside: the head is the one that was seen before */
+    uint64_t durable;     /* entries before this one are known to be, with their folders */
     char *rollback;       /* what is wrong with the head, or NULL */
 
     struct cs_chunker chunker;

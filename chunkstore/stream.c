@@ -45,11 +45,12 @@ struct cs_stream {
     struct frame_job *free;
     struct frame_job *open; /* the frame being filled */
     struct cs_pack_writer *pack;
-    uint16_t frames;             /* given to this pack */
-    uint32_t objects;            /* the same */
-    uint64_t in_flight;          /* bytes of objects in frames that are not appended yet */
-    struct cs_level_times times; /* of this pack */
-    uint64_t opened;             /* when it was */
+    struct cs_pack_writer *ended; /* the one before it, while it is flushed */
+    uint16_t frames;              /* given to this pack */
+    uint32_t objects;             /* the same */
+    uint64_t in_flight;           /* bytes of objects in frames that are not appended yet */
+    struct cs_level_times times;  /* of this pack */
+    uint64_t opened;              /* when it was */
     struct cs_state_pack *packs;
     size_t pack_count;
 };
@@ -135,6 +136,7 @@ void cs_stream_free(struct cs_stream *s)
     while (s->jobs != NULL && cs_lane_take(&s->lane) != NULL)
         ;
     cs_pack_writer_abandon(s->pack);
+    cs_pack_writer_abandon(s->ended);
     for (size_t i = 0; s->jobs != NULL && i < s->job_count; i++) {
         cs_wipe(s->jobs[i].key, sizeof s->jobs[i].key);
         free(s->jobs[i].objects);
@@ -186,27 +188,49 @@ static void submit(struct cs_stream *s)
     cs_lane_put(&s->lane, &f->job);
 }
 
-int cs_stream_finish(struct cs_stream *s, struct cs_error *err)
+/* Waits for the pack that is flushed. */
+static int close_ended(struct cs_stream *s, struct cs_error *err)
+{
+    if (s->ended == NULL)
+        return 0;
+    struct cs_state_pack *packs = reallocarray(s->packs, s->pack_count + 1, sizeof *packs);
+    if (packs == NULL)
+        return cs_fail_memory(err);
+    s->packs = packs;
+    int rc = cs_pack_writer_close(s->ended, &packs[s->pack_count], err);
+    s->ended = NULL;
+    if (rc == 0)
+        s->pack_count++;
+    return rc;
+}
+
+int cs_stream_end(struct cs_stream *s, struct cs_error *err)
 {
     submit(s);
     int rc = drain(s, err);
     if (rc < 0 || s->pack == NULL)
         return rc;
-    struct cs_state_pack *packs = reallocarray(s->packs, s->pack_count + 1, sizeof *packs);
-    if (packs == NULL)
-        return cs_fail_memory(err);
-    s->packs = packs;
     uint64_t begin = now();
-    rc = cs_pack_writer_close(s->pack, &packs[s->pack_count], err);
-    s->pack = NULL;
+    rc = close_ended(s, err);
+    if (rc == 0)
+        rc = cs_pack_writer_end(s->pack, err);
+    if (rc < 0)
+        return rc;
     s->times.storing += now() - begin;
     s->times.elapsed = now() - s->opened;
-    /* a whole pack, for most of what the storage takes it takes when a file is flushed */
+    /* a whole pack, for most of what the storage takes it takes when a file is flushed: here, the
+     * one before it */
     if (s->follow)
         s->level = cs_level_next(s->level, &s->times);
-    if (rc == 0)
-        s->pack_count++;
-    return rc;
+    s->ended = s->pack;
+    s->pack = NULL;
+    return 0;
+}
+
+int cs_stream_finish(struct cs_stream *s, struct cs_error *err)
+{
+    int rc = cs_stream_end(s, err);
+    return rc == 0 ? close_ended(s, err) : rc;
 }
 
 static bool pack_is_full(const struct cs_stream *s)
@@ -221,7 +245,7 @@ static int open_frame(struct cs_stream *s, bool *new_pack, struct cs_error *err)
 {
     int rc = 0;
     if (pack_is_full(s))
-        rc = cs_stream_finish(s, err);
+        rc = cs_stream_end(s, err);
     for (struct cs_job *job; rc == 0 && (job = cs_lane_poll(&s->lane)) != NULL;)
         rc = complete(s, (struct frame_job *)job, err);
     if (rc == 0 && s->free == NULL)

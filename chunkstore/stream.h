@@ -33,13 +33,16 @@ struct cs_place_in_pack {
 int cs_stream_new(struct cs_stream **stream, struct cs_store *store, struct cs_pool *pool,
                   struct cs_worker *workers, enum cs_class class, int level, bool dry_run,
                   struct cs_error *err);
-void cs_stream_free(struct cs_stream *stream); /* abandons an unfinished pack */
+void cs_stream_free(struct cs_stream *stream); /* abandons unfinished packs */
 
 /* Takes a copy of the object, and says where it will be. */
 int cs_stream_put(struct cs_stream *stream, const struct cs_id *id, uint8_t type, const void *data,
                   size_t len, struct cs_place_in_pack *place, struct cs_error *err);
 
-/* Finishes the pack that is open; its files are durable but for their folder. */
+/* Ends the pack that is open; it is flushed beside what comes next, which may be another. */
+int cs_stream_end(struct cs_stream *stream, struct cs_error *err);
+
+/* The same, and waits until all packs are durable but for their folder. */
 int cs_stream_finish(struct cs_stream *stream, struct cs_error *err);
 
 /* The lowest and the highest level of the frames so far; 0 where none was compressed. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a run has stored becomes true by an entry of the log. Order of durability: packs, segment,
- * entry. Before each entry the run looks whether all is still there that it rests on.
+ * What a run has stored becomes true by an entry of the log. Order of durability: packs and
+ * segment, then the entry. Before each entry the run looks whether all is still there that it rests
+ * on.
  */
 #include "writer.h"
 
@@ -125,18 +126,14 @@ static int write_segment(struct cs_writer *w, struct cs_state_segment *out, stru
     return rc;
 }
 
-/* Finishes the packs and writes their segment: all of it durable. */
-static int write_all(struct cs_writer *w, struct durable *out, struct cs_error *err)
+/* Waits until the packs are durable but for their folder, and lists them. */
+static int finish_packs(struct cs_writer *w, struct durable *out, struct cs_error *err)
 {
-    const struct cs_backend_ops *ops = w->store->backend->ops;
-    struct cs_buf removed = {0};
     size_t n[2];
-    int rc = cs_region_drain(w, err);
-    if (rc == 0)
-        rc = cs_stream_finish(w->data, err);
+    int rc = cs_stream_finish(w->data, err);
     if (rc == 0)
         rc = cs_stream_finish(w->meta, err);
-    if (rc < 0 || w->pending.count == 0)
+    if (rc < 0)
         return rc;
     const struct cs_state_pack *data = cs_stream_packs(w->data, &n[0]);
     const struct cs_state_pack *meta = cs_stream_packs(w->meta, &n[1]);
@@ -150,21 +147,40 @@ static int write_all(struct cs_writer *w, struct durable *out, struct cs_error *
     out->pack_count = n[0] + n[1];
     for (size_t i = 0; i < out->pack_count; i++)
         w->counters.bytes_stored += out->packs[i].size;
-    if (w->dry_run)
-        return 0;
-    rc = ops->sync(w->store->backend, "packs", err);
+    return 0;
+}
+
+/* Finishes the packs and writes their segment, at the same time: all of it durable. */
+static int write_all(struct cs_writer *w, struct durable *out, struct cs_error *err)
+{
+    const struct cs_backend_ops *ops = w->store->backend->ops;
+    struct cs_buf removed = {0};
+    int rc = cs_region_drain(w, err);
     if (rc == 0)
+        rc = cs_stream_end(w->data, err);
+    if (rc == 0)
+        rc = cs_stream_end(w->meta, err);
+    if (rc < 0 || w->pending.count == 0)
+        return rc;
+    if (!w->dry_run) {
         rc = write_segment(w, &out->segment, &removed, err);
-    if (rc == 0)
-        rc = ops->sync(w->store->backend, "segments", err);
-    if (rc == 0) {
-        w->counters.bytes_stored += out->segment.size;
-        out->segment_count = 1;
-        if (removed.len > 0) {
-            rc = append_replace(w, &removed, out, err);
-            out->segment_count = 0;
+        if (rc == 0) {
+            w->counters.bytes_stored += out->segment.size;
+            out->segment_count = 1;
         }
     }
+    if (rc == 0)
+        rc = finish_packs(w, out, err);
+    if (rc < 0 || w->dry_run)
+        goto out;
+    rc = ops->sync(w->store->backend, "packs", err);
+    if (rc == 0)
+        rc = ops->sync(w->store->backend, "segments", err);
+    if (rc == 0 && removed.len > 0) {
+        rc = append_replace(w, &removed, out, err);
+        out->segment_count = 0;
+    }
+out:
     cs_buf_clear(&removed);
     return rc;
 }

@@ -10,9 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/io.h"
+
+#ifndef SYS_cachestat /* Linux 6.5; older headers lack it */
+#define SYS_cachestat 451
+#endif
 
 enum { PAGES_AT_ONCE = 1024 }; /* that are asked for */
 
@@ -112,17 +117,44 @@ static int add_absent(struct reads *reads, uint64_t from, uint64_t end, struct e
     return 0;
 }
 
+/* How many of the pages with bytes from ${from} to ${end} are in the cache, for a third of what it
+ * costs to ask which; false: the kernel does not tell. */
+static bool count_cached(int fd, uint64_t from, uint64_t end, uint64_t *count)
+{
+    struct {
+        uint64_t from, len;
+    } range = {from, end - from};
+    struct {
+        uint64_t cached, dirty, written, evicted, evicted_lately;
+    } pages = {0};
+
+    if (syscall(SYS_cachestat, fd, &range, &pages, 0) < 0)
+        return false;
+    *count = pages.cached;
+    return true;
+}
+
 /* Notes which of the pages with bytes from ${from} to ${end} are not in the cache. */
 static int look(struct reads *reads, uint64_t from, uint64_t end, struct error *err)
 {
     const struct reads_pages *pages = reads->pages;
     unsigned char in[PAGES_AT_ONCE];
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t cached;
     int rc = 0;
 
     if (end > pages->size)
         end = pages->size;
-    for (uint64_t at = from / page * page, stop; rc == 0 && at < end; at = stop) {
+    from = from / page * page;
+    if (from < end && count_cached(reads->fd, from, end, &cached)) {
+        uint64_t all = (end - from + page - 1) / page;
+
+        if (cached == 0)
+            return add_absent(reads, from, from + all * page, err);
+        if (cached == all)
+            return 0;
+    }
+    for (uint64_t at = from, stop; rc == 0 && at < end; at = stop) {
         size_t n;
 
         stop = at + PAGES_AT_ONCE * page < end ? at + PAGES_AT_ONCE * page : end;

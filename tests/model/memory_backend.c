@@ -346,6 +346,11 @@ static void model_abandon(struct cs_put *put)
     free(put);
 }
 
+static void model_flush(struct cs_put *put)
+{
+    (void)put;
+}
+
 static int model_finish(struct cs_put *put, bool replace, struct cs_error *err)
 {
     struct blob *blob = blob_new(put->data, put->len);
@@ -389,6 +394,7 @@ static const struct cs_backend_ops model_ops = {
     .size = model_size,
     .create = model_create,
     .write = model_write,
+    .flush = model_flush,
     .finish = model_finish,
     .abandon = model_abandon,
     .sync = model_sync,

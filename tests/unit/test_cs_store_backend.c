@@ -3,6 +3,7 @@
  * may be made in. */
 #include "cs_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 #include "backend.h"
 #include "crypt.h"
+#include "flush.h"
 
 static struct cs_backend *make(const struct repo *repo)
 {
@@ -68,6 +70,36 @@ static void test_a_file_appears_only_when_it_is_finished(void **state)
     assert_ok(b->ops->write(put, "le", 2, err));
     assert_ok(b->ops->finish(put, false, err));
     assert_content(b, "packs/a", "whole");
+    b->ops->close(b);
+}
+
+static void test_flushing_beside_the_caller(void **state)
+{
+    struct repo *repo = *state;
+    struct cs_backend *b = make(repo);
+    int ends[2];
+    assert_int_equal(pipe(ends), 0); /* which cannot be flushed */
+    for (int beside = 0; beside < 2; beside++) {
+        const char *name = beside ? "packs/b" : "packs/a";
+        struct cs_put *one = NULL, *two = NULL;
+        struct cs_flush flush = {0};
+        b->beside = beside;
+        assert_ok(b->ops->create(b, name, &one, err));
+        assert_ok(b->ops->create(b, "packs/c", &two, err));
+        assert_ok(b->ops->write(one, "whole", 5, err));
+        b->ops->flush(one);
+        b->ops->flush(two);
+        assert_false(file_exists(repo, name));
+        b->ops->abandon(two);
+        assert_ok(b->ops->finish(one, false, err));
+        assert_content(b, name, "whole");
+        assert_false(file_exists(repo, "packs/c"));
+        cs_flush_begin(&flush, ends[0], beside);
+        assert_int_equal(cs_flush_end(&flush), EINVAL);
+    }
+    assert_int_equal(files_in(repo, "tmp", NULL), 0);
+    close(ends[0]);
+    close(ends[1]);
     b->ops->close(b);
 }
 
@@ -291,6 +323,7 @@ int main(void)
         with_folder(test_create_only_if_absent),
         with_folder(test_replace),
         with_folder(test_a_file_appears_only_when_it_is_finished),
+        with_folder(test_flushing_beside_the_caller),
         with_folder(test_two_writers_of_one_name),
         with_folder(test_reading),
         with_folder(test_what_is_no_file_is_not_read),

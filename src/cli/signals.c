@@ -4,9 +4,11 @@
 #include "cli/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static volatile int seen;
+static atomic_bool status_asked;
 
 static void on_signal(int signal_number)
 {
@@ -16,6 +18,12 @@ static void on_signal(int signal_number)
         return;
     }
     seen = signal_number;
+}
+
+static void on_status(int signal_number)
+{
+    (void)signal_number;
+    status_asked = true;
 }
 
 void signals_setup(void)
@@ -28,6 +36,9 @@ void signals_setup(void)
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_status;
+    action.sa_flags = SA_RESTART; /* nothing has to end for it */
+    sigaction(SIGUSR1, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
@@ -40,4 +51,9 @@ const volatile int *signals_cancel(void)
 int signals_seen(void)
 {
     return seen;
+}
+
+bool signals_take_status(void)
+{
+    return atomic_exchange(&status_asked, false);
 }

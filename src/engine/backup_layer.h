@@ -20,7 +20,7 @@ struct backup_run { /* what all layers share */
     struct cs_writer *writer;
     const struct engine_backup_options *options;
     struct engine_backup_result *result; /* the counters of what is read are added to */
-    struct backup_progress progress;
+    struct backup_progress *progress;
 };
 
 /* Fills ${record} with what is known of the file of ${layer}: paths, stat, file system. */

@@ -33,6 +33,11 @@ void cs_compressor_free(struct cs_compressor *c)
     free(c);
 }
 
+void cs_compressor_hurry(struct cs_compressor *c)
+{
+    ZSTD_CCtx_setParameter(c->context, ZSTD_c_compressionLevel, 1);
+}
+
 size_t cs_compress_bound(size_t len)
 {
     return ZSTD_compressBound(len);

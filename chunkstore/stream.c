@@ -50,6 +50,9 @@ static void run_frame(struct cs_job *job, unsigned worker)
     struct cs_stream *s = f->stream;
     uint8_t ad[CS_FRAME_AD_SIZE];
     size_t len = 0;
+    /* What is on its way is not given up, but nobody wants to wait for the best of levels. */
+    if (cs_store_is_stopping(s->store))
+        cs_compressor_hurry(s->workers[worker].compressor);
     int rc = cs_compress(s->workers[worker].compressor, f->plain, f->frame.plain, f->compressed,
                          cs_compress_bound(s->frame_max), &len, &f->err);
     if (rc < 0)

@@ -85,6 +85,7 @@ static void format_parts(char parts[PARTS][PART], const struct progress_state *s
 static size_t fit(char parts[PARTS][PART], size_t columns)
 {
     size_t name = text_columns(parts[WHAT]);
+    size_t all = columns;
     size_t used = 0;
 
     for (size_t i = 0; i < PARTS; i++) {
@@ -105,7 +106,8 @@ static size_t fit(char parts[PARTS][PART], size_t columns)
         }
     }
     if (name > WHAT_FAIR) {
-        size_t spare = columns > used ? columns - used : 0;
+        /* Where no bar fits, its room is for the name. */
+        size_t spare = (columns >= used ? columns : all) - used;
 
         used -= WHAT_FAIR;
         used += text_cut(parts[WHAT], WHAT_FAIR + spare);

@@ -17,7 +17,7 @@ static void on_signal(int signal_number)
         raise(signal_number); /* delivered when this handler returns */
         return;
     }
-    seen = signal_number;
+    __atomic_store_n(&seen, signal_number, __ATOMIC_RELAXED);
 }
 
 static void on_status(int signal_number)
@@ -50,7 +50,7 @@ const volatile int *signals_cancel(void)
 
 int signals_seen(void)
 {
-    return seen;
+    return __atomic_load_n(&seen, __ATOMIC_RELAXED);
 }
 
 bool signals_take_status(void)

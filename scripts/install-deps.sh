@@ -32,6 +32,7 @@ test  mandoc            gate: manual page
 test  git               tells which files the gates look at
 test  libcmocka-dev     the unit tests' framework
 test  diffutils         cmp, in the scenarios
+test  tmux              a terminal for progress and prompts
 test  strace            kills the program at chosen system calls
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer

@@ -34,13 +34,16 @@ void message_release(void)
 void message_line(const char *line)
 {
     /* The cursor waits at the line's begin: where a terminal that became narrower has wrapped the
-     * line, it is still there, and all of the line behind it. */
+     * line, it is still there, and all of the line behind it. One that is narrower already than
+     * it says must not wrap what is drawn. */
     static const char erase[] = "\r\033[J";
+    static const char no_wrap[] = "\033[?7l", wrap[] = "\033[?7h";
     char text[2048];
 
     message_hold();
     if (line)
-        snprintf(text, sizeof text, "%s%s\r", settings.line_drawn ? erase : "", line);
+        snprintf(text, sizeof text, "%s%s%s%s\r", settings.line_drawn ? erase : "", no_wrap, line,
+                 wrap);
     else
         snprintf(text, sizeof text, "%s", settings.line_drawn ? erase : "");
     fputs(text, stderr); /* at once, lest it flickers */

@@ -177,7 +177,8 @@ static int store_region(struct cs_writer *w, struct region_job *r, struct cs_id 
     struct cs_buf leaf = {0};
     if (r->err.code != 0)
         return cs_fail(err, r->err.code, "%s", r->err.message);
-    int rc = 0;
+    /* A run that is stopped waits for no frames of what it has not begun to store. */
+    int rc = cs_store_cancelled(w->store, err);
     for (size_t i = 0; rc == 0 && i < r->chunk_count; i++)
         if (r->known[i])
             w->counters.chunks_total++;

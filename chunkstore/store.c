@@ -97,9 +97,14 @@ const struct cs_archive *cs_archive_at(const struct cs_store *store, size_t i)
     return store->state.archives[i];
 }
 
+bool cs_store_is_stopping(const struct cs_store *store)
+{
+    return store->cancel != NULL && __atomic_load_n(store->cancel, __ATOMIC_RELAXED) != 0;
+}
+
 int cs_store_cancelled(const struct cs_store *store, struct cs_error *err)
 {
-    if (store->cancel != NULL && *store->cancel)
+    if (cs_store_is_stopping(store))
         return cs_fail(err, CS_CANCELLED, "stopped");
     return 0;
 }

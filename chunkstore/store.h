@@ -80,6 +80,9 @@ int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err);
 /* CS_CANCELLED where the caller wants to stop. */
 int cs_store_cancelled(const struct cs_store *store, struct cs_error *err);
 
+/* Whether the caller wants to stop. For any thread. */
+bool cs_store_is_stopping(const struct cs_store *store);
+
 /* The keys that are the same in every epoch. */
 const struct cs_keyring *cs_store_keys(const struct cs_store *store);
 

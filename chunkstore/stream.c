@@ -69,7 +69,10 @@ static void run_frame(struct cs_job *job, unsigned worker)
     uint8_t ad[CS_FRAME_AD_SIZE];
     size_t len = 0;
     uint64_t begin = now();
-    int rc = cs_compress(s->workers[worker].compressor, f->level, f->plain, f->frame.plain,
+    /* What is on its way is not given up, but nobody wants to wait for the best of levels. */
+    int level =
+        f->level > CS_LEVEL_LOWEST && cs_store_is_stopping(s->store) ? CS_LEVEL_LOWEST : f->level;
+    int rc = cs_compress(s->workers[worker].compressor, level, f->plain, f->frame.plain,
                          f->compressed, cs_compress_bound(s->frame_max), &len, &f->err);
     f->compressing = now() - begin;
     if (rc < 0)

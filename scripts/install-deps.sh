@@ -34,6 +34,7 @@ test  mandoc            gate: manual page
 test  git               tells which files the gates look at
 test  libcmocka-dev     the unit tests' framework
 test  diffutils         cmp, in the scenarios
+test  tmux              a terminal for progress and prompts
 test  strace            kills the program at chosen system calls
 test  libarchive-tools  bsdtar: a second reader of exports
 test  mount             losetup: block devices as sources and targets

@@ -85,6 +85,7 @@ static void text_begin(void *arg, const struct engine_diff_image *image)
     char size[UNITS_TEXT];
     char before[UNITS_TEXT];
 
+    message_hold();
     message_line(NULL);
     printf("%s%s, %s", p->begun ? "\n" : "", path ? text_clean(path) : "?",
            units_size(image->in_b ? image->virtual_size_b : image->virtual_size_a, size));
@@ -93,6 +94,8 @@ static void text_begin(void *arg, const struct engine_diff_image *image)
     else if (image->virtual_size_a != image->virtual_size_b)
         printf(", %s before", units_size(image->virtual_size_a, before));
     puts(image->encrypted ? "; encrypted: ranges of the ciphertext" : "");
+    fflush(stdout);
+    message_release();
     free(path);
     p->begun = true;
     table_begin(&p->table, COLUMNS, headings, right);
@@ -124,6 +127,7 @@ static void text_end(void *arg, const struct engine_diff_image *image)
     char changed[UNITS_TEXT];
     char zeroed[UNITS_TEXT];
 
+    message_hold();
     message_line(NULL);
     if (p->table.cell_count)
         table_print(&p->table, stdout);
@@ -136,6 +140,8 @@ static void text_end(void *arg, const struct engine_diff_image *image)
                units_size(image->bytes_zeroed, zeroed));
     else if (image->in_a && image->in_b)
         puts("no difference");
+    fflush(stdout);
+    message_release();
 }
 
 /* ---- both ---- */

@@ -28,7 +28,8 @@ int main(int argc, char **argv)
         return 1;
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");
-    setrlimit(RLIMIT_CORE, &none); /* memory holds keys */
+    setlocale(LC_CTYPE, "C.UTF-8"); /* names are UTF-8 or bytes, whatever the locale */
+    setrlimit(RLIMIT_CORE, &none);  /* memory holds keys */
     signals_setup();
     return output_finish(run_command_line(argc, (const char *const *)argv));
 }

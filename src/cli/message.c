@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* stderr, for people and for programs. Its settings belong to the process, as stderr does. */
+/* stderr, for people and for programs. Its settings belong to the process, as stderr does; the lock
+ * of that stream guards the line at the bottom, too. */
 #include "cli/message.h"
 
 #include <stdarg.h>
@@ -20,14 +21,35 @@ void message_setup(bool json, int verbosity)
     settings.verbosity = verbosity;
 }
 
+void message_hold(void)
+{
+    flockfile(stderr);
+}
+
+void message_release(void)
+{
+    funlockfile(stderr);
+}
+
 void message_line(const char *line)
 {
-    if (settings.line_drawn)
-        fputs("\r\033[K", stderr);
+    /* The cursor waits at the line's begin: where a terminal that became narrower has wrapped the
+     * line, it is still there, and all of the line behind it. One that is narrower already than
+     * it says must not wrap what is drawn. */
+    static const char erase[] = "\r\033[J";
+    static const char no_wrap[] = "\033[?7l", wrap[] = "\033[?7h";
+    char text[2048];
+
+    message_hold();
     if (line)
-        fputs(line, stderr);
+        snprintf(text, sizeof text, "%s%s%s%s\r", settings.line_drawn ? erase : "", no_wrap, line,
+                 wrap);
+    else
+        snprintf(text, sizeof text, "%s", settings.line_drawn ? erase : "");
+    fputs(text, stderr); /* at once, lest it flickers */
     settings.line_drawn = line != NULL;
     fflush(stderr);
+    message_release();
 }
 
 /* One message; ${type} is what JSON calls it, ${prefix} what people see before it. ${code}: 0 for
@@ -40,8 +62,8 @@ static void say(const char *type, const char *prefix, int code, const char *fmt,
     char text[4096];
 
     vsnprintf(text, sizeof text, fmt, args);
-    if (settings.line_drawn)
-        message_line(NULL);
+    message_hold();
+    message_line(NULL);
     if (settings.json) {
         json_t *line = json_pack("{s:s}", "message_type", type);
 
@@ -52,6 +74,7 @@ static void say(const char *type, const char *prefix, int code, const char *fmt,
     } else {
         fprintf(stderr, "byre: %s%s\n", prefix, text_clean(text));
     }
+    message_release();
 }
 
 void message_error(int code, const char *fmt, ...)
@@ -69,6 +92,15 @@ void message_warning(const char *fmt, ...)
 
     va_start(args, fmt);
     say("warning", "warning: ", 0, fmt, args);
+    va_end(args);
+}
+
+void message_status(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    say("note", "", 0, fmt, args);
     va_end(args);
 }
 

@@ -2,16 +2,22 @@
 #ifndef BYRE_CLI_PROGRESS_H
 #define BYRE_CLI_PROGRESS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "cli/progress_format.h"
+#include "cli/progress_rate.h"
 
 /*
  * How far a long command is: a bar at the bottom of the terminal, plain lines
- * where --progress asks for it elsewhere, or JSON status lines.
+ * where --progress asks for it elsewhere, or JSON status lines; and one line
+ * on stderr whenever SIGUSR1 asks for it, whatever the style. A thread of its
+ * own keeps the bar moving and answers the signal while the command waits for
+ * a disk. The functions here are for the command's thread.
  */
 
 enum progress_style { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON };
@@ -19,27 +25,40 @@ enum progress_style { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON
 struct progress {
     enum progress_style style;
     bool colour;
-    FILE *json;      /* where JSON goes */
+    bool json;       /* whether answers to SIGUSR1 are */
+    FILE *stream;    /* where JSON status lines go */
     double started;  /* seconds of the monotonic clock */
-    double next;     /* earliest time of the next drawing */
     double interval; /* seconds */
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_cond_t end;
+
+    pthread_mutex_t mutex; /* guards what follows; never held while something is written */
+    bool ending;
+    bool known;  /* whether anything was told */
+    double next; /* earliest time of the next drawing */
+    char what[256];
+    struct progress_state state;
+    struct progress_rate rate;
 };
 
-/* Starts the clock and chooses the style. ${json}: the stream for status lines with --json. */
-void progress_begin(struct progress *progress, const struct global_options *options, FILE *json);
+/* Starts the clock and chooses the style. ${stream}: for status lines with --json. Each begin needs
+ * its end. */
+void progress_begin(struct progress *progress, const struct global_options *options, FILE *stream);
 
-/* ${what}: the file at hand, or NULL. Cheap when nothing is due. */
+/* ${what}: the file at hand or what is done instead, or NULL; copied. Cheap when nothing is due. */
 void progress_update(struct progress *progress, const char *what, uint64_t done, uint64_t total);
 
-/* Erases the bar. */
+/* Which file of how many is at hand, and what was stored that the repository lacked: shown with the
+ * next update. */
+void progress_file(struct progress *progress, size_t number, size_t count);
+void progress_fresh(struct progress *progress, uint64_t bytes);
+
+/* Erases the bar, and ends the thread. */
 void progress_end(struct progress *progress);
 
 /* Seconds since the beginning. */
 double progress_seconds(const struct progress *progress);
-
-/* One line of at most ${columns} columns for a job that ran for ${seconds}. ${colour}: with escape
- * sequences, which take none. Pure. */
-void progress_format(char *line, size_t size, size_t columns, bool colour, const char *what,
-                     uint64_t done, uint64_t total, double seconds);
 
 #endif

@@ -4,9 +4,11 @@
 #include "cli/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static volatile int seen;
+static atomic_bool status_asked;
 
 static void on_signal(int signal_number)
 {
@@ -15,7 +17,13 @@ static void on_signal(int signal_number)
         raise(signal_number); /* delivered when this handler returns */
         return;
     }
-    seen = signal_number;
+    __atomic_store_n(&seen, signal_number, __ATOMIC_RELAXED);
+}
+
+static void on_status(int signal_number)
+{
+    (void)signal_number;
+    status_asked = true;
 }
 
 void signals_setup(void)
@@ -28,6 +36,9 @@ void signals_setup(void)
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_status;
+    action.sa_flags = SA_RESTART; /* nothing has to end for it */
+    sigaction(SIGUSR1, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
@@ -39,5 +50,10 @@ const volatile int *signals_cancel(void)
 
 int signals_seen(void)
 {
-    return seen;
+    return __atomic_load_n(&seen, __ATOMIC_RELAXED);
+}
+
+bool signals_take_status(void)
+{
+    return atomic_exchange(&status_asked, false);
 }

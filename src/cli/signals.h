@@ -2,7 +2,10 @@
 #ifndef BYRE_CLI_SIGNALS_H
 #define BYRE_CLI_SIGNALS_H
 
-/* SIGINT and SIGTERM ask for an orderly stop once; the second one ends the process at once. */
+#include <stdbool.h>
+
+/* SIGINT and SIGTERM ask for an orderly stop once; the second one ends the process at once. SIGUSR1
+ * asks how far it is, and never ends anything. For any thread. */
 
 /* Installs the handlers, and has failed writes to a closed pipe reported as such. */
 void signals_setup(void);
@@ -12,5 +15,8 @@ const volatile int *signals_cancel(void);
 
 /* The signal that asked for it, or 0. */
 int signals_seen(void);
+
+/* Whether SIGUSR1 came since the last time that this was asked. */
+bool signals_take_status(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 char *text_clean(char *text)
 {
@@ -18,15 +19,6 @@ char *text_clean(char *text)
         }
     }
     return text;
-}
-
-size_t text_columns(const char *text)
-{
-    size_t columns = 0;
-
-    for (; *text; text++)
-        columns += ((unsigned char)*text & 0xc0) != 0x80;
-    return columns;
 }
 
 /* The length of the valid UTF-8 sequence at ${s}, which ends with a zero byte; 0: none. */
@@ -44,6 +36,58 @@ static size_t sequence(const unsigned char *s)
         (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
         return 0;
     return len;
+}
+
+/* The columns of the character at ${text}, of ${*len} bytes. What is no UTF-8 is shown as one sign
+ * a byte. */
+static size_t character(const char *text, size_t *len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = sequence(s);
+    wchar_t c = n == 1 ? s[0] : n == 2 ? s[0] & 0x1f : n == 3 ? s[0] & 0x0f : s[0] & 0x07;
+    int width;
+
+    *len = n ? n : 1;
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3f);
+    width = n > 1 ? wcwidth(c) : 1;
+    return width < 0 ? 1 : (size_t)width;
+}
+
+size_t text_columns(const char *text)
+{
+    size_t columns = 0;
+    size_t len;
+
+    for (; *text; text += len)
+        columns += character(text, &len);
+    return columns;
+}
+
+size_t text_cut(char *text, size_t columns)
+{
+    static const char dots[] = "...";
+    size_t kept = 0;
+    size_t at = 0;
+    size_t len;
+
+    if (text_columns(text) <= columns)
+        return text_columns(text);
+    if (columns < sizeof dots) {
+        text[0] = '\0';
+        return 0;
+    }
+    for (;;) {
+        size_t width = character(text + at, &len);
+
+        if (kept + width + sizeof dots - 1 > columns)
+            break;
+        kept += width;
+        at += len;
+    }
+    /* What goes takes four columns at least, so there are bytes enough for the dots. */
+    memcpy(text + at, dots, sizeof dots);
+    return kept + sizeof dots - 1;
 }
 
 char *text_utf8(const char *text)

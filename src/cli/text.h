@@ -11,8 +11,13 @@
  * do bytes that are none. Returns ${text}. */
 char *text_clean(char *text);
 
-/* How many columns ${text} takes: one for each UTF-8 character. */
+/* How many columns ${text} takes on a terminal: two for a wide character of UTF-8, none for one
+ * that combines with another. Wants a locale of UTF-8, as main sets it; else each takes one. */
 size_t text_columns(const char *text);
+
+/* Cuts ${text} to ${columns}, with dots at its end where something is cut off, and to nothing where
+ * there is no room for that. Returns the columns that it takes now. */
+size_t text_cut(char *text, size_t columns);
 
 /* A copy of ${text} that is valid UTF-8 in any case, with U+FFFD for each byte that is not; for the
  * caller to free. NULL: no memory. */

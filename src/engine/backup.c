@@ -39,6 +39,7 @@ struct backup {
     struct parent *chosen;       /* of the layers */
     struct timespec began;       /* before any file was looked at */
     _Atomic uint64_t read_later; /* backup_layer.h */
+    struct backup_progress progress;
 };
 
 static void warn(const struct backup *b, const char *message)
@@ -50,6 +51,16 @@ static void warn(const struct backup *b, const char *message)
 static void on_warning(void *arg, const char *message)
 {
     warn(arg, message);
+}
+
+/* Tells what is done while no layer is stored. */
+static void tell(const struct backup *b, const char *what)
+{
+    const struct engine_listener *l = &b->options->listener;
+    if (l->file != NULL)
+        l->file(l->arg, 0, 0);
+    if (l->progress != NULL)
+        l->progress(l->arg, what, b->progress.done, b->progress.total);
 }
 
 /* ---- before anything is read ---- */
@@ -239,28 +250,38 @@ static int name_used(struct backup *b, struct error *err)
     return 0;
 }
 
+/* What the host has allocated is the best guess of what there is to deal with. */
+static void begin_progress(struct backup *b)
+{
+    b->progress = (struct backup_progress){.listener = &b->options->listener};
+    for (size_t i = 0; i < b->set.count; i++) {
+        uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
+        uint64_t size = b->set.layers[i]->file_size;
+        b->progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
+    }
+    tell(b, "looking for earlier backups");
+}
+
 static int store_layers(struct backup *b, struct error *err)
 {
+    const struct engine_listener *l = &b->options->listener;
     size_t n = b->set.count;
     struct backup_run run = {
         .store = b->store,
         .writer = b->writer,
         .options = b->options,
         .result = b->result,
-        .progress = {.listener = &b->options->listener},
+        .progress = &b->progress,
         .read_later = &b->read_later,
     };
-    for (size_t i = 0; i < n; i++) {
-        /* what the host has allocated is the best guess of what there is to deal with */
-        uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
-        uint64_t size = b->set.layers[i]->file_size;
-        run.progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
-    }
     int rc = name_used(b, err);
-    for (size_t i = 0; rc == 0 && i < n; i++)
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (l->file != NULL)
+            l->file(l->arg, i + 1, n);
         rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
                           below_frozen(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
                           err);
+    }
     b->result->layers_total = n;
     return rc;
 }
@@ -298,6 +319,7 @@ static int store_side_files(struct backup *b, struct error *err)
     if (b->archive.with == NULL)
         return error_no_memory(err);
     for (size_t i = 0; i < b->options->with_count; i++) {
+        tell(b, b->options->with[i]);
         int rc = store_side_file(b, b->options->with[i], &b->archive.with[i], err);
         b->archive.with_count = i + 1; /* also on failure: it may own something */
         if (rc < 0)
@@ -404,6 +426,8 @@ static int run(struct backup *b, struct error *err)
         rc = backup_bitmaps_check(&b->bitmaps, b->tops, err);
     if (rc == 0)
         rc = describe_archive(b, err);
+    if (rc == 0)
+        begin_progress(b);
     if (rc == 0 && cs_find_missing_packs(b->store, on_warning, b, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)
@@ -420,6 +444,8 @@ static int run(struct backup *b, struct error *err)
         rc = store_records(b, err);
     if (rc == 0)
         rc = layer_set_verify_unchanged(&b->set, err);
+    if (rc == 0)
+        tell(b, "flushing");
     if (rc == 0 && !b->options->dry_run)
         rc = commit(b, err);
     else if (rc == 0)

@@ -21,7 +21,7 @@ struct backup_run { /* what all layers share */
     struct cs_writer *writer;
     const struct engine_backup_options *options;
     struct engine_backup_result *result; /* the counters of what is read are added to */
-    struct backup_progress progress;
+    struct backup_progress *progress;
     _Atomic uint64_t
         *read_later; /* data bytes that workers have read; lent until the writer ends */
 };

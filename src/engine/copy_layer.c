@@ -41,6 +41,11 @@ static void progress(struct tree_copy *c, uint64_t bytes)
     if (c->tree->kind != CS_TREE_CONTENT)
         return;
     c->run->done += bytes;
+    if (l->fresh != NULL) {
+        struct cs_counters stored;
+        cs_writer_counters(c->run->writer, &stored);
+        l->fresh(l->arg, stored.bytes_new);
+    }
     if (l->progress != NULL)
         l->progress(l->arg, c->layer->file.path, c->run->done, c->run->total);
 }

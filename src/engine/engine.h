@@ -19,8 +19,13 @@ struct engine_listener {
     void (*warning)(void *arg, const char *message);
     /* More detail than most want to see. */
     void (*note)(void *arg, const char *message);
-    /* At most a few hundred times a second. ${what}: the file at hand. Bytes. */
+    /* At most a few hundred times a second. ${what}: the file at hand, or what is done instead of
+     * dealing with files. Bytes. */
     void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+    /* What progress will be told of: the file ${number}, from 1, of ${count}. */
+    void (*file)(void *arg, size_t number, size_t count);
+    /* Before progress: bytes stored so far that the repository lacked. */
+    void (*fresh)(void *arg, uint64_t bytes);
     void *arg;
     const volatile int *cancel; /* becomes non-zero to stop: ERROR_INTERRUPTED */
 };

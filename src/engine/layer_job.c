@@ -7,10 +7,15 @@
 
 void layer_job_progress(const struct layer_job *job, uint64_t bytes)
 {
-    struct backup_progress *p = &job->run->progress;
+    struct backup_progress *p = job->run->progress;
     p->done += bytes;
     if (p->done > p->total)
         p->total = p->done;
+    if (p->listener->fresh != NULL) {
+        struct cs_counters stored;
+        cs_writer_counters(job->writer, &stored);
+        p->listener->fresh(p->listener->arg, stored.bytes_new);
+    }
     if (p->listener->progress != NULL)
         p->listener->progress(p->listener->arg, job->layer->path, p->done, p->total);
 }
@@ -19,10 +24,10 @@ void layer_job_warn(const struct layer_job *job, const char *fmt, ...)
 {
     char message[4096];
     va_list ap;
-    if (job->run->progress.listener->warning == NULL)
+    if (job->run->progress->listener->warning == NULL)
         return;
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    job->run->progress.listener->warning(job->run->progress.listener->arg, message);
+    job->run->progress->listener->warning(job->run->progress->listener->arg, message);
 }

@@ -42,6 +42,13 @@ int restore_step(struct restore *r, const char *path, uint64_t bytes, struct err
     return 0;
 }
 
+void restore_begin_file(const struct restore *r, size_t number, size_t count)
+{
+    const struct engine_listener *l = &r->options->listener;
+    if (l->file != NULL)
+        l->file(l->arg, number, count);
+}
+
 void engine_restore_result_clear(struct engine_restore_result *result)
 {
     for (size_t i = 0; i < result->file_count; i++)

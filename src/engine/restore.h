@@ -27,6 +27,9 @@ void restore_warn(const struct restore *r, const char *fmt, ...)
 /* Counts ${bytes} of progress; ERROR_INTERRUPTED where the caller wants to stop. */
 int restore_step(struct restore *r, const char *path, uint64_t bytes, struct error *err);
 
+/* Tells that the file ${number}, from 1, of ${count} comes next. */
+void restore_begin_file(const struct restore *r, size_t number, size_t count);
+
 /* What a target is to be given so that it is as ${file} was, allocated throughout where that was.
  */
 struct target_attributes restore_attributes(const struct record_file *file);

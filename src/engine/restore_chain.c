@@ -31,6 +31,8 @@ static int write_layer(struct restore *r, struct restore_plan *plan, struct erro
         rc = restore_verify_layer(r, layer, &names, &plan->target, err);
     struct target_attributes attributes = restore_attributes(&layer->file);
     if (rc == 0)
+        rc = restore_step(r, "flushing", 0, err);
+    if (rc == 0)
         rc = target_seal(&plan->target, &attributes, err);
     if (rc == 0)
         rc = restore_report_file(r, plan->target.path, &layer->id, written, err);
@@ -115,9 +117,11 @@ int restore_chains(struct restore *r, size_t image, struct error *err)
     int rc = restore_plans_make(r, image, &plans, &count, err);
     if (rc == 0)
         rc = open_targets(r, plans, count, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        restore_begin_file(r, i + 1, count);
         rc = plans[i].layer != NULL ? write_layer(r, &plans[i], err)
                                     : write_side_file(r, &plans[i], err);
+    }
     if (rc == 0)
         rc = place_all(plans, count, err);
     restore_plans_free(plans, count);

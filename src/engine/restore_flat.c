@@ -236,6 +236,8 @@ int restore_flat_qcow2(struct restore *r, struct flat_image *flat, const struct 
     if (rc == 0)
         rc = write_regions(&disk, writer, ahead, entries, err);
     if (rc == 0)
+        rc = restore_step(r, "flushing", 0, err);
+    if (rc == 0)
         rc = qcow2_writer_finish(writer, &report, err);
     *written = report.bytes_written;
     ahead_free(ahead);

@@ -45,6 +45,8 @@ static int write_flat(struct restore *r, struct flat_image *flat, struct target 
     if (rc == 0 && r->options->verify)
         rc = restore_verify_flat(r, flat, target, raw, err);
     if (rc == 0)
+        rc = restore_step(r, "flushing", 0, err);
+    if (rc == 0)
         rc = target_seal(target, &attributes, err);
     if (rc == 0)
         rc = restore_report_file(r, target->path, &top->id, written, err);
@@ -167,8 +169,10 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         rc = choose_view(r, &a->images[first], &view, err);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         tell_losses(r, &a->images[first + i], view);
+        r->bytes_total += a->layers[a->images[first + i].layers[0]].virtual_size;
+    }
     if (strcmp(r->options->to, "-") == 0) {
         if (count > 1)
             return error_set(err, ERROR_USAGE,
@@ -191,7 +195,8 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         const struct record_image *chosen = &a->images[first + i];
         rc = flat_open(&flat, r->store, a, chosen, view, err);
         if (rc == 0) {
-            r->bytes_total += flat_size(flat);
+            restore_begin_file(r, i + 1, count);
+            r->bytes_total = view > 0 ? flat_size(flat) : r->bytes_total;
             rc = flat_target(r, chosen, folder, flat_size(flat), &targets[i], err);
         }
         if (rc == 0)

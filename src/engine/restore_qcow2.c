@@ -406,6 +406,8 @@ int restore_qcow2(struct restore *r, const struct record_layer *layer,
     if (rc == 0)
         rc = write_metadata(&job, err);
     if (rc == 0)
+        rc = restore_step(r, "flushing", 0, err);
+    if (rc == 0)
         rc = qcow2_writer_finish(job.writer, &report, err);
     if (rc == 0)
         rc = write_tail(&job, names->data_target, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Text from elsewhere is made harmless, and valid UTF-8 where JSON needs it. */
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,12 +29,35 @@ static void other_characters_stay(void **state)
     assert_string_equal(text_clean(text), "gr\xc3\xb6\xc3\x9f\x65 \xe2\x82\xac \xff");
 }
 
-static void columns_are_characters(void **state)
+static void columns_are_those_of_a_terminal(void **state)
 {
     (void)state;
     assert_int_equal(text_columns(""), 0);
     assert_int_equal(text_columns("gr\xc3\xb6\xc3\x9f\x65"), 5);
-    assert_int_equal(text_columns("\xf0\x9f\x90\x84!"), 2);
+    assert_int_equal(text_columns("\xf0\x9f\x90\x84!"), 3);        /* a cow is wide */
+    assert_int_equal(text_columns("\xe7\xa3\x81\xe7\x9b\xa4"), 4); /* and so are these */
+    assert_int_equal(text_columns("e\xcc\x81"), 1);                /* an accent takes none */
+    assert_int_equal(text_columns("\xff\xe7\xa3"), 3);
+}
+
+static void assert_cut(const char *in, size_t columns, const char *expected)
+{
+    char text[64];
+
+    strcpy(text, in);
+    assert_int_equal(text_cut(text, columns), text_columns(expected));
+    assert_string_equal(text, expected);
+}
+
+static void what_is_cut_ends_with_dots(void **state)
+{
+    (void)state;
+    assert_cut("disk.qcow2", 10, "disk.qcow2");
+    assert_cut("disk.qcow2", 9, "disk.q...");
+    assert_cut("disk.qcow2", 4, "d...");
+    assert_cut("disk.qcow2", 3, "");
+    assert_cut("\xe7\xa3\x81\xe7\x9b\xa4\xe3\x81\xae", 5, "\xe7\xa3\x81...");
+    assert_cut("\xe7\xa3\x81\xe7\x9b\xa4\xe3\x81\xae", 4, "...");
 }
 
 static void assert_utf8(const char *in, const char *expected)
@@ -70,9 +94,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_characters_are_replaced),
         cmocka_unit_test(other_characters_stay),
-        cmocka_unit_test(columns_are_characters),
+        cmocka_unit_test(columns_are_those_of_a_terminal),
+        cmocka_unit_test(what_is_cut_ends_with_dots),
         cmocka_unit_test(what_is_not_utf8_is_replaced),
     };
 
+    setlocale(LC_CTYPE, "C.UTF-8");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

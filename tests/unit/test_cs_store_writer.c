@@ -375,6 +375,39 @@ static void test_cancel_stops_a_run(void **state)
     cs_close(store);
 }
 
+/* Nobody waits for frames that a run had not begun when it was stopped. */
+static void test_cancel_gives_up_what_is_not_begun(void **state)
+{
+    struct repo *repo = *state;
+    volatile int cancel = 0;
+    struct cs_open_options options = {.secret = key_file(0), .threads = 2, .cancel = &cancel};
+    struct cs_store *store = open_with(repo, &options);
+    struct cs_writer *w = begin(store);
+    struct cs_tree_builder *builder = NULL;
+    struct cs_region *region = NULL;
+    struct cs_counters counters;
+    struct cs_tree tree;
+    put_chunk(w, 1, 100);
+    assert_ok(cs_tree_begin(&builder, w, CS_TREE_CONTENT, 100, err));
+    assert_ok(cs_region_get(w, &region, err));
+    noise(region->data, 1 << 20, 5);
+    region->index = 7;
+    region->runs[0] = (struct cs_run){.offset = 0, .length = 1 << 20};
+    region->run_count = 1;
+    assert_ok(cs_region_put(&builder, 1, region, NULL, err));
+    cancel = 1;
+    assert_fails(CS_CANCELLED, cs_tree_finish(builder, &tree, err));
+    cs_writer_publish(w, NULL);
+    cs_writer_counters(w, &counters);
+    assert_int_equal(counters.chunks_total, 1);
+    cs_writer_end(w);
+    cs_close(store);
+    store = open_store(repo);
+    assert_int_equal(store->state.pack_count, 1);
+    assert_sound(store);
+    cs_close(store);
+}
+
 #define with_repo(test) cmocka_unit_test_setup_teardown(test, repo_setup, repo_teardown)
 
 int main(void)
@@ -396,6 +429,7 @@ int main(void)
         with_repo(test_packs_close_at_their_size),
         with_repo(test_regions_give_the_same_tree_with_any_number_of_workers),
         with_repo(test_cancel_stops_a_run),
+        with_repo(test_cancel_gives_up_what_is_not_begun),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 requires python3 strace
 ! sanitized || skip "a sanitized program does not run below strace"
 
-size=$((24 << 20))
+size=$((72 << 20)) # several times what a copy reads at once
 random_file disk.raw $size 54
 new_repository
 fast_key

@@ -3,6 +3,7 @@
 #include "cli/text.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,37 @@ size_t text_columns(const char *text)
     for (; *text; text++)
         columns += ((unsigned char)*text & 0xc0) != 0x80;
     return columns;
+}
+
+/* The bytes that the first ${columns} of ${text} take. */
+static size_t bytes_of_columns(const char *text, size_t columns)
+{
+    size_t at = 0;
+
+    for (; text[at]; at++) {
+        if (((unsigned char)text[at] & 0xc0) != 0x80 && columns-- == 0)
+            break;
+    }
+    return at;
+}
+
+char *text_cut(const char *text, size_t columns, bool utf8)
+{
+    const char *ellipsis = utf8 ? "\xe2\x80\xa6" : "...";
+    size_t all = text_columns(text);
+    size_t dots = utf8 ? 1 : 3;
+    size_t head, tail;
+    char *copy;
+
+    if (all <= columns)
+        return strdup(text);
+    if (columns <= dots)
+        return strndup(text, bytes_of_columns(text, columns));
+    /* The end of a path says more than its beginning. */
+    tail = (columns - dots + 1) / 2;
+    head = bytes_of_columns(text, columns - dots - tail);
+    tail = bytes_of_columns(text, all - tail);
+    return asprintf(&copy, "%.*s%s%s", (int)head, text, ellipsis, text + tail) < 0 ? NULL : copy;
 }
 
 /* The length of the valid UTF-8 sequence at ${s}, which ends with a zero byte; 0: none. */

@@ -14,6 +14,10 @@ char *text_clean(char *text);
 /* How many columns ${text} takes: one for each UTF-8 character. */
 size_t text_columns(const char *text);
 
+/* A copy of ${text} of at most ${columns}, for the caller to free: of what is longer the middle is
+ * left out, with an ellipsis in its place, which is three dots unless ${utf8}. NULL: no memory. */
+char *text_cut(const char *text, size_t columns, bool utf8);
+
 /* A copy of ${text} that is valid UTF-8 in any case, with U+FFFD for each byte that is not; for the
  * caller to free. NULL: no memory. */
 char *text_utf8(const char *text);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/choose.h"
+#include "engine/flat_map.h"
 #include "engine/path.h"
 
 struct pair { /* NULL: the image is not in that archive */
@@ -117,9 +119,14 @@ static int choose(struct diff *d, struct error *err)
             (p.b != NULL && path_ends_with(p.b->path, wanted)))
             d->pairs[matches++] = p;
     }
+    if (matches == 0) {
+        int rc = error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s, but", wanted);
+        for (size_t i = 0; i < d->count; i++)
+            choose_add(err, i == 0,
+                       d->pairs[i].b != NULL ? d->pairs[i].b->path : d->pairs[i].a->path);
+        return rc;
+    }
     d->count = matches;
-    if (matches == 0)
-        return error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s", wanted);
     if (matches > 1)
         return error_set(err, ERROR_USAGE, "%s is ambiguous: %zu images end with it", wanted,
                          matches);
@@ -205,6 +212,35 @@ static uint64_t virtual_size(const struct record_archive *archive, const struct 
     return archive->layers[image->layers[0]].virtual_size;
 }
 
+struct data_teller {
+    const struct engine_diff_options *options;
+    const struct engine_diff_image *image;
+    bool later;
+};
+
+static bool on_data(void *arg, uint64_t offset, uint64_t length, uint64_t bytes, size_t layer)
+{
+    const struct data_teller *t = arg;
+    (void)layer;
+    return t->options->data(t->options->arg, t->image, t->later, offset, length, bytes);
+}
+
+/* Tells what data ${flat} has, where that is wanted. */
+static int tell_data(const struct diff *d, const struct engine_diff_image *image, bool later,
+                     struct flat_image *flat, struct error *err)
+{
+    struct data_teller teller = {.options = d->options, .image = image, .later = later};
+    struct flat_map map = {
+        .region_size = cs_region_size(d->store),
+        .parts = d->options->parts,
+        .name = image->name,
+        .range = on_data,
+        .arg = &teller,
+        .listener = &d->options->listener,
+    };
+    return d->options->data != NULL ? flat_map_walk(&map, flat, err) : 0;
+}
+
 static int diff_pair(struct diff *d, const struct pair *p, struct error *err)
 {
     const struct engine_diff_options *o = d->options;
@@ -225,6 +261,10 @@ static int diff_pair(struct diff *d, const struct pair *p, struct error *err)
     if (rc == 0 && o->begin != NULL)
         o->begin(o->arg, &image);
     if (rc == 0)
+        rc = tell_data(d, &image, false, a.flat, err);
+    if (rc == 0)
+        rc = tell_data(d, &image, true, b.flat, err);
+    if (rc == 0)
         rc = diff_walk(cs_region_size(d->store), &a, &b, o, &image, err);
     if (rc == 0 && o->end != NULL)
         o->end(o->arg, &image);
@@ -237,8 +277,8 @@ static int diff_pair(struct diff *d, const struct pair *p, struct error *err)
     return rc;
 }
 
-static void tell_single(const struct diff *d, const struct record_archive *archive,
-                        const struct record_image *which)
+static int tell_single(const struct diff *d, const struct record_archive *archive,
+                       const struct record_image *which, struct error *err)
 {
     const struct engine_diff_options *o = d->options;
     struct engine_diff_image image = {
@@ -249,10 +289,18 @@ static void tell_single(const struct diff *d, const struct record_archive *archi
         .virtual_size_a = archive == &d->a ? virtual_size(archive, which) : 0,
         .virtual_size_b = archive == &d->b ? virtual_size(archive, which) : 0,
     };
-    if (o->begin != NULL)
+    struct flat_image *flat = NULL;
+    int rc = 0;
+    if (o->data != NULL)
+        rc = flat_open(&flat, d->store, archive, which, 0, err);
+    if (rc == 0 && o->begin != NULL)
         o->begin(o->arg, &image);
-    if (o->end != NULL)
+    if (rc == 0)
+        rc = tell_data(d, &image, image.in_b, flat, err);
+    if (rc == 0 && o->end != NULL)
         o->end(o->arg, &image);
+    flat_close(flat);
+    return rc;
 }
 
 int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
@@ -279,9 +327,9 @@ int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct
         if (d.pairs[i].a != NULL && d.pairs[i].b != NULL)
             rc = diff_pair(&d, &d.pairs[i], err);
         else if (d.pairs[i].b != NULL)
-            tell_single(&d, &d.b, d.pairs[i].b);
+            rc = tell_single(&d, &d.b, d.pairs[i].b, err);
         else if (d.pairs[i].a != NULL)
-            tell_single(&d, &d.a, d.pairs[i].a);
+            rc = tell_single(&d, &d.a, d.pairs[i].a, err);
     free(d.pairs);
     record_archive_clear(&d.a);
     record_archive_clear(&d.b);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/diff_map.h"
 #include "cli/exit_code.h"
@@ -212,10 +213,10 @@ static int diff(struct cs_store *store, const struct cli *cli, struct maps *maps
 {
     const struct cs_archive *a = NULL, *b = NULL;
     struct engine_diff_result result;
-    int rc = engine_find_archive(store, cli->operands.items[0], &a, err);
+    int rc = archive_find(store, cli->operands.items[0], &a, err);
 
     if (!rc)
-        rc = engine_find_archive(store, cli->operands.items[1], &b, err);
+        rc = archive_find(store, cli->operands.items[1], &b, err);
     if (!rc)
         rc = begin_maps(maps, cli, a, b, err);
     return rc ? rc : engine_diff(store, a, b, options, &result, err);

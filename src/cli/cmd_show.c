@@ -2,6 +2,7 @@
 /* byre show: reads one archive's record and has it printed and drawn. */
 #include <stdlib.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/fail.h"
 #include "cli/message.h"
@@ -43,7 +44,7 @@ static int show(const struct cli *cli, struct cs_store *store, struct maps *maps
     struct engine_summary summary;
     int rc;
 
-    rc = engine_find_archive(store, cli->operands.items[0], &archive, err);
+    rc = archive_find(store, cli->operands.items[0], &archive, err);
     if (!rc)
         rc = engine_read_summary(archive, &summary, err);
     if (!rc)

@@ -90,8 +90,10 @@ int engine_forget(struct cs_store *store, const struct engine_forget_options *o,
     bool rules = policy_is_set(&o->keep);
     *result = (struct engine_forget_result){0};
     if (rules == (o->archive_count > 0))
-        return error_set(err, ERROR_USAGE,
-                         "either archives or rules for keeping some say what to forget");
+        return error_set(
+            err, ERROR_USAGE,
+            "either archives or rules for keeping some say what to forget: byre forget "
+            "ARCHIVE, or byre forget --keep-daily 7 --keep-weekly 4");
     size_t room = cs_archive_count(store) + o->archive_count + 1;
     result->decisions = calloc(room, sizeof *result->decisions);
     result->forgotten = calloc(room, sizeof *result->forgotten);

@@ -91,7 +91,9 @@ static int start(struct child *child, const char *const *argv, struct error *err
         return 0;
     close(ends[0]);
     if (sys == ENOENT)
-        return error_set(err, ERROR_NOT_FOUND, "there is no qemu-img here, which bitmaps need");
+        return error_set(
+            err, ERROR_NOT_FOUND,
+            "there is no qemu-img here, which bitmaps need (the package qemu-utils has it)");
     return error_sys(err, sys, "cannot run qemu-img");
 }
 

@@ -278,7 +278,10 @@ struct engine_forget_options {
     struct engine_keep keep; /* all that these do not keep, for each group apart */
     bool group_by_name;
     bool group_by_host;
-    const char *name; /* NULL, or: only archives of this name are looked at */
+    const char *name;        /* NULL, or: only archives of this name are looked at */
+    const char *host;        /* the same for the host */
+    const char *const *tags; /* and only those with all of these */
+    size_t tag_count;
     bool dry_run;
 };
 

@@ -210,3 +210,22 @@ expect_says "$T/out" "$T/d-$long/$long.qcow2"
 expect_says "$T/out" "t-$long"
 LC_ALL=C.UTF-8 expect_exit 0 byre show latest
 expect_says "$T/out" '└─ .*…'
+
+# Lists, too; and a part of them.
+expect_exit 0 byre list
+narrow "$T/out"
+expect_says "$T/out" '^[0-9]+ archives$'
+expect_exit 0 byre list -v
+expect_says "$T/out" "n-$long"
+expect_exit 0 byre list --tag other --host "$(hostname)"
+expect_says "$T/out" '^1 archive of [0-9]+$'
+expect_exit 0 byre list --host elsewhere
+expect_silent "$T/out"
+expect_exit 0 byre forget --dry-run --keep-last 1 --keep-tag "t-$long"
+narrow "$T/out"
+expect_says "$T/out" 'keep .*n-x.*\.\.\.'
+expect_exit 0 byre forget --dry-run --keep-last 1 --tag other --json
+expect_json 'len(d["kept"]) == 1 and not d["forgotten"]'
+expect_exit 0 byre forget --dry-run --keep-last 1 --host elsewhere --json
+expect_json 'not d["kept"] and not d["forgotten"]'
+expect_exit 2 byre forget latest --tag other

@@ -101,3 +101,13 @@ int error_wrap(struct error *err, const char *fmt, ...)
     memcpy(err->message, prefix, len);
     return err->code;
 }
+
+void error_add(struct error *err, const char *text)
+{
+    size_t len;
+
+    if (!err)
+        return;
+    len = strlen(err->message);
+    snprintf(err->message + len, sizeof err->message - len, "%s", text);
+}

@@ -47,6 +47,9 @@ int error_no_memory(struct error *err);
 /* Puts the formatted text and ": " before the message of ${err}. Returns the code of ${err}. */
 int error_wrap(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Adds ${text} to the message of ${err}, as far as there is room. */
+void error_add(struct error *err, const char *text);
+
 #ifdef __clang_analyzer__
 /* It reads one file at a time, and would take "failed, and returned 0" for possible. */
 #define error_set(err, code, ...) ((error_set)(err, code, __VA_ARGS__), (int)(code))

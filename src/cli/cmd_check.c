@@ -234,6 +234,9 @@ static int run(const struct cli *cli)
             print_json(&result, args->repair, seconds);
         else
             print_text(&result, cli->options.quiet, seconds);
+        if (result.remaining && !args->repair)
+            message_info("byre check --repair gives up what is lost and keeps all else; the next "
+                         "backup brings back what its source still has");
         if (result.remaining || result.damaged_count || cs_rollback_warning(store))
             code = EXIT_CODE_DAMAGE;
     }

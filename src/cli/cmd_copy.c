@@ -2,6 +2,7 @@
 /* byre copy: archives from another repository into this one. */
 #include <stdlib.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/compression.h"
 #include "cli/exit_code.h"
@@ -110,7 +111,7 @@ static int find_all(const struct cs_store *store, const struct option_list *name
     if (!*archives)
         return error_no_memory(err);
     for (size_t i = 0; !rc && i < names->count; i++)
-        rc = engine_find_archive(store, names->items[i], &(*archives)[i], err);
+        rc = archive_find(store, names->items[i], &(*archives)[i], err);
     return rc;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/archive_find.h"
 #include "cli/archive_view.h"
 #include "cli/cmd_prune.h"
 #include "cli/command.h"
@@ -26,6 +27,8 @@ struct forget_args {
     struct option_list tags;
     const char *group_by;
     const char *name;
+    const char *host;
+    struct option_list with_tags;
     bool dry_run;
     bool prune;
 };
@@ -92,7 +95,7 @@ static int find_archives(const struct cs_store *store, const struct option_list 
     if (!*archives)
         return error_no_memory(err);
     for (size_t i = 0; i < operands->count; i++) {
-        if (engine_find_archive(store, operands->items[i], &(*archives)[i], err))
+        if (archive_find(store, operands->items[i], &(*archives)[i], err))
             return err->code;
     }
     return 0;
@@ -184,10 +187,12 @@ static int add_row(struct table *table, const struct engine_decision *decision, 
     return rc;
 }
 
-static int print_text(const struct engine_forget_result *result, int digits, bool dry_run,
-                      bool quiet, struct error *err)
+static int print_text(const struct cli *cli, const struct engine_forget_result *result, int digits,
+                      bool dry_run, struct error *err)
 {
+    enum { NAME = 1 << 3, HOST = 1 << 4, REASONS = 1 << 5 };
     static const char *const headings[] = {"", "ID", "TIME", "NAME", "HOST", "BECAUSE OF"};
+    struct terminal terminal = terminal_of(stdout, cli->options.verbose > 0);
     struct table table;
     int rc = 0;
 
@@ -195,9 +200,9 @@ static int print_text(const struct engine_forget_result *result, int digits, boo
     for (size_t i = 0; !rc && i < result->count; i++)
         rc = add_row(&table, &result->decisions[i], digits, err);
     if (!rc && result->count)
-        table_print(&table, stdout);
+        table_print_fit(&table, &terminal, NAME | HOST | REASONS, stdout);
     table_clear(&table);
-    if (!rc && !quiet)
+    if (!rc && !cli->options.quiet)
         printf("%zu archive%s %sforgotten, %zu kept\n", result->forgotten_count,
                result->forgotten_count == 1 ? "" : "s", dry_run ? "would be " : "",
                result->count - result->forgotten_count);
@@ -214,7 +219,7 @@ static int report(const struct cli *cli, const struct engine_forget_result *resu
         print_json(result, args->dry_run, pruned);
         return 0;
     }
-    if (print_text(result, digits, args->dry_run, cli->options.quiet, &err))
+    if (print_text(cli, result, digits, args->dry_run, &err))
         return fail_error(&err);
     return 0;
 }
@@ -253,6 +258,9 @@ static int run(const struct cli *cli)
     const struct forget_args *args = cli->args;
     struct engine_forget_options options = {
         .name = args->name,
+        .host = args->host,
+        .tags = args->with_tags.items,
+        .tag_count = args->with_tags.count,
         .dry_run = args->dry_run,
         .archive_count = cli->operands.count,
     };
@@ -263,8 +271,9 @@ static int run(const struct cli *cli)
 
     if (read_rules(args, &options.keep, &err) || read_groups(args, &options, &err))
         return fail_error(&err);
-    if (args->name && cli->operands.count)
-        return fail_usage("--name chooses among the archives for the rules, not among named ones");
+    if ((args->name || args->host || args->with_tags.count) && cli->operands.count)
+        return fail_usage("--name, --host and --tag choose among the archives for the rules, not "
+                          "among named ones");
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
@@ -293,6 +302,8 @@ static const struct option_spec specs[] = {
     {"group-by", 0, OPTION_VALUE, ARG(group_by), "WHAT",
      "rules count for each group apart (default: name,host)", NULL},
     {"name", 0, OPTION_VALUE, ARG(name), "NAME", "rules look only at archives of this name", NULL},
+    {"host", 0, OPTION_VALUE, ARG(host), "HOST", "and of this host", NULL},
+    {"tag", 0, OPTION_LIST, ARG(with_tags), "TAG", "and with this tag; repeated: with all", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "say what would be done", NULL},
     {"prune", 0, OPTION_FLAG, ARG(prune), NULL, "then free what they took, as prune does", NULL},
     {0},

@@ -148,6 +148,8 @@ static int run(const struct cli *cli)
         }
     }
     if (cs_init(repo, &options, recovery_code, &id, &store_err)) {
+        if (store_err.code == CS_EXISTS && cs_probe(repo, &(struct cs_error){0}) == 0)
+            cs_fail(&store_err, CS_EXISTS, "%s: there is a repository here already", repo);
         code = fail_store(&store_err);
         if (code_file)
             unlink(code_file);

@@ -15,6 +15,7 @@
 
 struct list_args {
     const char *name;
+    const char *host;
     struct option_list tags;
     const char *last;
 };
@@ -28,10 +29,12 @@ static bool has_tag(const struct cs_archive *archive, const char *tag)
     return false;
 }
 
-/* Whether the archive has the name and every tag asked for. */
+/* Whether the archive has the name, the host and every tag asked for. */
 static bool wanted(const struct cs_archive *archive, const struct list_args *args)
 {
     if (args->name && strcmp(archive->name, args->name) != 0)
+        return false;
+    if (args->host && strcmp(archive->host, args->host) != 0)
         return false;
     for (size_t i = 0; i < args->tags.count; i++) {
         if (!has_tag(archive, args->tags.items[i]))
@@ -118,12 +121,23 @@ static int add_row(struct table *table, const struct cs_archive *archive, int di
     return rc;
 }
 
-static int list_table(const struct cs_store *store, const struct cs_archive *const *archives,
-                      size_t count, struct error *err)
+/* How many there are, of all that there are. */
+static void print_total(size_t count, size_t all)
 {
+    printf("%zu archive%s", count, count == 1 ? "" : "s");
+    if (count < all)
+        printf(" of %zu", all);
+    putchar('\n');
+}
+
+static int list_table(const struct cli *cli, const struct cs_store *store,
+                      const struct cs_archive *const *archives, size_t count, struct error *err)
+{
+    enum { NAME = 1 << 2, HOST = 1 << 3, TAGS = 1 << 4 };
     static const char *const headings[] = {"ID",   "TIME",   "NAME",      "HOST",
                                            "TAGS", "IMAGES", "ALLOCATED", "STORED"};
     static const bool right[] = {false, false, false, false, false, true, true, true};
+    struct terminal terminal = terminal_of(stdout, cli->options.verbose > 0);
     int digits = archive_view_digits(store);
     struct table table;
     int rc = 0;
@@ -132,9 +146,11 @@ static int list_table(const struct cs_store *store, const struct cs_archive *con
     for (size_t i = 0; !rc && i < count; i++)
         rc = add_row(&table, archives[i], digits, err);
     if (!rc && count)
-        table_print(&table, stdout);
+        table_print_fit(&table, &terminal, NAME | HOST | TAGS, stdout);
     else if (!rc)
         message_info("no archives");
+    if (!rc && count && !cli->options.quiet)
+        print_total(count, cs_archive_count(store));
     table_clear(&table);
     return rc;
 }
@@ -159,7 +175,7 @@ static int run(const struct cli *cli)
     if (!rc && cli->options.json)
         rc = list_json(archives, count, &err);
     else if (!rc)
-        rc = list_table(store, archives, count, &err);
+        rc = list_table(cli, store, archives, count, &err);
     if (rc)
         code = fail_error(&err);
     free(archives);
@@ -170,6 +186,8 @@ static int run(const struct cli *cli)
 static const struct option_spec specs[] = {
     {"name", 0, OPTION_VALUE, offsetof(struct list_args, name), "NAME",
      "only archives of this name", NULL},
+    {"host", 0, OPTION_VALUE, offsetof(struct list_args, host), "HOST",
+     "only archives of this host", NULL},
     {"tag", 0, OPTION_LIST, offsetof(struct list_args, tags), "TAG",
      "only archives with this tag; repeated: with all", NULL},
     {"last", 0, OPTION_VALUE, offsetof(struct list_args, last), "K", "only the newest K", NULL},

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/fail.h"
 #include "cli/listener.h"
@@ -89,7 +90,7 @@ static int restore(struct cs_store *store, const char *name,
 
     if (cs_require_data_key(store, &store_err))
         return fail_store(&store_err);
-    if (engine_find_archive(store, name, &archive, &err) ||
+    if (archive_find(store, name, &archive, &err) ||
         engine_restore(store, archive, options, result, &err))
         return fail_error(&err);
     return 0;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/fail.h"
 #include "cli/listener.h"
@@ -150,7 +151,7 @@ static int run(const struct cli *cli)
     if (code)
         return code;
     if (cli->operands.count &&
-        engine_find_archive(store, cli->operands.items[0], &options.archive, &err)) {
+        archive_find(store, cli->operands.items[0], &options.archive, &err)) {
         code = fail_error(&err);
         goto out;
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/archive_find.h"
 #include "cli/archive_view.h"
 #include "cli/command.h"
 #include "cli/fail.h"
@@ -62,7 +63,7 @@ static int run(const struct cli *cli)
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
-    if (engine_find_archive(store, cli->operands.items[0], &archive, &err))
+    if (archive_find(store, cli->operands.items[0], &archive, &err))
         code = fail_error(&err);
     else if (cs_tag(store, &archive->id, args->remove.items, args->remove.count, args->add.items,
                     args->add.count, &store_err))

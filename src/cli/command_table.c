@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/suggest.h"
+#include "cli/synonym.h"
 
 #define GLOBAL(member) offsetof(struct global_options, member)
 
@@ -46,6 +47,7 @@ const struct command *const command_table[] = {
 const struct command *command_find(const struct command *const *table, const char *word,
                                    struct error *err)
 {
+    const char *synonym = synonym_of_command(word);
     struct suggest suggest = {0};
 
     suggest_begin(&suggest, word);
@@ -54,7 +56,9 @@ const struct command *command_find(const struct command *const *table, const cha
             return *table;
         suggest_offer(&suggest, (*table)->name);
     }
-    if (suggest_nearest(&suggest))
+    if (synonym)
+        error_set(err, ERROR_USAGE, "unknown command %s: byre %s", word, synonym);
+    else if (suggest_nearest(&suggest))
         error_set(err, ERROR_USAGE, "unknown command %s (did you mean %s?)", word,
                   suggest_nearest(&suggest));
     else

@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 #include "cli/message.h"
 #include "cli/signals.h"
+#include "engine/engine.h"
 
 static int fail(int code, const char *message)
 {
@@ -15,19 +17,33 @@ static int fail(int code, const char *message)
     return code;
 }
 
+/* The same, and what to do about it. */
+static int fail_with_advice(const struct error *err, int code, bool reads_sources)
+{
+    const char *advice = advice_of(err, code, reads_sources);
+
+    fail(code, err->message);
+    if (advice)
+        message_info("%s", advice);
+    return code;
+}
+
 int fail_error(const struct error *err)
 {
-    return fail(exit_code_of_error(err, false, signals_seen()), err->message);
+    return fail_with_advice(err, exit_code_of_error(err, false, signals_seen()), false);
 }
 
 int fail_error_of_sources(const struct error *err)
 {
-    return fail(exit_code_of_error(err, true, signals_seen()), err->message);
+    return fail_with_advice(err, exit_code_of_error(err, true, signals_seen()), true);
 }
 
 int fail_store(const struct cs_error *err)
 {
-    return fail(exit_code_of_store(err, signals_seen()), err->message);
+    struct error error = {0};
+
+    engine_store_error(&error, err);
+    return fail_with_advice(&error, exit_code_of_store(err, signals_seen()), false);
 }
 
 int fail_usage(const char *fmt, ...)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cli/suggest.h"
+#include "cli/synonym.h"
 
 int option_list_add(struct option_list *list, const char *item, struct error *err)
 {
@@ -102,7 +103,9 @@ static const struct option_spec *find_letter(const struct option_set *sets, size
 static int unknown_long(const struct option_set *sets, size_t set_count, const char *name,
                         size_t len, struct error *err)
 {
+    const struct option_set *set = NULL;
     struct suggest suggest = {0};
+    const char *synonym;
     char word[64];
 
     if (len >= sizeof word)
@@ -114,6 +117,10 @@ static int unknown_long(const struct option_set *sets, size_t set_count, const c
         for (const struct option_spec *spec = sets[i].specs; spec && spec->name; spec++)
             suggest_offer(&suggest, spec->name);
     }
+    synonym = synonym_of_option(word);
+    if (synonym && find_long(sets, set_count, synonym, strlen(synonym), &set))
+        return error_set(err, ERROR_USAGE, "unknown option --%s: byre calls that --%s", word,
+                         synonym);
     if (suggest_nearest(&suggest))
         return error_set(err, ERROR_USAGE, "unknown option --%s (did you mean --%s?)", word,
                          suggest_nearest(&suggest));

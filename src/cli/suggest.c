@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The nearest word, by edit distance with swaps of neighbours. A candidate that
- * the word is the beginning of counts as near, since people abbreviate.
+ * the word is the beginning of, or one of the parts of, counts as near, since
+ * people abbreviate; so does, a little less, one that it nearly is the beginning
+ * of.
  */
 #include "cli/suggest.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum { WORD_MAX = 63 };
@@ -15,7 +18,8 @@ static unsigned least(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-unsigned suggest_distance(const char *a, const char *b)
+/* The distance from ${a} to ${b}, and ${*beginning}: that to the nearest beginning of ${b}. */
+static unsigned distances(const char *a, const char *b, unsigned *beginning)
 {
     unsigned row[3][WORD_MAX + 1]; /* two rows back, one row back, this one */
     unsigned *before = row[0];
@@ -24,6 +28,7 @@ unsigned suggest_distance(const char *a, const char *b)
     size_t a_len = strlen(a);
     size_t b_len = strlen(b);
 
+    *beginning = UINT_MAX;
     if (a_len > WORD_MAX || b_len > WORD_MAX)
         return strcmp(a, b) == 0 ? 0 : UINT_MAX;
     for (unsigned j = 0; j <= b_len; j++)
@@ -45,7 +50,28 @@ unsigned suggest_distance(const char *a, const char *b)
         above = here;
         here = spare;
     }
+    for (size_t j = 0; j <= b_len; j++)
+        *beginning = least(*beginning, above[j]);
     return above[b_len];
+}
+
+unsigned suggest_distance(const char *a, const char *b)
+{
+    unsigned beginning;
+
+    return distances(a, b, &beginning);
+}
+
+/* Whether ${word} is a part of ${candidate}, between dashes. */
+static bool is_part(const char *candidate, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const char *at = candidate; (at = strstr(at, word)) != NULL; at++) {
+        if ((at == candidate || at[-1] == '-') && (at[len] == '-' || at[len] == '\0'))
+            return true;
+    }
+    return false;
 }
 
 void suggest_begin(struct suggest *suggest, const char *word)
@@ -58,10 +84,13 @@ void suggest_begin(struct suggest *suggest, const char *word)
 void suggest_offer(struct suggest *suggest, const char *candidate)
 {
     size_t len = strlen(suggest->word);
-    unsigned distance = suggest_distance(suggest->word, candidate);
+    unsigned beginning;
+    unsigned distance = distances(suggest->word, candidate, &beginning);
 
     if (len >= 2 && strncmp(candidate, suggest->word, len) == 0)
         distance = least(distance, 1);
+    else if (len >= 4 && (is_part(candidate, suggest->word) || beginning <= 1))
+        distance = least(distance, 2);
     if (distance < suggest->distance) {
         suggest->distance = distance;
         suggest->nearest = candidate;

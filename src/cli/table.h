@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "cli/terminal.h"
 
 /* Text in columns as wide as their widest cell, two spaces apart. */
 
@@ -29,6 +30,12 @@ int table_add(struct table *table, const char *text, struct error *err);
 
 /* Prints headings and rows; every row has to be complete. */
 void table_print(const struct table *table, FILE *stream);
+
+/* The same, no wider than ${terminal} has columns: the cells of those that ${flexible} has a bit
+ * for (1 << column) are cut in the middle, the widest first, but not to fewer columns than their
+ * heading has; one of those that has only empty cells is left out. */
+void table_print_fit(const struct table *table, const struct terminal *terminal, unsigned flexible,
+                     FILE *stream);
 
 void table_clear(struct table *table);
 

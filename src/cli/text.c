@@ -3,6 +3,7 @@
 #include "cli/text.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
@@ -88,6 +89,28 @@ size_t text_cut(char *text, size_t columns)
     /* What goes takes four columns at least, so there are bytes enough for the dots. */
     memcpy(text + at, dots, sizeof dots);
     return kept + sizeof dots - 1;
+}
+
+char *text_abridge(const char *text, size_t columns, bool utf8)
+{
+    const char *ellipsis = utf8 ? "\xe2\x80\xa6" : "...";
+    size_t all = text_columns(text);
+    size_t dots = utf8 ? 1 : 3;
+    size_t room = columns > dots ? columns - dots : 0;
+    size_t head = 0, tail = 0, used = 0, len;
+    char *copy;
+
+    if (all <= columns)
+        return strdup(text);
+    /* The end of a path says more than its beginning. */
+    for (; used + character(text + head, &len) <= room / 2; head += len)
+        used += character(text + head, &len);
+    for (used = 0; text[tail] && all - used > (room + 1) / 2; tail += len)
+        used += character(text + tail, &len);
+    return asprintf(&copy, "%.*s%.*s%s", (int)head, text, (int)(columns < dots ? columns : 3),
+                    columns < dots ? "..." : ellipsis, text + tail) < 0
+               ? NULL
+               : copy;
 }
 
 char *text_utf8(const char *text)

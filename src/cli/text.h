@@ -18,6 +18,9 @@ size_t text_columns(const char *text);
 /* Cuts ${text} to ${columns}, with dots at its end where something is cut off, and to nothing where
  * there is no room for that. Returns the columns that it takes now. */
 size_t text_cut(char *text, size_t columns);
+/* A copy of ${text} of at most ${columns}, for the caller to free: of what is longer the middle is
+ * left out, with an ellipsis in its place, which is three dots unless ${utf8}. NULL: no memory. */
+char *text_abridge(const char *text, size_t columns, bool utf8);
 
 /* A copy of ${text} that is valid UTF-8 in any case, with U+FFFD for each byte that is not; for the
  * caller to free. NULL: no memory. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/choose.h"
+#include "engine/flat_map.h"
 #include "engine/path.h"
 
 struct diff {
@@ -121,9 +123,14 @@ static int choose(struct diff *d, struct error *err)
             (p.b != NULL && path_ends_with(p.b->path, wanted)))
             d->pairs[matches++] = p;
     }
+    if (matches == 0) {
+        int rc = error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s, but", wanted);
+        for (size_t i = 0; i < d->count; i++)
+            choose_add(err, i == 0,
+                       d->pairs[i].b != NULL ? d->pairs[i].b->path : d->pairs[i].a->path);
+        return rc;
+    }
     d->count = matches;
-    if (matches == 0)
-        return error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s", wanted);
     if (matches > 1)
         return error_set(err, ERROR_USAGE, "%s is ambiguous: %zu images end with it", wanted,
                          matches);
@@ -209,6 +216,36 @@ static uint64_t virtual_size(const struct record_archive *archive, const struct 
     return archive->layers[image->layers[0]].virtual_size;
 }
 
+struct data_teller {
+    const struct engine_diff_options *options;
+    const struct engine_diff_image *image;
+    bool later;
+};
+
+static bool on_data(void *arg, uint64_t offset, uint64_t length, uint64_t bytes, size_t layer)
+{
+    const struct data_teller *t = arg;
+    (void)layer;
+    return t->options->data(t->options->arg, t->image, t->later, offset, length, bytes);
+}
+
+/* Tells what data ${flat} has, where that is wanted. */
+static int tell_data(struct cs_store *store, const struct engine_diff_options *o,
+                     const struct engine_diff_image *image, bool later, struct flat_image *flat,
+                     struct error *err)
+{
+    struct data_teller teller = {.options = o, .image = image, .later = later};
+    struct flat_map map = {
+        .region_size = cs_region_size(store),
+        .parts = o->parts,
+        .name = image->name,
+        .range = on_data,
+        .arg = &teller,
+        .listener = &o->listener,
+    };
+    return o->data != NULL ? flat_map_walk(&map, flat, err) : 0;
+}
+
 int diff_images(struct cs_store *store, const struct record_archive *a,
                 const struct record_archive *b, const struct diff_pair *p,
                 const struct engine_diff_options *o, struct engine_diff_image *image,
@@ -231,6 +268,10 @@ int diff_images(struct cs_store *store, const struct record_archive *a,
     if (rc == 0 && o->begin != NULL)
         o->begin(o->arg, image);
     if (rc == 0)
+        rc = tell_data(store, o, image, false, x.flat, err);
+    if (rc == 0)
+        rc = tell_data(store, o, image, true, y.flat, err);
+    if (rc == 0)
         rc = diff_walk(cs_region_size(store), &x, &y, o, image, err);
     if (rc == 0 && o->end != NULL)
         o->end(o->arg, image);
@@ -250,8 +291,8 @@ static int diff_pair(struct diff *d, const struct diff_pair *p, struct error *er
     return rc;
 }
 
-static void tell_single(const struct diff *d, const struct record_archive *archive,
-                        const struct record_image *which)
+static int tell_single(const struct diff *d, const struct record_archive *archive,
+                       const struct record_image *which, struct error *err)
 {
     const struct engine_diff_options *o = d->options;
     struct engine_diff_image image = {
@@ -262,10 +303,18 @@ static void tell_single(const struct diff *d, const struct record_archive *archi
         .virtual_size_a = archive == &d->a ? virtual_size(archive, which) : 0,
         .virtual_size_b = archive == &d->b ? virtual_size(archive, which) : 0,
     };
-    if (o->begin != NULL)
+    struct flat_image *flat = NULL;
+    int rc = 0;
+    if (o->data != NULL)
+        rc = flat_open(&flat, d->store, archive, which, 0, err);
+    if (rc == 0 && o->begin != NULL)
         o->begin(o->arg, &image);
-    if (o->end != NULL)
+    if (rc == 0)
+        rc = tell_data(d->store, o, &image, image.in_b, flat, err);
+    if (rc == 0 && o->end != NULL)
         o->end(o->arg, &image);
+    flat_close(flat);
+    return rc;
 }
 
 int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct cs_archive *b,
@@ -292,9 +341,9 @@ int engine_diff(struct cs_store *store, const struct cs_archive *a, const struct
         if (d.pairs[i].a != NULL && d.pairs[i].b != NULL)
             rc = diff_pair(&d, &d.pairs[i], err);
         else if (d.pairs[i].b != NULL)
-            tell_single(&d, &d.b, d.pairs[i].b);
+            rc = tell_single(&d, &d.b, d.pairs[i].b, err);
         else if (d.pairs[i].a != NULL)
-            tell_single(&d, &d.a, d.pairs[i].a);
+            rc = tell_single(&d, &d.a, d.pairs[i].a, err);
     free(d.pairs);
     record_archive_clear(&d.a);
     record_archive_clear(&d.b);

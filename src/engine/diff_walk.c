@@ -74,17 +74,19 @@ static int read_tokens(const struct walk *w, struct diff_side *side, unsigned le
     side->token_count = 0;
     for (size_t i = 0; i < flat_layer_count(side->flat); i++) {
         struct diff_token *token = &side->tokens[side->token_count];
+        struct cs_subtree subtree;
         bool found = false;
         if (flat_layer_size(side->flat, i) < end)
             end = flat_layer_size(side->flat, i); /* for those below as well */
         if (end <= begin)
             break;
         int rc =
-            layer_view_subtree(flat_layer(side->flat, i), level, region, &token->id, &found, err);
+            layer_view_subtree(flat_layer(side->flat, i), level, region, &subtree, &found, err);
         if (rc < 0)
             return rc;
         if (!found)
             continue;
+        token->id = subtree.id;
         token->domain = side->domains[i];
         token->end = end;
         side->token_count++;

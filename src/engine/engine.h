@@ -163,6 +163,40 @@ int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                    struct engine_restore_result *result, struct error *err);
 void engine_restore_result_clear(struct engine_restore_result *result);
 
+/* ---- map ------------------------------------------------------------------------- */
+
+struct engine_map_image {
+    const char *name;
+    const char *path;
+    uint64_t virtual_size; /* bytes */
+    size_t layers;
+    bool encrypted;      /* some layer is: its zeros are not to be told from data */
+    bool incomplete;     /* a backing file is not part of the archive (only_top) */
+    uint64_t bytes_data; /* found so far */
+};
+
+struct engine_map_options {
+    const char *image; /* NULL: all; else the shortest unambiguous trailing path */
+    /* How finely it is to be told: 0 for each run of data by itself. Else a stretch of up to the
+     * disk's size / parts, a power of two long and aligned, may be told as one. */
+    size_t parts;
+    /* For each image: begin, its ranges, end; begin and end return 0, or ${err}'s code, which ends
+     * all. ${bytes} of the ${length} at ${offset} are data that the guest sees, of the layer
+     * ${layer} from the top. Ranges do not overlap, and come in no order. Where range does not
+     * return true, all ends with ERROR_INTERRUPTED. Any may be NULL. */
+    int (*begin)(void *arg, const struct engine_map_image *image, struct error *err);
+    bool (*range)(void *arg, const struct engine_map_image *image, uint64_t offset, uint64_t length,
+                  uint64_t bytes, size_t layer);
+    int (*end)(void *arg, const struct engine_map_image *image, struct error *err);
+    void *arg;
+    struct engine_listener listener;
+};
+
+/* Where the guests of ${archive} see data: from the trees alone, without a data key. What is not
+ * told reads as zeros. */
+int engine_map(struct cs_store *store, const struct cs_archive *archive,
+               const struct engine_map_options *options, struct error *err);
+
 /* ---- diff ------------------------------------------------------------------------ */
 
 enum engine_diff_kind {
@@ -194,6 +228,12 @@ struct engine_diff_options {
     bool (*range)(void *arg, const struct engine_diff_image *image, uint64_t offset,
                   uint64_t length, enum engine_diff_kind kind);
     void (*end)(void *arg, const struct engine_diff_image *image);
+    /* NULL, or: after begin, what data there is, as range of engine_map_options tells it: of the
+     * earlier archive's image, then (${later}) of the other's; of an image that only one archive
+     * has, too. ${parts} as there. */
+    bool (*data)(void *arg, const struct engine_diff_image *image, bool later, uint64_t offset,
+                 uint64_t length, uint64_t bytes);
+    size_t parts;
     void *arg;
     struct engine_listener listener;
 };
@@ -301,7 +341,10 @@ struct engine_forget_options {
     struct engine_keep keep; /* all that these do not keep, for each group apart */
     bool group_by_name;
     bool group_by_host;
-    const char *name; /* NULL, or: only archives of this name are looked at */
+    const char *name;        /* NULL, or: only archives of this name are looked at */
+    const char *host;        /* the same for the host */
+    const char *const *tags; /* and only those with all of these */
+    size_t tag_count;
     bool dry_run;
 };
 

@@ -51,12 +51,32 @@ static int decide_group(const struct engine_forget_options *o, struct engine_dec
                      o->group_by_host ? a->host : "");
 }
 
+static bool has_tag(const struct cs_archive *archive, const char *tag)
+{
+    for (size_t i = 0; i < archive->tag_count; i++)
+        if (strcmp(archive->tags[i], tag) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the rules are to look at ${archive}. */
+static bool is_wanted(const struct cs_archive *archive, const struct engine_forget_options *o)
+{
+    if ((o->name != NULL && strcmp(archive->name, o->name) != 0) ||
+        (o->host != NULL && strcmp(archive->host, o->host) != 0))
+        return false;
+    for (size_t i = 0; i < o->tag_count; i++)
+        if (!has_tag(archive, o->tags[i]))
+            return false;
+    return true;
+}
+
 static int decide_by_rules(struct cs_store *store, const struct engine_forget_options *o,
                            struct engine_forget_result *result, struct error *err)
 {
     for (size_t i = 0; i < cs_archive_count(store); i++) {
         const struct cs_archive *archive = cs_archive_at(store, i);
-        if (o->name == NULL || strcmp(archive->name, o->name) == 0)
+        if (is_wanted(archive, o))
             result->decisions[result->count++].archive = archive;
     }
     qsort_r(result->decisions, result->count, sizeof *result->decisions, compare_decisions,
@@ -90,8 +110,10 @@ int engine_forget(struct cs_store *store, const struct engine_forget_options *o,
     bool rules = policy_is_set(&o->keep);
     *result = (struct engine_forget_result){0};
     if (rules == (o->archive_count > 0))
-        return error_set(err, ERROR_USAGE,
-                         "either archives or rules for keeping some say what to forget");
+        return error_set(
+            err, ERROR_USAGE,
+            "either archives or rules for keeping some say what to forget: byre forget "
+            "ARCHIVE, or byre forget --keep-daily 7 --keep-weekly 4");
     size_t room = cs_archive_count(store) + o->archive_count + 1;
     result->decisions = calloc(room, sizeof *result->decisions);
     result->forgotten = calloc(room, sizeof *result->forgotten);

@@ -134,24 +134,22 @@ unsigned layer_view_level(const struct layer_view *v)
     return v->which->content.empty ? 0 : v->which->content.level;
 }
 
-int layer_view_subtree(struct layer_view *v, unsigned level, uint64_t region, struct cs_id *id,
-                       bool *found, struct error *err)
+int layer_view_subtree(struct layer_view *v, unsigned level, uint64_t region,
+                       struct cs_subtree *subtree, bool *found, struct error *err)
 {
     const struct cs_tree *tree = &v->which->content;
-    struct cs_subtree subtree;
     struct cs_error ce;
     *found = false;
     if (tree->empty)
         return 0;
     if (level >= tree->level) {
         *found = region == 0;
-        *id = tree->root;
+        *subtree = (struct cs_subtree){
+            .level = tree->level, .end = tree->regions, .id = tree->root, .bytes = tree->bytes};
         return 0;
     }
-    if (cs_tree_find(v->content.reader, level, region, &subtree, found, &ce) < 0)
+    if (cs_tree_find(v->content.reader, level, region, subtree, found, &ce) < 0)
         return engine_store_error(err, &ce);
-    if (*found)
-        *id = subtree.id;
     return 0;
 }
 

@@ -33,13 +33,12 @@ const struct cs_content *layer_view_content(const struct layer_view *view);
 unsigned layer_view_level(const struct layer_view *view);
 
 /*
- * The id of what the content tree has in the 64^${level} regions from ${region}, a multiple of
- * that, on: equal ids are equal contents. Where the tree is lower than ${level}, all of it is at
- * region 0.
+ * What the content tree has in the 64^${level} regions from ${region}, a multiple of that, on:
+ * equal ids are equal contents. Where the tree is lower than ${level}, all of it is at region 0.
  * ${*found} is false where there is nothing. Reads only nodes above.
  */
-int layer_view_subtree(struct layer_view *view, unsigned level, uint64_t region, struct cs_id *id,
-                       bool *found, struct error *err);
+int layer_view_subtree(struct layer_view *view, unsigned level, uint64_t region,
+                       struct cs_subtree *subtree, bool *found, struct error *err);
 
 /* After layer_view_runs: puts the region's data runs to ${scatter}, from ${base} on. */
 int layer_view_describe(struct layer_view *view, struct scatter *scatter, uint64_t base,

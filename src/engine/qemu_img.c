@@ -69,7 +69,8 @@ static int run(const char *const *argv, const char *folder, const volatile int *
         .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
     int rc = program_run(&options, result, err);
     return rc == ERROR_NOT_FOUND
-               ? error_set(err, ERROR_NOT_FOUND, "there is no qemu-img here (Debian: qemu-utils)")
+               ? error_set(err, ERROR_NOT_FOUND,
+                           "there is no qemu-img here (the package qemu-utils has it)")
                : rc;
 }
 

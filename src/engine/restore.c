@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/blob.h"
+#include "engine/choose.h"
 #include "engine/path.h"
 
 void restore_warn(const struct restore *r, const char *fmt, ...)
@@ -88,31 +89,6 @@ int restore_report_file(struct restore *r, const char *path, const struct cs_id 
     return 0;
 }
 
-/* ---- which images ---- */
-
-/* Sets ${*chosen} to the image's position, or to the count where all are meant. */
-static int choose_image(const struct restore *r, size_t *chosen, struct error *err)
-{
-    const struct record_archive *a = &r->archive;
-    const char *wanted = r->options->image;
-    size_t matches = 0;
-    *chosen = a->image_count;
-    if (wanted == NULL)
-        return 0;
-    for (size_t i = 0; i < a->image_count; i++) {
-        if (!path_ends_with(a->images[i].path, wanted))
-            continue;
-        *chosen = i;
-        matches++;
-    }
-    if (matches == 0)
-        return error_set(err, ERROR_NOT_FOUND, "the archive has no image %s", wanted);
-    if (matches > 1)
-        return error_set(err, ERROR_USAGE, "%s is ambiguous: %zu images end with it", wanted,
-                         matches);
-    return 0;
-}
-
 int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                    const struct engine_restore_options *options,
                    struct engine_restore_result *result, struct error *err)
@@ -134,7 +110,7 @@ int engine_restore(struct cs_store *store, const struct cs_archive *archive,
                          "a chain cannot be written to a stream; use --format raw");
     int rc = record_archive_read(&r.archive, store, &archive->id, err);
     if (rc == 0)
-        rc = choose_image(&r, &image, err);
+        rc = choose_image(&r.archive, options->image, &image, err);
     if (rc == 0 && cs_fetch_new(&r.fetch, store, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)

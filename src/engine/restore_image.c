@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/choose.h"
 #include "engine/restore.h"
 
 static bool is_folder(const char *path)
@@ -130,8 +131,13 @@ static int choose_view(const struct restore *r, const struct record_image *image
             *view = i + 1;
             named++;
         }
-    if (named == 0)
-        return error_set(err, ERROR_NOT_FOUND, "%s: has no snapshot %s", image->path, wanted);
+    if (named == 0) {
+        int rc = error_set(err, ERROR_NOT_FOUND, "%s: has no snapshot %s%s", image->path, wanted,
+                           q->snapshot_count > 0 ? ", but" : ", and no other");
+        for (size_t i = 0; i < q->snapshot_count; i++)
+            choose_add(err, i == 0, q->snapshots[i].name);
+        return rc;
+    }
     if (named > 1)
         return error_set(err, ERROR_USAGE, "%s: %zu snapshots are called %s; choose one by its id",
                          image->path, named, wanted);

@@ -322,6 +322,8 @@ static int open_chain(const struct layer_set *set, struct new_chain *chain, cons
         rc = open_layer(set, chain, overlay, opened_as, &name, options, &layer, err);
         backing_name_clear(&name);
         if (rc < 0) {
+            if (overlay && rc == ERROR_NOT_FOUND)
+                error_add(err, "; put it back, or leave it out with --only-top");
             if (overlay)
                 error_wrap(err, "backing file of %s", overlay->path);
             return rc;

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * QEMU's byte locks as a reader takes and probes them, and the search in /proc
- * for writers of a block device, whose nodes do not share locks. Opens no
- * image and waits for nobody.
+ * QEMU's byte locks as a reader takes and probes them; of a block device, whose
+ * nodes do not share locks, the writers that opener.c finds. Opens no image and
+ * waits for nobody.
  */
 #include "qcow2/lock.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "qcow2/opener.h"
 
 /* "I use permission i" is byte USE + i, "I do not share permission i" UNSHARED + i. */
 enum {
@@ -73,6 +70,21 @@ static int find_reader(int fd, const char *name, bool *found, struct error *err)
     return 0;
 }
 
+/* Says that ${what} somebody does, and who it is where that can be seen. */
+static int refuse_conflict(int fd, const char *name, const char *what, off_t byte,
+                           struct error *err)
+{
+    struct opener writer = {0};
+    struct stat st;
+
+    if (fstat(fd, &st) == 0)
+        opener_find_writer(&st, &writer);
+    return error_set(err, ERROR_IN_USE, "%s: in use: %s (lock on byte %lld)%s%s%s%s%s", name, what,
+                     (long long)byte, writer.pid[0] ? "; process " : "", writer.pid,
+                     writer.pid[0] ? " (" : "", writer.program,
+                     writer.pid[0] ? ") has it open for writing" : "");
+}
+
 int lock_for_reading(int fd, const char *name, bool *used_as_base, struct error *err)
 {
     static const off_t mine[] = {USE + CONSISTENT_READ, UNSHARED + WRITE, UNSHARED + RESIZE, BYRE};
@@ -95,8 +107,7 @@ int lock_for_reading(int fd, const char *name, bool *used_as_base, struct error 
         if ((rc = probe(fd, name, F_WRLCK, conflicts[i].byte, 1, &held, err)) < 0)
             return rc;
         if (held)
-            return error_set(err, ERROR_IN_USE, "%s: in use: %s (lock on byte %lld)", name,
-                             conflicts[i].what, (long long)conflicts[i].byte);
+            return refuse_conflict(fd, name, conflicts[i].what, conflicts[i].byte, err);
     }
     /* Other tools' exclusive locks. A probe with F_WRLCK would meet QEMU's own readers, too, and
      * so refuse every base of a running machine. */
@@ -119,62 +130,6 @@ int lock_probe_unused(int fd, const char *name, struct error *err)
     return 0;
 }
 
-enum sight { SEEN_CLEAN, SEEN_WRITER, UNSEEN };
-
-/* Whether descriptor ${fd} of process ${pid} is open for writing. */
-static enum sight look_at_flags(const char *pid, const char *fd)
-{
-    char path[64], line[128];
-    enum sight sight = UNSEEN;
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%.20s/fdinfo/%.20s", pid, fd);
-    if (!(f = fopen(path, "re")))
-        return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
-    while (sight == UNSEEN && fgets(line, sizeof line, f)) {
-        unsigned long flags;
-        char *end;
-
-        if (strncmp(line, "flags:", 6) != 0)
-            continue;
-        flags = strtoul(line + 6, &end, 8);
-        if (end != line + 6)
-            sight = (flags & O_ACCMODE) == O_RDONLY || flags & O_PATH ? SEEN_CLEAN : SEEN_WRITER;
-    }
-    fclose(f);
-    return sight;
-}
-
-static enum sight look_at_process(const char *pid, dev_t rdev)
-{
-    enum sight sight = SEEN_CLEAN;
-    struct dirent *entry;
-    char path[64];
-    DIR *dir;
-
-    snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
-    if (!(dir = opendir(path)))
-        return errno == ENOENT || errno == ESRCH ? SEEN_CLEAN : UNSEEN;
-    while (sight != SEEN_WRITER && (entry = readdir(dir))) {
-        enum sight one = SEEN_CLEAN;
-        struct stat st;
-
-        if (!isdigit((unsigned char)entry->d_name[0]))
-            continue;
-        if (fstatat(dirfd(dir), entry->d_name, &st, 0) < 0) {
-            if (errno == EACCES || errno == EPERM)
-                one = UNSEEN;
-        } else if (S_ISBLK(st.st_mode) && st.st_rdev == rdev) {
-            /* By number: one device has many nodes. */
-            one = look_at_flags(pid, entry->d_name);
-        }
-        if (one != SEEN_CLEAN)
-            sight = one;
-    }
-    closedir(dir);
-    return sight;
-}
-
 static int refuse_unseen(const char *name, struct error *err)
 {
     return error_set(err, ERROR_IN_USE,
@@ -185,34 +140,20 @@ static int refuse_unseen(const char *name, struct error *err)
 
 int lock_probe_device(int fd, const char *name, struct error *err)
 {
-    struct dirent *entry;
-    bool unseen = geteuid() != 0; /* /proc may hide processes without a trace */
+    struct opener writer;
     struct stat st;
-    DIR *proc;
+    bool all;
 
     if (fstat(fd, &st) < 0)
         return error_sys(err, errno, "%s: cannot stat", name);
     if (!S_ISBLK(st.st_mode))
         return error_set(err, ERROR_USAGE, "%s: not a block device", name);
-    if (!(proc = opendir("/proc")))
-        return refuse_unseen(name, err);
-    while ((entry = readdir(proc))) {
-        enum sight sight;
-
-        if (!isdigit((unsigned char)entry->d_name[0]))
-            continue;
-        sight = look_at_process(entry->d_name, st.st_rdev);
-        if (sight == SEEN_WRITER) {
-            int rc = error_set(err, ERROR_IN_USE,
-                               "%s: in use: process %.20s has the device open for writing", name,
-                               entry->d_name);
-
-            closedir(proc);
-            return rc;
-        }
-        if (sight == UNSEEN)
-            unseen = true;
-    }
-    closedir(proc);
-    return unseen ? refuse_unseen(name, err) : 0;
+    all = opener_find_writer(&st, &writer);
+    if (writer.pid[0])
+        return error_set(err, ERROR_IN_USE,
+                         "%s: in use: process %s (%s) has the device open for "
+                         "writing",
+                         name, writer.pid, writer.program);
+    /* /proc may hide processes without a trace */
+    return all && geteuid() == 0 ? 0 : refuse_unseen(name, err);
 }

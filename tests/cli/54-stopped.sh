@@ -6,8 +6,7 @@
 requires python3 strace
 ! sanitized || skip "a sanitized program does not run below strace"
 
-size=$((72 << 20)) # several times what a copy reads at once
-random_file disk.raw $size 54
+random_file disk.raw $((24 << 20)) 54
 new_repository
 fast_key
 expect_exit 0 byre backup --name disk disk.raw
@@ -47,7 +46,10 @@ stopped TERM 143 status restore disk --to back --verify
 expect_empty_folder back
 expect_exit 0 byre check --read-data
 
-# A copy that is stopped is gone on with.
+# A copy that is stopped is gone on with. It reads 32 MiB at once.
+size=$((72 << 20))
+random_file disk.raw $size 55
+expect_exit 0 byre backup --name disk disk.raw
 export BYRE_FROM_KEY_FILE=$BYRE_KEY_FILE
 source=$BYRE_REPOSITORY
 export BYRE_REPOSITORY=$T/copy

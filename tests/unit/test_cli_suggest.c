@@ -55,6 +55,9 @@ static void nearest_words(void **state)
     assert_string_equal(nearest("lst"), "list");
     assert_string_equal(nearest("pass"), "password-file");
     assert_string_equal(nearest("kye"), "key");
+    assert_string_equal(nearest("passs"), "password-file");
+    assert_string_equal(nearest("file"), "password-file");
+    assert_null(nearest("fil"));
     assert_null(nearest("frobnicate"));
     assert_null(nearest("x"));
     assert_null(nearest(""));

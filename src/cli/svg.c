@@ -21,6 +21,7 @@ enum {
     LABELS = 76, /* for the offsets at the left */
     CELL = 6,    /* pixels, as all here */
     LINE = 18,
+    TEXT_MAX = 110, /* characters that fit the width */
     WIDTH = 2 * MARGIN + LABELS + 128 * CELL,
 };
 
@@ -57,9 +58,12 @@ static void escape(FILE *stream, const char *text)
 
 static void put_text(struct svg *svg, unsigned x, unsigned y, const char *class, const char *text)
 {
+    char *fit = text_cut(text, TEXT_MAX, true);
+
     fprintf(svg->stream, "<text x=\"%u\" y=\"%u\" class=\"%s\">", x, y, class);
-    escape(svg->stream, text);
+    escape(svg->stream, fit ? fit : "?");
     fputs("</text>\n", svg->stream);
+    free(fit);
 }
 
 static void put_head(struct svg *svg)

@@ -89,6 +89,28 @@ static void what_is_not_utf8_is_replaced(void **state)
     assert_utf8("\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"); /* around surrogates */
 }
 
+static void assert_cut(const char *text, size_t columns, bool utf8, const char *expected)
+{
+    char *cut = text_cut(text, columns, utf8);
+
+    assert_string_equal(cut, expected);
+    free(cut);
+}
+
+static void the_middle_is_cut(void **state)
+{
+    (void)state;
+    assert_cut("abcdef", 6, false, "abcdef");
+    assert_cut("abcdefghij", 9, false, "abc...hij");
+    assert_cut("abcdefghij", 8, false, "ab...hij");
+    assert_cut("abcdefghij", 8, true, "abc\xe2\x80\xa6ghij");
+    assert_cut("abcdef", 3, false, "abc");
+    assert_cut("abcdef", 1, true, "a");
+    assert_cut("abcdef", 0, true, "");
+    assert_cut("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 4, false, "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f");
+    assert_cut("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 3, true, "\xc3\xa4\xe2\x80\xa6\xc3\x9f");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +119,7 @@ int main(void)
         cmocka_unit_test(columns_are_those_of_a_terminal),
         cmocka_unit_test(what_is_cut_ends_with_dots),
         cmocka_unit_test(what_is_not_utf8_is_replaced),
+        cmocka_unit_test(the_middle_is_cut),
     };
 
     setlocale(LC_CTYPE, "C.UTF-8");

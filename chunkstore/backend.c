@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What every backend gets for free: whole files in one call. */
+/* What every backend gets for free: whole files in one call, and a limit to how fast it is written
+ * to. */
 #include "backend.h"
 
 #include <inttypes.h>
@@ -41,6 +42,13 @@ int cs_backend_read_all(struct cs_backend *backend, const char *name, size_t max
     return 0;
 }
 
+int cs_backend_write(struct cs_backend *backend, struct cs_put *put, const void *data, size_t len,
+                     struct cs_error *err)
+{
+    cs_throttle_wait(&backend->throttle, len, backend->cancel);
+    return backend->ops->write(put, data, len, err);
+}
+
 int cs_backend_put(struct cs_backend *backend, const char *name, const void *data, size_t len,
                    bool replace, struct cs_error *err)
 {
@@ -48,7 +56,7 @@ int cs_backend_put(struct cs_backend *backend, const char *name, const void *dat
     int rc = backend->ops->create(backend, name, &put, err);
     if (rc < 0)
         return rc;
-    rc = backend->ops->write(put, data, len, err);
+    rc = cs_backend_write(backend, put, data, len, err);
     if (rc < 0) {
         backend->ops->abandon(put);
         return rc;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "chunkstore.h"
+#include "throttle.h"
 
 /*
  * Where files of a repository lie. Names are relative, with `/`. A file appears
@@ -44,6 +45,8 @@ struct cs_backend_ops {
 
 struct cs_backend {
     const struct cs_backend_ops *ops;
+    struct cs_throttle throttle; /* of what cs_backend_write writes */
+    const volatile int *cancel;  /* NULL, or: non-zero ends its waiting */
 };
 
 /* The folder ${path}. With ${create}, it and the folders of a repository are made. */
@@ -60,6 +63,10 @@ int cs_backend_read_all(struct cs_backend *backend, const char *name, size_t max
 /* Exactly ${len} bytes at ${offset}; a shorter file is CS_CORRUPT. */
 int cs_backend_read_exact(struct cs_backend *backend, const char *name, uint64_t offset, void *buf,
                           size_t len, struct cs_error *err);
+
+/* ${ops->write}, no faster than the throttle lets through. All writing of contents goes here. */
+int cs_backend_write(struct cs_backend *backend, struct cs_put *put, const void *data, size_t len,
+                     struct cs_error *err);
 
 /* A whole file, durable but for its folder. */
 int cs_backend_put(struct cs_backend *backend, const char *name, const void *data, size_t len,

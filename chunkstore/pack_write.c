@@ -43,7 +43,7 @@ static int put_bytes(struct cs_pack_writer *w, const uint8_t *data, size_t len,
                      struct cs_error *err)
 {
     w->size += len;
-    return w->put != NULL ? w->store->backend->ops->write(w->put, data, len, err) : 0;
+    return w->put != NULL ? cs_backend_write(w->store->backend, w->put, data, len, err) : 0;
 }
 
 /* Doubles an array so that ${need} elements fit. */

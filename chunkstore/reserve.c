@@ -32,7 +32,7 @@ int cs_reserve_write(struct cs_store *store, uint64_t size, uint64_t wanted, str
             memcpy(step, magic, sizeof magic);
             cs_le64(step + 8, wanted);
         }
-        rc = ops->write(put, step, n, err);
+        rc = cs_backend_write(store->backend, put, step, n, err);
         at += n;
     }
     if (rc == 0) {

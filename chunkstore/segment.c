@@ -127,7 +127,7 @@ static int flush_block(struct block_writer *w, struct cs_error *err)
     cs_seal(w->sealed, w->key, ad, sizeof ad, w->plain, w->fill);
     size_t len = w->fill + CS_SEAL_OVERHEAD;
     w->fill = 0;
-    return w->store->backend->ops->write(w->put, w->sealed, len, err);
+    return cs_backend_write(w->store->backend, w->put, w->sealed, len, err);
 }
 
 static int put_plain(struct block_writer *w, const uint8_t *data, size_t len, struct cs_error *err)
@@ -187,7 +187,7 @@ int cs_segment_write_from(struct cs_store *store, void (*next)(void *arg, struct
     }
     rc = store->backend->ops->create(store->backend, name, &w.put, err);
     if (rc == 0)
-        rc = store->backend->ops->write(w.put, header, sizeof header, err);
+        rc = cs_backend_write(store->backend, w.put, header, sizeof header, err);
     for (uint32_t i = 0; rc == 0 && i < pack_count; i++)
         rc = put_plain(&w, packs[i].bytes, CS_NAME_SIZE, err);
     for (uint64_t i = 0; rc == 0 && i < n; i++) {

@@ -482,8 +482,11 @@ int cs_open(struct cs_store **out, const char *path, const struct cs_open_option
         goto out;
     }
     rc = cs_backend_local(&store->backend, path, false, err);
-    if (rc == 0)
+    if (rc == 0) {
+        store->backend->throttle.rate = options->write_rate;
+        store->backend->cancel = options->cancel;
         rc = read_config(store, err);
+    }
     if (rc == 0)
         rc = own_folder(&store->cache_dir, options->cache_dir, store, err);
     if (rc == 0)

@@ -19,6 +19,7 @@ build libssl-dev        libcrypto: GMAC fingerprints of what did not change, HMA
 build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}
+build libinih-dev      splits the lines of the configuration of jobs
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer
@@ -35,6 +36,7 @@ test  diffutils         cmp, in the scenarios
 test  strace            kills the program at chosen system calls
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer
+test  systemd           systemd-analyze: verifies the units and their sandbox
 test  qemu-system-common qemu-storage-daemon: somebody who holds an image open
 test  python3-nacl      the second reader: its seals, signatures and hashes
 test  python3-zstandard the second reader's decompression

@@ -142,6 +142,7 @@ struct cs_open_options {
     const char *state_dir; /* NULL: the head of the log is not remembered */
     unsigned
         threads; /* workers; 1: all is done in the calling thread; 0: the cores of this process */
+    uint64_t write_rate;        /* bytes a second that are written at most; 0: as fast as can be */
     bool even_damaged;          /* where the log is damaged, open it for cs_repair_log alone */
     bool accept_rollback;       /* remember the head that is found, whatever was seen before */
     const volatile int *cancel; /* NULL, or: becomes non-zero to stop what is going on */

@@ -17,7 +17,9 @@ struct global_options {
     const char *key_file;
     const char *cache_dir;
     const char *state_dir;
+    const char *config;
     const char *threads;
+    const char *rate_limit;
     bool json;
     bool quiet;
     int verbose;
@@ -71,6 +73,7 @@ extern const struct command cmd_key;
 extern const struct command cmd_list;
 extern const struct command cmd_prune;
 extern const struct command cmd_restore;
+extern const struct command cmd_run;
 extern const struct command cmd_show;
 extern const struct command cmd_stats;
 extern const struct command cmd_tag;

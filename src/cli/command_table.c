@@ -20,8 +20,11 @@ const struct option_spec command_globals[] = {
      "BYRE_CACHE_DIR"},
     {"state-dir", 0, OPTION_VALUE, GLOBAL(state_dir), "DIR", "what was last seen of repositories",
      "BYRE_STATE_DIR"},
+    {"config", 0, OPTION_VALUE, GLOBAL(config), "FILE", "the jobs that run knows", "BYRE_CONFIG"},
     {"threads", 0, OPTION_VALUE, GLOBAL(threads), "N",
      "workers (default: the cores this process may use)", NULL},
+    {"rate-limit", 0, OPTION_VALUE, GLOBAL(rate_limit), "RATE",
+     "write no faster to the repository: 50 MiB/s", NULL},
     {"json", 0, OPTION_FLAG, GLOBAL(json), NULL, "machine output on stdout", NULL},
     {"quiet", 'q', OPTION_FLAG, GLOBAL(quiet), NULL, "fewer messages", NULL},
     {"verbose", 'v', OPTION_COUNT, GLOBAL(verbose), NULL, "more messages; may be repeated", NULL},
@@ -34,9 +37,9 @@ const struct option_spec command_globals[] = {
 };
 
 const struct command *const command_table[] = {
-    &cmd_init,   &cmd_backup, &cmd_list,      &cmd_show,    &cmd_diff,  &cmd_restore,
-    &cmd_check,  &cmd_forget, &cmd_prune,     &cmd_tag,     &cmd_stats, &cmd_copy,
-    &cmd_bitmap, &cmd_key,    &cmd_benchmark, &cmd_version, &cmd_help,  NULL,
+    &cmd_init,   &cmd_backup,    &cmd_list,    &cmd_show,  &cmd_diff, &cmd_restore, &cmd_check,
+    &cmd_forget, &cmd_prune,     &cmd_tag,     &cmd_stats, &cmd_copy, &cmd_run,     &cmd_bitmap,
+    &cmd_key,    &cmd_benchmark, &cmd_version, &cmd_help,  NULL,
 };
 
 const struct command *command_find(const struct command *const *table, const char *word,

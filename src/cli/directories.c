@@ -64,3 +64,35 @@ int directories_state(const char *option, char **path, struct error *err)
     base = absolute("HOME");
     return base ? join(base, "/.local/state/byre", path, err) : 0;
 }
+
+/* Keeps ${*path} where it is a file that this process may read; else frees it. */
+static void keep_readable(char **path)
+{
+    if (*path && access(*path, R_OK)) {
+        free(*path);
+        *path = NULL;
+    }
+}
+
+int directories_config(const char *option, char **path, struct error *err)
+{
+    const char *base;
+    int rc;
+
+    *path = NULL;
+    if (option || (option = variable("BYRE_CONFIG")) != NULL)
+        return join(option, "", path, err);
+    rc = join("/etc/byre/byre.conf", "", path, err);
+    keep_readable(path);
+    if (rc || *path)
+        return rc;
+    base = absolute("XDG_CONFIG_HOME");
+    if (base) {
+        rc = join(base, "/byre/byre.conf", path, err);
+    } else {
+        base = absolute("HOME");
+        rc = base ? join(base, "/.config/byre/byre.conf", path, err) : 0;
+    }
+    keep_readable(path);
+    return rc;
+}

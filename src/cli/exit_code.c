@@ -48,3 +48,19 @@ int exit_code_of_store(const struct cs_error *err, int signal)
         return EXIT_CODE_FAILED;
     }
 }
+
+int exit_code_worse(int a, int b)
+{
+    static const int order[] = {EXIT_CODE_DONE,   EXIT_CODE_PARTIAL, EXIT_CODE_IN_USE,
+                                EXIT_CODE_USAGE,  EXIT_CODE_DENIED,  EXIT_CODE_NO_REPOSITORY,
+                                EXIT_CODE_FAILED, EXIT_CODE_DAMAGE};
+    size_t count = sizeof order / sizeof order[0];
+    size_t rank_a = 0;
+    size_t rank_b = 0;
+
+    while (rank_a < count && order[rank_a] != a)
+        rank_a++;
+    while (rank_b < count && order[rank_b] != b)
+        rank_b++;
+    return rank_b > rank_a ? b : a; /* a signal is in no place of the order: behind them all */
+}

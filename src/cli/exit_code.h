@@ -31,4 +31,7 @@ int exit_code_of_error(const struct error *err, bool reads_sources, int signal);
 /* The same for an error that comes right from the store. */
 int exit_code_of_store(const struct cs_error *err, int signal);
 
+/* Of two exit codes of different jobs the one that tells of the worse. */
+int exit_code_worse(int a, int b);
+
 #endif

@@ -9,6 +9,7 @@
 #include "cli/message.h"
 #include "cli/secret.h"
 #include "cli/signals.h"
+#include "cli/units.h"
 
 enum { THREADS_MAX = 1024 };
 
@@ -54,6 +55,8 @@ static int open_with(struct cs_store **store, const struct global_options *optio
 
     if ((options->threads &&
          option_number("--threads", options->threads, 1, THREADS_MAX, &threads, &err)) ||
+        (options->rate_limit &&
+         units_parse_rate("--rate-limit", options->rate_limit, &open.write_rate, &err)) ||
         directories_cache(options->cache_dir, &cache_dir, &err) ||
         directories_state(options->state_dir, &state_dir, &err)) {
         code = fail_error(&err);

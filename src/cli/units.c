@@ -109,6 +109,53 @@ bad:
                      "%s: not a size: \"%s\" (a number, or one with K, M, G or T)", what, text);
 }
 
+int units_parse_rate(const char *what, const char *text, uint64_t *bytes, struct error *err)
+{
+    char size[UNITS_TEXT] = {0};
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = text + digits + strspn(text + digits, " ");
+    const char *rest = *unit && strchr("KMGTkmgt", *unit) ? unit + 1 : unit;
+    int64_t value = 0;
+
+    if (rest > unit && strncmp(rest, "iB", 2) == 0)
+        rest += 2;
+    if (strcmp(rest, "/s") == 0)
+        rest += 2;
+    if (!digits || digits > sizeof size - 2 || *rest)
+        goto bad;
+    memcpy(size, text, digits);
+    if (rest > unit && *unit != '/')
+        size[digits] = *unit;
+    if (units_parse_size(what, size, &value, NULL) || value == 0)
+        goto bad;
+    *bytes = (uint64_t)value;
+    return 0;
+bad:
+    return error_set(err, ERROR_USAGE, "%s: not a rate: \"%s\" (such as 50 MiB/s)", what, text);
+}
+
+int units_parse_time(const char *what, const char *text, unsigned *seconds, struct error *err)
+{
+    static const struct {
+        const char *name;
+        unsigned long seconds;
+    } units[] = {{"s", 1}, {"min", 60}, {"h", 3600}};
+    const unsigned long week = 7UL * 24 * 3600;
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = text + digits + strspn(text + digits, " ");
+    unsigned long value = digits && digits < 10 ? strtoul(text, NULL, 10) : 0;
+
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(unit, units[i].name) == 0 && value && value <= week / units[i].seconds) {
+            *seconds = (unsigned)(value * units[i].seconds);
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_USAGE,
+                     "%s: not a time from a second to a week: \"%s\" (such as 90s, 10min, 2h)",
+                     what, text);
+}
+
 /* A number and perhaps a percent sign. The span keeps out what else strtod reads: nan, infinity,
  * hexadecimal. */
 static bool parse_percent(const char *text, double *value)

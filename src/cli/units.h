@@ -29,6 +29,14 @@ char *units_utc_time(int64_t time, char text[UNITS_TEXT]);
 /* Reads ${text}, the value of ${what}: digits, and K, M, G or T for powers of 1024. */
 int units_parse_size(const char *what, const char *text, int64_t *bytes, struct error *err);
 
+/* Reads ${text}, the value of ${what}: "50 MiB/s", "50M", "500K": digits, and K, M, G or T for
+ * powers of 1024; blanks before the letter, and "iB" and "/s" behind it, make no difference. Above
+ * 0. */
+int units_parse_rate(const char *what, const char *text, uint64_t *bytes, struct error *err);
+
+/* Reads ${text}, the value of ${what}: digits, and s, min or h. From a second to a week. */
+int units_parse_time(const char *what, const char *text, unsigned *seconds, struct error *err);
+
 /* Reads ${text}, the value of ${what}: more than 0 and up to 100, a percent sign may follow. Sets
  * ${*fraction}, up to 1. */
 int units_parse_percent(const char *what, const char *text, double *fraction, struct error *err);

@@ -1,6 +1,6 @@
 # The parts of chunkstore that need no repository: one program a module.
 foreach(name IN ITEMS bytes chunker content fingerprint identify level placement pool rechunk
-  rechunk_edges sample tree)
+  rechunk_edges sample throttle tree)
   add_executable(test_cs_${name} ${CMAKE_CURRENT_LIST_DIR}/test_cs_${name}.c)
   target_include_directories(test_cs_${name} PRIVATE ${PROJECT_SOURCE_DIR}/chunkstore)
   target_link_libraries(test_cs_${name} PRIVATE cmocka byre_options)
@@ -9,7 +9,7 @@ foreach(name IN ITEMS bytes chunker content fingerprint identify level placement
 endforeach()
 
 foreach(name IN ITEMS bytes chunker content fingerprint identify level placement pool rechunk
-  rechunk_edges sample)
+  rechunk_edges sample throttle)
   target_link_libraries(test_cs_${name} PRIVATE chunkstore)
 endforeach()
 foreach(name IN ITEMS rechunk rechunk_edges)

@@ -72,6 +72,18 @@ static void store_errors(void **state)
     assert_int_equal(of_store(CS_IO, 0), 1);
 }
 
+static void of_several_jobs_the_worst_counts(void **state)
+{
+    static const int ascending[] = {0, 3, 11, 2, 12, 10, 1, 4, 143};
+    const size_t count = sizeof ascending / sizeof ascending[0];
+
+    (void)state;
+    for (size_t a = 0; a < count; a++) {
+        for (size_t b = 0; b < count; b++)
+            assert_int_equal(exit_code_worse(ascending[a], ascending[b]), ascending[a > b ? a : b]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -79,6 +91,7 @@ int main(void)
         cmocka_unit_test(a_corrupt_source_is_no_damage_of_the_repository),
         cmocka_unit_test(interruption_names_the_signal),
         cmocka_unit_test(store_errors),
+        cmocka_unit_test(of_several_jobs_the_worst_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

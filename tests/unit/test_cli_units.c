@@ -103,6 +103,48 @@ static void percentages_are_read(void **state)
         assert_int_equal(units_parse_percent("x", bad[i], &fraction, NULL), ERROR_USAGE);
 }
 
+static void rates_are_read(void **state)
+{
+    static const char *const bad[] = {
+        "",       "0",    "M",      "-1M",    "1.5M", "50 MB/s", "50 MiB/min",         "5 0M",
+        "50M/s ", "50Mi", "50iB/s", "50 X/s", "1e3",  "0x10",    "99999999999999999T", "50 /h",
+    };
+    uint64_t rate = 0;
+
+    (void)state;
+    assert_int_equal(units_parse_rate("x", "50 MiB/s", &rate, NULL), 0);
+    assert_int_equal(rate, 50 << 20);
+    assert_int_equal(units_parse_rate("x", "50M", &rate, NULL), 0);
+    assert_int_equal(rate, 50 << 20);
+    assert_int_equal(units_parse_rate("x", "50m/s", &rate, NULL), 0);
+    assert_int_equal(rate, 50 << 20);
+    assert_int_equal(units_parse_rate("x", "700", &rate, NULL), 0);
+    assert_int_equal(rate, 700);
+    assert_int_equal(units_parse_rate("x", "700/s", &rate, NULL), 0);
+    assert_int_equal(rate, 700);
+    assert_int_equal(units_parse_rate("x", "2 GiB", &rate, NULL), 0);
+    assert_int_equal(rate, (uint64_t)2 << 30);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(units_parse_rate("x", bad[i], &rate, NULL), ERROR_USAGE);
+}
+
+static void times_are_read(void **state)
+{
+    static const char *const bad[] = {"",   "0s",  "5",     "5m",          "5 days", "-1s",
+                                      "1w", "8 d", "169 h", "9999999999s", "1.5h",   "s"};
+    unsigned seconds = 0;
+
+    (void)state;
+    assert_int_equal(units_parse_time("x", "90s", &seconds, NULL), 0);
+    assert_int_equal(seconds, 90);
+    assert_int_equal(units_parse_time("x", "10 min", &seconds, NULL), 0);
+    assert_int_equal(seconds, 600);
+    assert_int_equal(units_parse_time("x", "168h", &seconds, NULL), 0);
+    assert_int_equal(seconds, 168 * 3600);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(units_parse_time("x", bad[i], &seconds, NULL), ERROR_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +153,8 @@ int main(void)
         cmocka_unit_test(times),
         cmocka_unit_test(sizes_are_read),
         cmocka_unit_test(percentages_are_read),
+        cmocka_unit_test(rates_are_read),
+        cmocka_unit_test(times_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

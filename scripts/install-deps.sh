@@ -33,6 +33,10 @@ test  mandoc            gate: manual page
 test  git               tells which files the gates look at
 test  libcmocka-dev     the unit tests' framework
 test  diffutils         cmp, in the scenarios
+test  zsh               completion, asked as a person would
+test  fish              the same
+test  lintian           what Debian has to say of the package
+test  dpkg-dev          dpkg-shlibdeps: what the package depends on
 test  strace            kills the program at chosen system calls
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer

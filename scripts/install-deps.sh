@@ -19,7 +19,9 @@ build libssl-dev        libcrypto: GMAC fingerprints of what did not change, HMA
 build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}
-build libinih-dev      splits the lines of the configuration of jobs
+build libinih-dev       splits the lines of the configuration of jobs
+build dpkg-dev          dpkg-shlibdeps: what the package depends on
+build file              tells it what is a program
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer
@@ -36,7 +38,6 @@ test  diffutils         cmp, in the scenarios
 test  zsh               completion, asked as a person would
 test  fish              the same
 test  lintian           what Debian has to say of the package
-test  dpkg-dev          dpkg-shlibdeps: what the package depends on
 test  strace            kills the program at chosen system calls
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer

@@ -7,23 +7,18 @@ file(GLOB pages CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/byre*.1)
 install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${PROJECT_SOURCE_DIR}/src/byre.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 
-# Where each shell looks; zsh's folder is Debian's where the prefix is /usr.
-if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
-  set(zsh_functions vendor-completions)
-else()
-  set(zsh_functions site-functions)
-endif()
+# Where each shell looks. Debian's zsh has a folder of its own, which the package takes.
 install(FILES ${scripts}/completions/byre.bash RENAME byre
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${scripts}/completions/byre.zsh RENAME _byre
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${zsh_functions})
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 install(FILES ${scripts}/completions/byre.fish
         DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md
               ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/chunkstore/FORMAT.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES ${scripts}/byre.conf.example ${scripts}/cron.example
+install(FILES ${scripts}/byre.conf.example ${scripts}/cron.example ${scripts}/systemd/keeper.conf
         DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # systemd looks into lib, whatever LIBDIR is.

@@ -29,18 +29,23 @@ build_package() {
     cmake --preset release -S "$1" -B "$2" -DBYRE_TESTS=OFF --log-level=WARNING >/dev/null
     cmake --build "$2" -- --quiet
     rm -f "$2"/byre_*.deb
-    cpack -G DEB --config "$2/CPackConfig.cmake" >"$2/cpack.log" || { cat "$2/cpack.log" >&2; exit 1; }
+    cpack -G DEB --config "$2/CPackConfig.cmake" >"$2/cpack.log" || {
+        cat "$2/cpack.log" >&2
+        exit 1
+    }
     package=$(realpath "$2"/byre_*.deb)
 }
 
 build_package "$source" "$build"
 first=$package
-lintian --fail-on error --allow-root "$first"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+TMPDIR=$scratch lintian --fail-on error --allow-root "$first"
 echo "package: $first"
 
 if [ "$twice" ]; then
-    other=$(mktemp -d)
-    trap 'rm -rf "$other"' EXIT
+    other=$scratch/source
+    mkdir "$other"
     tar -C "$source" --exclude=./build --exclude=./.git -cf - . | tar -C "$other" -xf -
     CMAKE_C_COMPILER_LAUNCHER='' build_package "$other" "$other/build/again"
     cmp "$first" "$package"

@@ -134,6 +134,8 @@ static void offer_from_repository(struct complete *at, enum complete_kind kind,
     static const char prefix[] = "name:";
     struct cs_store *store = NULL;
 
+    if (at->command == &cmd_copy) /* they are those of the other repository */
+        return;
     if (!secret_at_hand(options) || repository_open_silently(&store, options, false))
         return;
     if (kind == COMPLETE_TAGS)

@@ -45,7 +45,7 @@ says 'byre-list.1 refers to byre-tug'
 expect_exit 0 python3 "$here/manual.py" pages "$BYRE"
 
 # Help names the page.
-for command in $(byre help --json | python3 -c 'import json, sys; print(*[c["name"] for c in json.load(sys.stdin)["commands"]])'); do
+for command in $(commands); do
     expect_exit 0 byre help "$command"
     expect_says "$T/out" "byre-$command\(1\)"
 done

@@ -87,15 +87,18 @@ complete files backup -- --comp
 # Archives, names and tags; where there is no repository, nothing.
 complete words show ''
 expect_words ''
-expect_exit 0 byre init --reserve 0
+new_repository
 complete words show ''
 expect_words ''
+secret=$BYRE_PASSWORD
+fast_key
 qemu-img create -q -f qcow2 disk.qcow2 1M
 # shellcheck disable=SC2016
 for name in web 'a b;$(x)`' web; do
     expect_exit 0 byre backup --name "$name" --tag "of-${name%% *}" disk.qcow2
 done
-mapfile -t ids < <(byre list --json | python3 -c 'import json, sys; print(*[a["id"][:8] for a in json.load(sys.stdin)][::-1], sep="\n")')
+mapfile -t ids < <(byre list --json |
+    python3 -c 'import json, sys; print("\n".join(a["id"][:8] for a in json.load(sys.stdin)[::-1]))')
 complete words show ''
 # shellcheck disable=SC2016
 expect_words latest "${ids[@]}" web 'a b;$(x)`'
@@ -112,14 +115,15 @@ expect_words web
 complete words tag latest --remove of-
 sort -u -o "$T/words" "$T/words"
 expect_words of-a of-web
+complete words copy --from repo w
+expect_words ''
 # Where the repository is may be said on the line itself.
 BYRE_REPOSITORY='' complete words --repo repo show l
 expect_words latest
 BYRE_REPOSITORY='' complete words show l
 expect_words ''
 # It neither asks, nor runs a command, nor waits: a FIFO would keep it waiting.
-secret=$BYRE_PASSWORD
-unset BYRE_PASSWORD
+unset BYRE_KEY_FILE
 mkfifo fifo
 complete words show ''
 expect_words ''
@@ -131,7 +135,9 @@ expect_words ''
 (umask 077 && echo "$secret" >pass)
 complete words --password-file pass show w
 expect_words web
-export BYRE_PASSWORD=$secret
+BYRE_PASSWORD=$secret complete words show w
+expect_words web
+export BYRE_KEY_FILE=$T/fast-key
 
 # Jobs.
 cat >byre.conf <<END

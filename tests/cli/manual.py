@@ -23,14 +23,16 @@ def lines_of(page):
     return [line for line in page.read_text().splitlines() if not line.startswith('.\\"')]
 
 
-def options_of(line):
-    """(name, value or None) of each long option that a macro line tells of."""
+def options_of(line, letters):
+    """(name, value or None) of each option that a macro line tells of; short ones by LETTERS."""
     found = []
     for part in re.split(r"\bFl ", line)[1:]:
         name, *words = [w for w in part.split() if w not in ("Ns", "=", "Op", "Oo", "Oc", ",")]
         value = "".join(w for w in words if w not in ("Ar", "Cm")).rstrip("|")
         if name.startswith("-"):
             found.append((name[1:], value or None))
+        elif name in letters:
+            found.append((letters[name], value or None))
     return found
 
 
@@ -83,7 +85,8 @@ def check_synopsis(page, words, blocks, command):
     if len(starts) != 1:
         wrong.append(f"{page.name}: there are {len(starts)} synopses of {words}, not 1")
         return
-    have = {option for line in starts[0][2:] for option in options_of(line)}
+    letters = {o["letter"]: o["name"] for o in command["options"]}
+    have = {option for line in starts[0][2:] for option in options_of(line, letters)}
     compare(where, have, of_table(command["options"]))
     operands = operands_of_synopsis(starts[0][2:])
     usage = operands_of_usage(command["usage"])
@@ -92,7 +95,8 @@ def check_synopsis(page, words, blocks, command):
 
 
 def explained(lines):
-    return {o for line in lines if line.startswith(".It ") for o in options_of(line)}
+    """By their long names."""
+    return {o for line in lines if line.startswith(".It ") for o in options_of(line, {})}
 
 
 def check_page(page, command):

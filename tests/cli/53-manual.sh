@@ -29,6 +29,8 @@ sed -i 's/^\.It Fl -last Ar k/.It Fl -last/' pages/byre-list.1
 says 'byre-list.1 has no --last k'
 sed -i 's/^\.Ar archive archive/.Ar archive/' pages/byre-diff.1
 says 'synopsis of diff has the operands "archive", help has "archive archive"'
+sed -i 's/^\.Nm byre ,/.Nm ,/; s/^\.Nm byre$/.Nm/' pages/byre-benchmark.1
+says 'byre-benchmark.1: .Nm alone'
 sed -i '0,/^\.It Fl -new-key-file/{//d}' pages/byre-key.1
 says 'key add has no --new-key-file'
 sed -i '/^\.It Fl -rate-limit/d' pages/byre.1

@@ -109,6 +109,8 @@ def check_page(page, command):
     synopsis = "\n".join(sections["SYNOPSIS"])
     blocks = [block.strip().split("\n") for block in synopsis.split(".Nm byre\n")[1:]]
     subcommands = command["commands"]
+    if any(re.match(r"\.Nm *([,.;:]|$)", line) for line in lines):
+        wrong.append(f"{page.name}: .Nm alone stands for {name} there, not for byre")
     if sections["OPTIONS"][:2] != ["The options of all commands are in", ".Xr byre 1 ."]:
         wrong.append(f"{page.name}: OPTIONS does not begin by saying where the others are")
     if not subcommands:

@@ -49,7 +49,7 @@ gate_lint() {
 
 # A function may well take arguments that this caller does not give (SC2119, SC2120).
 gate_shellcheck() {
-    { sources '*.sh' && echo .ci/run; } | xargs shellcheck -x -e SC2119,SC2120 || bad=1
+    { sources '*.sh' '*.bash' 'scripts/package/debian/post*' && echo .ci/run; } | xargs shellcheck -x -e SC2119,SC2120 || bad=1
 }
 
 # exported LIBRARY: "object symbol" of each symbol that others could link with.

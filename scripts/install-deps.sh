@@ -19,8 +19,10 @@ build libssl-dev        libcrypto: GMAC fingerprints of what did not change, HMA
 build libdeflate-dev    expands compressed clusters and tells their true length
 build zlib1g-dev        compresses clusters as QEMU does; second opinion on streams
 build libjansson-dev    JSON: records, --json, names such as json:{...}
-build libinih-dev      splits the lines of the configuration of jobs
+build libinih-dev       splits the lines of the configuration of jobs
 build libarchive-dev    tar: exports and imports
+build dpkg-dev          dpkg-shlibdeps: what the package depends on
+build file              tells it what is a program
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer
@@ -35,6 +37,9 @@ test  git               tells which files the gates look at
 test  libcmocka-dev     the unit tests' framework
 test  diffutils         cmp, in the scenarios
 test  tmux              a terminal for progress and prompts
+test  zsh               completion, asked as a person would
+test  fish              the same
+test  lintian           what Debian has to say of the package
 test  strace            kills the program at chosen system calls
 test  libarchive-tools  bsdtar: a second reader of exports
 test  mount             losetup: block devices as sources and targets

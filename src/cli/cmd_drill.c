@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/fail.h"
@@ -190,7 +191,7 @@ static int drill(const struct cli *cli, struct cs_store *store)
     double seconds;
     int code = 0;
 
-    if (engine_find_archive(store, name, &archive, &err))
+    if (archive_find(store, name, &archive, &err))
         return fail_error(&err);
     progress_begin(&progress, &cli->options, stdout);
     options.listener = listener_for(&progress);

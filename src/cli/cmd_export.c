@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/archive_find.h"
 #include "cli/command.h"
 #include "cli/directories.h"
 #include "cli/fail.h"
@@ -79,8 +80,8 @@ static int export_archive(struct cs_store *store, const char *name, const char *
 
     if (cs_require_data_key(store, &store_err))
         return fail_store(&store_err);
-    if (engine_find_archive(store, name, archive, &err) ||
-        (since && engine_find_archive(store, since, &options->since, &err)))
+    if (archive_find(store, name, archive, &err) ||
+        (since && archive_find(store, since, &options->since, &err)))
         return fail_error(&err);
     if (options->since && options->since == *archive)
         return fail_usage("--since: %s and %s are the same archive", since, name);

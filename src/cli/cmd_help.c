@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/fail.h"
 #include "cli/help.h"
+#include "cli/output.h"
 
 static int run(const struct cli *cli)
 {
@@ -22,7 +23,9 @@ static int run(const struct cli *cli)
             return fail_error(&err);
         table = command->commands;
     }
-    if (command)
+    if (cli->options.json)
+        output_json(stdout, command ? help_json_command(command) : help_json_overview());
+    else if (command)
         help_command(stdout, parent, command);
     else
         help_overview(stdout);

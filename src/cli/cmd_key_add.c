@@ -51,8 +51,8 @@ out:
 }
 
 static const struct option_spec specs[] = {
-    {"role", 0, OPTION_VALUE, offsetof(struct add_args, role), "ROLE",
-     "full, backup or append (default: full)", NULL},
+    {"role", 0, OPTION_VALUE, offsetof(struct add_args, role), "full|backup|append",
+     "what it may do (default: full)", NULL},
     {"new-password-file", 0, OPTION_VALUE, offsetof(struct add_args, password_file), "FILE",
      "its passphrase: the first line of FILE", NULL},
     {"new-key-file", 0, OPTION_VALUE, offsetof(struct add_args, key_file), "FILE", "its key file",

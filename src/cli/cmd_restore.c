@@ -143,7 +143,7 @@ static const struct option_spec specs[] = {
     {"snapshot", 0, OPTION_VALUE, ARG(snapshot), "ID",
      "the disk as in this internal snapshot (flattens)", NULL},
     {"flatten", 0, OPTION_FLAG, ARG(flatten), NULL, "one file instead of a chain", NULL},
-    {"format", 0, OPTION_VALUE, ARG(format), "FORMAT", "qcow2 or raw (which flattens)", NULL},
+    {"format", 0, OPTION_VALUE, ARG(format), "qcow2|raw", "of one file (which flattens)", NULL},
     {"keep-backing-names", 0, OPTION_FLAG, ARG(keep_backing_names), NULL,
      "leave backing file names as they were", NULL},
     {"force", 0, OPTION_FLAG, ARG(force), NULL, "overwrite what is there", NULL},

@@ -48,13 +48,14 @@ struct cli {
 
 struct command {
     const char *name;
-    const char *usage;               /* the operands, as help shows them */
+    const char *usage;               /* the operands, and options that have to be given */
     const char *summary;             /* one line, lower case */
     const char *description;         /* more lines for help, or NULL */
     const struct option_spec *specs; /* NULL: none of its own */
     size_t args_size;                /* of the structure that ${specs} have offsets into */
     size_t operands_min;
     size_t operands_max;
+    bool hidden;                           /* help and completion do not tell of it */
     const struct command *const *commands; /* those of the next word, or NULL, */
     int (*run)(const struct cli *cli);     /* and this, which returns the exit code */
 };
@@ -64,6 +65,8 @@ extern const struct command cmd_backup;
 extern const struct command cmd_benchmark;
 extern const struct command cmd_bitmap;
 extern const struct command cmd_check;
+extern const struct command cmd_complete;
+extern const struct command cmd_completion;
 extern const struct command cmd_copy;
 extern const struct command cmd_diff;
 extern const struct command cmd_drill;

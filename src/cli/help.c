@@ -30,8 +30,10 @@ static void print_options(FILE *stream, const struct option_spec *specs)
 
 static void print_commands(FILE *stream, const struct command *const *table)
 {
-    for (; *table; table++)
-        fprintf(stream, "  %-10s%s\n", (*table)->name, (*table)->summary);
+    for (; *table; table++) {
+        if (!(*table)->hidden)
+            fprintf(stream, "  %-12s%s\n", (*table)->name, (*table)->summary);
+    }
 }
 
 void help_overview(FILE *stream)
@@ -46,7 +48,8 @@ void help_overview(FILE *stream)
     print_commands(stream, command_table);
     fputs("\noptions, before or after the command:\n", stream);
     print_options(stream, command_globals);
-    fputs("\nbyre help COMMAND shows the options of one command; byre(1) has the whole story.\n",
+    fputs("\nbyre help COMMAND shows the options of one command, and byre-COMMAND(1) has the\n"
+          "whole story; byre(1) is about all of them.\n",
           stream);
 }
 
@@ -66,5 +69,8 @@ void help_command(FILE *stream, const struct command *parent, const struct comma
         fputs("\noptions:\n", stream);
         print_options(stream, command->specs);
     }
-    fputs("\nbyre help shows the options that all commands take.\n", stream);
+    fprintf(stream,
+            "\nbyre help shows the options that all commands take.\n"
+            "byre-%s(1) has the whole story.\n",
+            parent ? parent->name : command->name);
 }

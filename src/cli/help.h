@@ -2,6 +2,7 @@
 #ifndef BYRE_CLI_HELP_H
 #define BYRE_CLI_HELP_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "cli/command.h"
@@ -13,5 +14,10 @@ void help_overview(FILE *stream);
 
 /* One command. ${parent}: the word before it, as in "key add", or NULL. */
 void help_command(FILE *stream, const struct command *parent, const struct command *command);
+
+/* ---- help_json.c: the same as data, new references; NULL: no memory ---- */
+
+json_t *help_json_overview(void);
+json_t *help_json_command(const struct command *command);
 
 #endif

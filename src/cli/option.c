@@ -100,6 +100,34 @@ static const struct option_spec *find_letter(const struct option_set *sets, size
     return NULL;
 }
 
+const struct option_spec *option_find(const struct option_set *sets, size_t set_count,
+                                      const char *name, size_t len)
+{
+    const struct option_set *set = NULL;
+
+    return find_long(sets, set_count, name, len, &set);
+}
+
+const struct option_spec *option_awaits(const struct option_set *sets, size_t set_count,
+                                        const char *word)
+{
+    const struct option_set *set = NULL;
+    const struct option_spec *spec = NULL;
+
+    if (strncmp(word, "--", 2) == 0) {
+        spec = find_long(sets, set_count, word + 2, strlen(word + 2), &set);
+        return spec && takes_value(spec) ? spec : NULL;
+    }
+    if (word[0] != '-')
+        return NULL;
+    for (word++; *word; word++) {
+        spec = find_letter(sets, set_count, *word, &set);
+        if (!spec || takes_value(spec))
+            return spec && !word[1] ? spec : NULL;
+    }
+    return NULL;
+}
+
 static int unknown_long(const struct option_set *sets, size_t set_count, const char *name,
                         size_t len, struct error *err)
 {

@@ -49,6 +49,14 @@ struct option_set {
 int option_parse(const struct option_set *sets, size_t set_count, int argc, const char *const *argv,
                  bool stop, struct option_list *operands, int *used, struct error *err);
 
+/* The option with the name of ${len} bytes at ${name}; NULL: none. */
+const struct option_spec *option_find(const struct option_set *sets, size_t set_count,
+                                      const char *name, size_t len);
+
+/* The option at the end of ${word} that takes the argument after it as its value; NULL: none. */
+const struct option_spec *option_awaits(const struct option_set *sets, size_t set_count,
+                                        const char *word);
+
 int option_list_add(struct option_list *list, const char *item, struct error *err);
 void option_list_clear(struct option_list *list);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/secret_read.h"
 
@@ -105,6 +106,23 @@ int secret_for_repository(struct secret *secret, const struct global_options *op
                        "set BYRE_KEY_FILE, BYRE_PASSWORD_FILE, BYRE_PASSWORD_COMMAND or "
                        "BYRE_PASSWORD (there is no terminal to ask on)");
     return rc;
+}
+
+bool secret_at_hand(const struct global_options *options)
+{
+    const char *file = options->key_file ? options->key_file : options->password_file;
+    bool command = options->password_command != NULL;
+    struct stat st;
+
+    if (!file && !command) {
+        file = variable("BYRE_", "KEY_FILE");
+        if (!file)
+            file = variable("BYRE_", "PASSWORD_FILE");
+        command = variable("BYRE_", "PASSWORD_COMMAND") != NULL;
+    }
+    if (file)
+        return stat(file, &st) == 0 && S_ISREG(st.st_mode);
+    return !command && getenv("BYRE_PASSWORD");
 }
 
 int secret_for_other(struct secret *secret, const char *repo, struct error *err)

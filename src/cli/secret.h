@@ -30,6 +30,10 @@ struct cs_secret secret_view(const struct secret *secret);
 int secret_for_repository(struct secret *secret, const struct global_options *options,
                           const char *repo, bool fresh, struct error *err);
 
+/* Whether secret_for_repository gets one without asking anybody, running anything or waiting: from
+ * a plain file or a variable. */
+bool secret_at_hand(const struct global_options *options);
+
 /* The secret for another repository, from the same variables with BYRE_FROM_ in front. */
 int secret_for_other(struct secret *secret, const char *repo, struct error *err);
 

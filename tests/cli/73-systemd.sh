@@ -17,6 +17,14 @@ expect_silent verified
 systemd-analyze security --offline=true --no-pager --threshold=25 units/byre@.service >exposure ||
     fail "systemd-analyze security: $(tail -n 1 exposure)"
 
+# As a drop-in says, it also runs as a user who only keeps repositories.
+mkdir -p kept/byre@.service.d
+cp units/byre@.service kept
+cp "$scripts/systemd/keeper.conf" kept/byre@.service.d/override.conf
+systemd-analyze verify --man=no kept/byre@web.service >verified 2>&1 ||
+    fail "systemd-analyze verify: $(cat verified)"
+expect_silent verified
+
 # unit KEY: what the service has for it.
 unit() { sed -n "s/^$1=//p" units/byre@.service; }
 

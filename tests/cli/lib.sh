@@ -138,6 +138,12 @@ fast_key() {
 
 archive_count() { byre list --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))'; }
 
+# commands: the names of all that help lists.
+commands() {
+    byre help --json |
+        python3 -c 'import json, sys; print(*[c["name"] for c in json.load(sys.stdin)["commands"]])'
+}
+
 # random_file PATH BYTES SEED: the same bytes for the same seed.
 random_file() {
     python3 -c '

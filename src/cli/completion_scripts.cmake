@@ -1,0 +1,12 @@
+# Makes completion_scripts.c of the files in scripts/completions, which are installed as well.
+set(completions ${PROJECT_SOURCE_DIR}/scripts/completions)
+set(text "/* Made from scripts/completions. */\n#include \"cli/completion_scripts.h\"\n")
+foreach(shell IN ITEMS bash zsh fish)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${completions}/byre.${shell})
+  file(READ ${completions}/byre.${shell} script)
+  string(REPLACE "\\" "\\\\" script "${script}")
+  string(REPLACE "\"" "\\\"" script "${script}")
+  string(REPLACE "\n" "\\n\"\n    \"" script "${script}")
+  string(APPEND text "\nconst char completion_scripts_${shell}[] =\n    \"${script}\";\n")
+endforeach()
+file(CONFIGURE OUTPUT completion_scripts.c CONTENT "${text}" @ONLY)

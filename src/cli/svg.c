@@ -58,7 +58,7 @@ static void escape(FILE *stream, const char *text)
 
 static void put_text(struct svg *svg, unsigned x, unsigned y, const char *class, const char *text)
 {
-    char *fit = text_cut(text, TEXT_MAX, true);
+    char *fit = text_abridge(text, TEXT_MAX, true);
 
     fprintf(svg->stream, "<text x=\"%u\" y=\"%u\" class=\"%s\">", x, y, class);
     escape(svg->stream, fit ? fit : "?");

@@ -3,6 +3,7 @@
 #include "cli/terminal.h"
 
 #include <langinfo.h>
+#include <locale.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +22,23 @@ static bool colour_wanted(void)
     return !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
 }
 
+/* What the user's locale says, for main has set another. */
+static bool is_utf8(void)
+{
+    locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
+    bool utf8 = locale && strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
+
+    if (locale)
+        freelocale(locale);
+    return utf8;
+}
+
 struct terminal terminal_of(FILE *stream, bool whole)
 {
     struct winsize size = {0};
     struct terminal terminal = {
         .columns = COLUMNS_USUAL,
-        .utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0,
+        .utf8 = is_utf8(),
     };
 
     if (isatty(fileno(stream))) {

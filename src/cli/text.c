@@ -91,26 +91,42 @@ size_t text_cut(char *text, size_t columns)
     return kept + sizeof dots - 1;
 }
 
+/* The bytes of the first characters of ${text} that take at most ${columns}. */
+static size_t bytes_within(const char *text, size_t columns)
+{
+    size_t at = 0;
+    size_t len;
+
+    for (; text[at]; at += len) {
+        size_t width = character(text + at, &len);
+
+        if (width > columns)
+            break;
+        columns -= width;
+    }
+    return at;
+}
+
 char *text_abridge(const char *text, size_t columns, bool utf8)
 {
     const char *ellipsis = utf8 ? "\xe2\x80\xa6" : "...";
     size_t all = text_columns(text);
     size_t dots = utf8 ? 1 : 3;
-    size_t room = columns > dots ? columns - dots : 0;
-    size_t head = 0, tail = 0, used = 0, len;
+    size_t head, tail;
     char *copy;
 
     if (all <= columns)
         return strdup(text);
+    if (columns <= dots)
+        return strndup(text, bytes_within(text, columns));
     /* The end of a path says more than its beginning. */
-    for (; used + character(text + head, &len) <= room / 2; head += len)
-        used += character(text + head, &len);
-    for (used = 0; text[tail] && all - used > (room + 1) / 2; tail += len)
-        used += character(text + tail, &len);
-    return asprintf(&copy, "%.*s%.*s%s", (int)head, text, (int)(columns < dots ? columns : 3),
-                    columns < dots ? "..." : ellipsis, text + tail) < 0
-               ? NULL
-               : copy;
+    head = bytes_within(text, (columns - dots) / 2);
+    tail = strlen(text);
+    for (size_t at = head; tail > at; at++) {
+        if (text_columns(text + at) <= (columns - dots + 1) / 2 && (text[at] & 0xc0) != 0x80)
+            tail = at;
+    }
+    return asprintf(&copy, "%.*s%s%s", (int)head, text, ellipsis, text + tail) < 0 ? NULL : copy;
 }
 
 char *text_utf8(const char *text)

@@ -79,6 +79,7 @@ for word in open("filter").read().split():
     allowed |= set(calls(word)) if word.startswith("@") else {word}
 used = {m[1] for m in re.finditer(r"^\d+ +(\w+)\(", open("trace").read(), re.M)}
 assert len(used) > 40, used
+allowed |= {"cachestat", "syscall_0x1c3"}  # systemd 252 has no name for it; refused, mincore does instead
 assert used <= allowed, f"kept from it: {used - allowed}"
 END
 fi

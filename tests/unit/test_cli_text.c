@@ -89,26 +89,29 @@ static void what_is_not_utf8_is_replaced(void **state)
     assert_utf8("\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"); /* around surrogates */
 }
 
-static void assert_cut(const char *text, size_t columns, bool utf8, const char *expected)
+static void assert_abridged(const char *text, size_t columns, bool utf8, const char *expected)
 {
-    char *cut = text_cut(text, columns, utf8);
+    char *abridged = text_abridge(text, columns, utf8);
 
-    assert_string_equal(cut, expected);
-    free(cut);
+    assert_string_equal(abridged, expected);
+    free(abridged);
 }
 
 static void the_middle_is_cut(void **state)
 {
     (void)state;
-    assert_cut("abcdef", 6, false, "abcdef");
-    assert_cut("abcdefghij", 9, false, "abc...hij");
-    assert_cut("abcdefghij", 8, false, "ab...hij");
-    assert_cut("abcdefghij", 8, true, "abc\xe2\x80\xa6ghij");
-    assert_cut("abcdef", 3, false, "abc");
-    assert_cut("abcdef", 1, true, "a");
-    assert_cut("abcdef", 0, true, "");
-    assert_cut("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 4, false, "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f");
-    assert_cut("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 3, true, "\xc3\xa4\xe2\x80\xa6\xc3\x9f");
+    assert_abridged("abcdef", 6, false, "abcdef");
+    assert_abridged("abcdefghij", 9, false, "abc...hij");
+    assert_abridged("abcdefghij", 8, false, "ab...hij");
+    assert_abridged("abcdefghij", 8, true, "abc\xe2\x80\xa6ghij");
+    assert_abridged("abcdef", 3, false, "abc");
+    assert_abridged("abcdef", 1, true, "a");
+    assert_abridged("abcdef", 0, true, "");
+    assert_abridged("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 4, false,
+                    "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f");
+    assert_abridged("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 3, true, "\xc3\xa4\xe2\x80\xa6\xc3\x9f");
+    assert_abridged("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", 5, true,
+                    "\xe6\x97\xa5\xe2\x80\xa6\xe8\xaa\x9e");
 }
 
 int main(void)

@@ -99,7 +99,7 @@ static int read_sample(struct bench *b, unsigned number, uint8_t *sample, size_t
     uint64_t begin = 0, stop = 0, size = (uint64_t)st.st_size;
     *len = 0;
     for (unsigned i = 0; rc == 0 && i < PLACES; i++) {
-        uint64_t at = size / (PLACES * SAMPLES) * (i * SAMPLES + number);
+        uint64_t at = size / ((uint64_t)PLACES * SAMPLES) * (i * SAMPLES + number);
         size_t end = *len + PIECE;
         for (stop = at; rc == 0 && stop < size && *len < end;) {
             size_t got = 0;

@@ -125,9 +125,12 @@ static int choose(struct diff *d, struct error *err)
     }
     if (matches == 0) {
         int rc = error_set(err, ERROR_NOT_FOUND, "neither archive has an image %s, but", wanted);
-        for (size_t i = 0; i < d->count; i++)
-            choose_add(err, i == 0,
-                       d->pairs[i].b != NULL ? d->pairs[i].b->path : d->pairs[i].a->path);
+        for (size_t i = 0; i < d->count; i++) {
+            const struct record_image *image =
+                d->pairs[i].b != NULL ? d->pairs[i].b : d->pairs[i].a;
+            if (image != NULL)
+                choose_add(err, i == 0, image->path);
+        }
         return rc;
     }
     d->count = matches;

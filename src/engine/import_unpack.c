@@ -20,6 +20,7 @@
 #include "engine/target.h"
 
 enum { BLOCK = 4096, LOOK_EVERY = 16 << 20, SPARE_SHARE = 32, SPARE_MAX = 256 << 20 };
+enum { ENTRIES_MAX = 2 * MANIFEST_FILES }; /* of a tar: folders may be told, too */
 
 static const uint64_t logical_max = UINT64_C(1) << 46; /* of all files, with their holes */
 
@@ -375,9 +376,9 @@ static int take_all(struct unpack *u, struct error *err)
         int rc = bundle_reader_next(u->tar, &entry, &found, err);
         if (rc < 0 || !found)
             return rc;
-        if (++u->entries > 2 * MANIFEST_FILES)
+        if (++u->entries > ENTRIES_MAX)
             return error_set(err, ERROR_CORRUPT, "%s: has more than %d entries", u->from,
-                             2 * MANIFEST_FILES);
+                             ENTRIES_MAX);
         rc = tidy_name(&entry, &name, err);
         bool itself =
             rc == 0 && entry.is_folder && (strcmp(name, ".") == 0 || strcmp(name, "./") == 0);
@@ -414,7 +415,7 @@ int import_unpack(struct import *import, int fd, struct error *err)
         rc = error_set(err, ERROR_CORRUPT, "%s: is empty", u.from);
     if (rc == 0)
         rc = check_sums(&u, err);
-    if (rc < 0 && rc == ERROR_CORRUPT && import->files == NULL)
+    if (rc == ERROR_CORRUPT && import->files == NULL)
         error_wrap(err, "%s", u.from);
     bundle_reader_free(u.tar);
     sha256_free(u.sha);

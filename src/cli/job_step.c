@@ -307,6 +307,7 @@ static int run(struct step *step, enum job_step which, struct error *err)
         rc = start(step, &argv, err);
     words_clear(&argv);
     if (rc) {
+        progress_end(&step->progress);
         code = exit_code_of_error(err, false, signals_seen());
         job_say(step->job, step->name, "error", code, err->message);
         return code;

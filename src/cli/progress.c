@@ -238,6 +238,7 @@ static void choose_style(struct progress *progress, const struct global_options 
 void progress_begin(struct progress *progress, const struct global_options *options, FILE *stream)
 {
     memset(progress, 0, sizeof *progress);
+    progress->begun = true;
     progress->started = now();
     progress->stream = stream;
     progress->json = options->json;
@@ -249,6 +250,8 @@ void progress_begin(struct progress *progress, const struct global_options *opti
 
 void progress_update(struct progress *progress, const char *what, uint64_t done, uint64_t total)
 {
+    if (!progress->begun)
+        return;
     pthread_mutex_lock(&progress->mutex);
     progress->known = true;
     progress->what[0] = '\0';
@@ -266,6 +269,8 @@ void progress_update(struct progress *progress, const char *what, uint64_t done,
 
 void progress_file(struct progress *progress, size_t number, size_t count)
 {
+    if (!progress->begun)
+        return;
     pthread_mutex_lock(&progress->mutex);
     progress->state.number = number;
     progress->state.count = count;
@@ -274,6 +279,8 @@ void progress_file(struct progress *progress, size_t number, size_t count)
 
 void progress_fresh(struct progress *progress, uint64_t bytes)
 {
+    if (!progress->begun)
+        return;
     pthread_mutex_lock(&progress->mutex);
     progress->state.counts_fresh = true;
     progress->state.fresh = bytes;
@@ -282,6 +289,9 @@ void progress_fresh(struct progress *progress, uint64_t bytes)
 
 void progress_end(struct progress *progress)
 {
+    if (!progress->begun)
+        return;
+    progress->begun = false;
     pthread_mutex_lock(&progress->mutex);
     progress->ending = true;
     pthread_cond_signal(&progress->end);

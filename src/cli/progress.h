@@ -23,6 +23,7 @@
 enum progress_style { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON };
 
 struct progress {
+    bool begun;
     enum progress_style style;
     bool colour;
     bool json;       /* whether answers to SIGUSR1 are */
@@ -55,7 +56,8 @@ void progress_update(struct progress *progress, const char *what, uint64_t done,
 void progress_file(struct progress *progress, size_t number, size_t count);
 void progress_fresh(struct progress *progress, uint64_t bytes);
 
-/* Erases the bar, and ends the thread. */
+/* Erases the bar, and ends the thread. After that nothing is shown any more; another end does
+ * nothing. */
 void progress_end(struct progress *progress);
 
 /* Seconds since the beginning. */

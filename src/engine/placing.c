@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/nbd_uri.h"
 #include "engine/path.h"
 
 struct place { /* of a layer, or of a layer's data file */
@@ -14,23 +15,13 @@ struct place { /* of a layer, or of a layer's data file */
     char **placed;
 };
 
-/* An export has a URI, which is no path: a file name is made of its last part that is not empty. */
+/* An export has a URI, which is no path. */
 static char *export_path(const char *uri)
 {
-    size_t end = strcspn(uri, "?#");
-    while (end > 0 && uri[end - 1] == '/')
-        end--;
-    size_t begin = end;
-    while (begin > 0 && uri[begin - 1] != '/')
-        begin--;
-    char *path = NULL;
-    if (end == begin || uri[end - 1] == ':' || uri[begin] == '.')
-        return strdup("/nbd");
-    if (asprintf(&path, "/%.*s", (int)(end - begin < 200 ? end - begin : 200), uri + begin) < 0)
-        return NULL;
-    for (char *c = path + 1; *c != 0; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '_';
+    char *name = nbd_uri_file_name(uri), *path = NULL;
+    if (name == NULL || asprintf(&path, "/%s", name) < 0)
+        path = NULL;
+    free(name);
     return path;
 }
 

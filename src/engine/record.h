@@ -194,6 +194,7 @@ int record_layer_read(struct record_layer *layer, struct cs_store *store, struct
 /* Whether two trees of one kind have the same in them. */
 bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
 
+void record_content_free(struct record_content *content); /* NULL is fine */
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);
 

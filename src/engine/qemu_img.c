@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "engine/path.h"
 #include "engine/program.h"
 
-enum { CHECK_LEAKS = 3 }; /* an exit status of qemu-img check */
+enum { CHECK_LEAKS = 3, COMPARE_DIFFERS = 1 }; /* exit statuses of qemu-img check and compare */
 
 static const char own_name[] = "qemu-img: ";
 
@@ -62,30 +63,62 @@ static const char *first_line(char *output)
     return "it does not say why";
 }
 
-static int run(const char *const *argv, const char *folder, const volatile int *cancel,
-               struct program_result *result, struct error *err)
+static int start(const struct program_options *options, struct program_result *result,
+                 struct error *err)
 {
-    const struct program_options options = {
-        .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
-    int rc = program_run(&options, result, err);
+    int rc = program_run(options, result, err);
     return rc == ERROR_NOT_FOUND
                ? error_set(err, ERROR_NOT_FOUND,
                            "there is no qemu-img here (the package qemu-utils has it)")
                : rc;
 }
 
+static int run(const char *const *argv, const char *folder, const volatile int *cancel,
+               struct program_result *result, struct error *err)
+{
+    const struct program_options options = {
+        .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
+    return start(&options, result, err);
+}
+
+/* What it means that it did not exit with 0. */
+static int judge(struct program_result *result, struct error *err)
+{
+    if (result->code > 128)
+        return error_set(err, ERROR_IO, "qemu-img was ended by signal %d", result->code - 128);
+    const char *message = last_line(result->output);
+    const char *lock = strstr(message, "Failed to get ");
+    bool in_use = lock != NULL && strstr(lock, " lock") != NULL;
+    bool full = strstr(message, "No space left on device") != NULL ||
+                strstr(message, "Disk quota exceeded") != NULL;
+    return error_set(err,
+                     in_use ? ERROR_IN_USE
+                     : full ? ERROR_NO_SPACE
+                            : ERROR_IO,
+                     "qemu-img: %s", message);
+}
+
 static int run_and_judge(const char *const *argv, const volatile int *cancel, struct error *err)
 {
     struct program_result result;
     int rc = run(argv, NULL, cancel, &result, err);
-    if (rc < 0 || result.code == 0)
-        return rc;
-    if (result.code > 128)
-        return error_set(err, ERROR_IO, "qemu-img was ended by signal %d", result.code - 128);
-    const char *message = last_line(result.output);
-    const char *lock = strstr(message, "Failed to get ");
-    bool in_use = lock != NULL && strstr(lock, " lock") != NULL;
-    return error_set(err, in_use ? ERROR_IN_USE : ERROR_IO, "qemu-img: %s", message);
+    return rc < 0 || result.code == 0 ? rc : judge(&result, err);
+}
+
+/* For files that are nobody else's: it need not be given time when it is to stop. */
+static int run_in(const char *folder, const char *const *argv, const volatile int *cancel,
+                  struct program_result *result, struct error *err)
+{
+    const struct program_options options = {
+        .argv = argv, .folder = folder, .capture = true, .terminate = true, .cancel = cancel};
+    return start(&options, result, err);
+}
+
+static int run_in_and_judge(const char *folder, const char *const *argv, const volatile int *cancel,
+                            struct program_result *result, struct error *err)
+{
+    int rc = run_in(folder, argv, cancel, result, err);
+    return rc < 0 || result->code == 0 ? rc : judge(result, err);
 }
 
 int qemu_img_require(const volatile int *cancel, struct error *err)
@@ -181,4 +214,93 @@ int qemu_img_check_chain(const char *path, const volatile int *cancel,
     int rc = ask(argv, path, cancel, &code, message, err);
     *verdict = code == 0 ? QEMU_IMG_CLEAN : QEMU_IMG_ERRORS;
     return rc;
+}
+
+/* ---- formats that byre does not know ---- */
+
+/* Its name in its folder, without anything that QEMU could take for a protocol or an option. */
+static char *local_name(const struct qemu_img_file *file)
+{
+    return path_join(".", file->name);
+}
+
+int qemu_img_create(const struct qemu_img_file *file, const char *options, uint64_t size,
+                    const volatile int *cancel, struct error *err)
+{
+    struct program_result result;
+    char bytes[24];
+    char *name = local_name(file);
+    const char *argv[] = {"qemu-img", "create", "-q", "-f", file->format,
+                          name,       bytes,    NULL, NULL, NULL};
+    if (name == NULL)
+        return error_no_memory(err);
+    snprintf(bytes, sizeof bytes, "%" PRIu64, size);
+    if (options != NULL) {
+        argv[7] = "-o";
+        argv[8] = options;
+    }
+    int rc = run_in_and_judge(file->folder, argv, cancel, &result, err);
+    free(name);
+    return rc;
+}
+
+int qemu_img_size(const struct qemu_img_file *file, const volatile int *cancel, uint64_t *size,
+                  struct error *err)
+{
+    struct program_result result;
+    char *name = local_name(file);
+    const char *const argv[] = {"qemu-img", "info", "--output=json", "-f", file->format,
+                                name,       NULL};
+    if (name == NULL)
+        return error_no_memory(err);
+    int rc = run_in_and_judge(file->folder, argv, cancel, &result, err);
+    free(name);
+    if (rc < 0)
+        return rc;
+    const char *begin = strchr(result.output, '{'); /* warnings may come first */
+    json_t *info = begin == NULL ? NULL : json_loads(begin, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *value = json_object_get(info, "virtual-size");
+    if (json_is_integer(value) && json_integer_value(value) >= 0)
+        *size = (uint64_t)json_integer_value(value);
+    else
+        rc = error_set(err, ERROR_IO, "qemu-img: does not tell the size of %s", file->name);
+    json_decref(info);
+    return rc;
+}
+
+int qemu_img_fill(const struct qemu_img_file *to, const struct qemu_img_file *from,
+                  const volatile int *cancel, struct error *err)
+{
+    struct program_result result;
+    char *target = local_name(to), *source = local_name(from);
+    const char *const argv[] = {"qemu-img", "convert",    "-n", "--target-is-zero",
+                                "-f",       from->format, "-O", to->format,
+                                source,     target,       NULL};
+    int rc = target == NULL || source == NULL
+                 ? error_no_memory(err)
+                 : run_in_and_judge(to->folder, argv, cancel, &result, err);
+    free(target);
+    free(source);
+    return rc;
+}
+
+int qemu_img_compare(const struct qemu_img_file *a, const struct qemu_img_file *b,
+                     const volatile int *cancel, bool *same, char message[QEMU_IMG_MESSAGE],
+                     struct error *err)
+{
+    struct program_result result;
+    char *left = local_name(a), *right = local_name(b);
+    const char *const argv[] = {"qemu-img", "compare", "-f",  a->format, "-F",
+                                b->format,  left,      right, NULL};
+    int rc = left == NULL || right == NULL ? error_no_memory(err)
+                                           : run_in(a->folder, argv, cancel, &result, err);
+    free(left);
+    free(right);
+    if (rc < 0)
+        return rc;
+    *same = result.code == 0;
+    message[0] = 0;
+    if (result.code == COMPARE_DIFFERS)
+        snprintf(message, QEMU_IMG_MESSAGE, "%s", last_line(result.output));
+    return result.code > COMPARE_DIFFERS ? judge(&result, err) : 0;
 }

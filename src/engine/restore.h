@@ -109,4 +109,35 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
 int restore_verify_flat(struct restore *r, struct flat_image *flat, const struct target *target,
                         bool raw, struct error *err);
 
+/* ---- formats that qemu-img writes ---- */
+
+struct restore_format {
+    const char *name;    /* QEMU's for it */
+    const char *suffix;  /* of files, with the dot */
+    const char *options; /* for making one, or NULL */
+};
+
+/* NULL: byre writes it itself. */
+const struct restore_format *restore_format_of(enum engine_format format);
+
+/* A file of such a format being made: ${raw} takes the disk first, and is its caller's to write,
+ * and to read back where he wants that. It lies in the folder of ${target}. */
+struct restore_conversion {
+    const struct restore_format *format;
+    struct target *target; /* lent */
+    struct target raw;
+};
+
+/* Begins ${target}, for ${path}, and ${c->raw}, for a disk of ${size} bytes; a size that the format
+ * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. */
+int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
+                             const struct restore_format *format, struct target *target,
+                             const char *path, uint64_t size, struct error *err);
+
+/* Makes ${c->target} of what ${c->raw} holds, and holds them against each other where what was
+ * written is to be verified. */
+int restore_conversion_finish(struct restore_conversion *c, struct restore *r, struct error *err);
+
+void restore_conversion_clear(struct restore_conversion *c);
+
 #endif

@@ -23,6 +23,7 @@ struct backup_args {
     bool dry_run;
     bool bitmap;
     const char *bitmap_name;
+    const char *input_format;
     const char *compression;
 };
 
@@ -47,6 +48,7 @@ static int run(const struct cli *cli)
         .dry_run = args->dry_run,
         .bitmap = args->bitmap,
         .bitmap_name = args->bitmap_name,
+        .input_format = args->input_format,
     };
     struct engine_backup_result result = {0};
     struct cs_store *store = NULL;
@@ -100,6 +102,8 @@ static const struct option_spec specs[] = {
      "let qemu-img add a dirty bitmap for the next run", NULL},
     {"bitmap-name", 0, OPTION_VALUE, ARG(bitmap_name), "B",
      "the images have that bitmap (byre bitmap name)", NULL},
+    {"input-format", 0, OPTION_VALUE, ARG(input_format), "raw|qcow2|vmdk|vpc|vhdx|vdi|qcow",
+     "what the images are (default: told by name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     COMPRESSION_OPTION(ARG(compression)),
     {0},

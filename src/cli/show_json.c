@@ -83,13 +83,28 @@ static json_t *bitmaps(const struct record_layer *layer)
     return list;
 }
 
+/* What of the layer is not kept. */
+static json_t *losses(const struct record_layer *layer)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; layer->content && i < layer->content->loss_count; i++)
+        json_array_append_new(list, output_string(layer->content->losses[i]));
+    return list;
+}
+
 static json_t *layer_object(const struct record_layer *layer)
 {
     json_t *object = json_object();
 
     json_object_set_new(object, "id", output_id(&layer->id));
     json_object_set_new(object, "path", output_string(layer->file.path));
-    json_object_set_new(object, "format", json_string(layer->is_qcow2 ? "qcow2" : "raw"));
+    json_object_set_new(object, "format",
+                        layer->content ? output_string(layer->content->format)
+                                       : json_string(layer->is_qcow2 ? "qcow2" : "raw"));
+    json_object_set_new(object, "losses", losses(layer));
+    json_object_set_new(object, "server_bitmap",
+                        output_string(layer->content ? layer->content->bitmap : NULL));
     json_object_set_new(object, "virtual_size", output_size(layer->virtual_size));
     json_object_set_new(object, "cluster_size",
                         layer->is_qcow2 ? output_size((uint64_t)1 << layer->qcow2.cluster_bits)

@@ -60,8 +60,12 @@ static void print_layer_facts(const struct printer *p, const struct record_layer
                    layer->qcow2.crypt_method ? ", encrypted: " : "",
                    layer->qcow2.crypt_method ? show_encryption(layer) : "",
                    layer->qcow2.incompatible & 0x10 ? ", extended L2" : "");
+    else if (layer->content)
+        print_fact(p, "%s, as its guest sees it", layer->content->format);
     else
         print_fact(p, "raw");
+    for (size_t i = 0; layer->content && i < layer->content->loss_count; i++)
+        print_fact(p, "lost: %s", layer->content->losses[i]);
     print_fact(p, "%s virtual, %s allocated", units_size(layer->virtual_size, virtual),
                units_size(layer->bytes_allocated, allocated));
     if (layer->backing_file)
@@ -78,6 +82,8 @@ static void print_layer_facts(const struct printer *p, const struct record_layer
     }
     for (size_t i = 0; i < layer->qcow2.bitmap_count; i++)
         print_fact(p, "bitmap %s", layer->qcow2.bitmaps[i].name);
+    if (layer->content && layer->content->bitmap)
+        print_fact(p, "bitmap %s, of its server", layer->content->bitmap);
     cs_id_hex(&layer->id, hex)[16] = '\0';
     print_fact(p, "layer %s", hex);
     if (layer->delta)

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "engine/backup_bitmap.h"
+#include "engine/backup_images.h"
 #include "engine/backup_layer.h"
 #include "engine/backup_origin.h"
 #include "engine/blob.h"
 #include "engine/engine.h"
+#include "engine/nbd_uri.h"
 #include "engine/parent.h"
 #include "engine/path.h"
 #include "engine/placing.h"
@@ -29,8 +31,7 @@ struct backup {
     struct cs_store *store;
     const struct engine_backup_options *options;
     struct engine_backup_result *result;
-    struct layer_set set;
-    struct layer **tops; /* of each image */
+    struct backup_images images;
     struct backup_bitmaps bitmaps;
     struct cs_writer *writer;
     struct record_archive archive;
@@ -63,79 +64,12 @@ static void tell(const struct backup *b, const char *what)
         l->progress(l->arg, what, b->progress.done, b->progress.total);
 }
 
-/* ---- before anything is read ---- */
-
-/* The first image's file name without its suffix. */
-static int choose_name(struct backup *b, struct error *err)
-{
-    char *name = b->result->name;
-    size_t room = sizeof b->result->name;
-    const char *base =
-        b->options->name != NULL ? b->options->name : path_base(b->options->images[0]);
-    size_t n = strlen(base);
-    const char *dot = strrchr(base, '.');
-    if (b->options->name == NULL && dot != NULL && dot != base)
-        n = (size_t)(dot - base);
-    if (n >= room)
-        return error_set(err, ERROR_USAGE, "the name has more than 255 bytes");
-    memcpy(name, base, n);
-    name[n] = 0;
-    int rc = engine_check_name(name, err);
-    if (rc < 0 && b->options->name == NULL)
-        return error_wrap(err, "%s gives no name for the archive, choose one with --name",
-                          b->options->images[0]);
-    return rc;
-}
-
-static struct chain_options chain_options(const struct backup *b)
-{
-    return (struct chain_options){
-        .only_top = b->options->only_top,
-        .assume_stopped = b->options->assume_stopped,
-        .force_corrupt = b->options->force_corrupt,
-        .inside = b->options->origin != NULL ? b->options->origin->folder : NULL,
-    };
-}
-
-static int add_bitmaps(struct backup *b, struct error *err)
-{
-    struct chain_options options = chain_options(b);
-    return backup_bitmaps_add(&b->bitmaps, &options, err);
-}
-
-static int open_images(struct backup *b, struct error *err)
-{
-    struct chain_options options = chain_options(b);
-    b->tops = calloc(b->options->image_count, sizeof *b->tops);
-    if (b->tops == NULL)
-        return error_no_memory(err);
-    for (size_t i = 0; i < b->options->image_count; i++) {
-        int rc = layer_set_open(&b->set, b->options->images[i], &options, &b->tops[i], err);
-        if (rc < 0)
-            return rc;
-        if (!b->tops[i]->used_as_base)
-            continue;
-        b->result->top_in_use_as_base = true;
-        if (b->options->frozen_base)
-            continue;
-        char message[4096];
-        snprintf(message, sizeof message,
-                 "%s: is in use as somebody's backing file, so that newer writes are in an overlay "
-                 "that is not part of this backup (a forgotten blockcommit?); --frozen-base says "
-                 "that this is meant",
-                 b->options->images[i]);
-        warn(b, message);
-        b->result->partial = true;
-    }
-    return 0;
-}
-
 /* ---- records ---- */
 
 static size_t position_of(const struct backup *b, const struct layer *layer)
 {
     size_t i = 0;
-    while (b->set.layers[i] != layer)
+    while (b->images.set.layers[i] != layer)
         i++;
     return i;
 }
@@ -149,13 +83,13 @@ static int describe_images(struct backup *b, struct error *err)
     b->archive.image_count = n;
     for (size_t i = 0; i < n; i++) {
         struct record_image *image = &b->archive.images[i];
-        const char *path = b->archive.layers[position_of(b, b->tops[i])].file.path;
+        const char *path = b->archive.layers[position_of(b, b->images.tops[i])].file.path;
         image->path = strdup(path);
-        image->name = strdup(path_base(path));
-        image->layers = calloc(b->set.count, sizeof *image->layers);
+        image->name = nbd_uri_is(path) ? nbd_uri_file_name(path) : strdup(path_base(path));
+        image->layers = calloc(b->images.set.count, sizeof *image->layers);
         if (image->path == NULL || image->name == NULL || image->layers == NULL)
             return error_no_memory(err);
-        for (const struct layer *l = b->tops[i]; l != NULL; l = l->backing)
+        for (const struct layer *l = b->images.tops[i]; l != NULL; l = l->backing)
             image->layers[image->layer_count++] = position_of(b, l);
     }
     return 0;
@@ -194,7 +128,7 @@ static int describe_archive(struct backup *b, struct error *err)
 /* Describes the layers' files, and finds out in which archives they are already. */
 static int choose_parents(struct backup *b, struct error *err)
 {
-    size_t n = b->set.count;
+    size_t n = b->images.set.count;
     b->archive.layers = calloc(n + 1, sizeof *b->archive.layers);
     b->files = calloc(n + 1, sizeof *b->files);
     b->chosen = calloc(n + 1, sizeof *b->chosen);
@@ -203,7 +137,9 @@ static int choose_parents(struct backup *b, struct error *err)
     b->archive.layer_count = n;
     for (size_t i = 0; i < n; i++) {
         struct record_layer *record = &b->archive.layers[i];
-        int rc = backup_layer_describe(b->set.layers[i], b->options->origin, record, err);
+        const struct layer *layer = b->images.set.layers[i];
+        int rc = backup_layer_describe(layer, backup_images_content(&b->images, layer),
+                                       b->options->bitmap_name, b->options->origin, record, err);
         if (rc < 0)
             return rc;
         parent_tags(b->store, record, b->archive.host, &b->files[i]);
@@ -243,7 +179,7 @@ static bool below_frozen(const struct backup *b, const struct layer *layer,
 static int name_used(struct backup *b, struct error *err)
 {
     struct cs_error ce;
-    for (size_t i = 0; i < b->set.count && !b->options->full_read; i++)
+    for (size_t i = 0; i < b->images.set.count && !b->options->full_read; i++)
         if (b->chosen[i].archive != NULL &&
             cs_writer_uses_archive(b->writer, &b->chosen[i].archive->id, &ce) < 0)
             return engine_store_error(err, &ce);
@@ -254,10 +190,11 @@ static int name_used(struct backup *b, struct error *err)
 static void begin_progress(struct backup *b)
 {
     b->progress = (struct backup_progress){.listener = &b->options->listener};
-    for (size_t i = 0; i < b->set.count; i++) {
-        uint64_t host = (uint64_t)b->set.layers[i]->st.st_blocks * 512;
-        uint64_t size = b->set.layers[i]->file_size;
-        b->progress.total += S_ISREG(b->set.layers[i]->st.st_mode) && host < size ? host : size;
+    for (size_t i = 0; i < b->images.set.count; i++) {
+        const struct layer *layer = b->images.set.layers[i];
+        uint64_t host = (uint64_t)layer->st.st_blocks * 512;
+        uint64_t size = layer->fd < 0 ? layer->virtual_size : layer->file_size;
+        b->progress.total += S_ISREG(layer->st.st_mode) && host < size ? host : size;
     }
     tell(b, "looking for earlier backups");
 }
@@ -265,7 +202,7 @@ static void begin_progress(struct backup *b)
 static int store_layers(struct backup *b, struct error *err)
 {
     const struct engine_listener *l = &b->options->listener;
-    size_t n = b->set.count;
+    size_t n = b->images.set.count;
     struct backup_run run = {
         .store = b->store,
         .writer = b->writer,
@@ -278,9 +215,9 @@ static int store_layers(struct backup *b, struct error *err)
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (l->file != NULL)
             l->file(l->arg, i + 1, n);
-        rc = backup_layer(&run, b->set.layers[i], &b->chosen[i],
-                          below_frozen(b, b->set.layers[i], &b->chosen[i]), &b->archive.layers[i],
-                          err);
+        const struct layer *layer = b->images.set.layers[i];
+        rc = backup_layer(&run, layer, backup_images_content(&b->images, layer), &b->chosen[i],
+                          below_frozen(b, layer, &b->chosen[i]), &b->archive.layers[i], err);
     }
     b->result->layers_total = n;
     return rc;
@@ -374,7 +311,7 @@ static int commit(struct backup *b, struct error *err)
         .files = b->files,
         .file_count = b->archive.layer_count,
     };
-    const struct parent *parent = &b->chosen[position_of(b, b->tops[0])];
+    const struct parent *parent = &b->chosen[position_of(b, b->images.tops[0])];
     if (parent->archive != NULL && !b->options->full_read) {
         cs_id_hex(&parent->archive->id, details.summary.parent);
         memcpy(b->result->parent, details.summary.parent, sizeof b->result->parent);
@@ -415,15 +352,17 @@ static int run(struct backup *b, struct error *err)
         .compression_level = b->options->compression_level,
         .dry_run = b->options->dry_run,
     };
-    int rc = choose_name(b, err);
+    int rc = backup_images_name(b->options, b->result->name, err);
     if (rc == 0)
         rc = check_tags(b->options, err);
     if (rc == 0)
-        rc = add_bitmaps(b, err);
+        rc = backup_images_tell(&b->images, err);
     if (rc == 0)
-        rc = open_images(b, err);
+        rc = backup_bitmaps_add(&b->bitmaps, err);
     if (rc == 0)
-        rc = backup_bitmaps_check(&b->bitmaps, b->tops, err);
+        rc = backup_images_open(&b->images, b->result, err);
+    if (rc == 0)
+        rc = backup_bitmaps_check(&b->bitmaps, err);
     if (rc == 0)
         rc = describe_archive(b, err);
     if (rc == 0)
@@ -443,7 +382,7 @@ static int run(struct backup *b, struct error *err)
     if (rc == 0)
         rc = store_records(b, err);
     if (rc == 0)
-        rc = layer_set_verify_unchanged(&b->set, err);
+        rc = layer_set_verify_unchanged(&b->images.set, err);
     if (rc == 0)
         tell(b, "flushing");
     if (rc == 0 && !b->options->dry_run)
@@ -461,21 +400,23 @@ static int backup_once(struct cs_store *store, const struct engine_backup_option
 {
     struct backup b = {.store = store, .options = options, .result = result};
     clock_gettime(CLOCK_REALTIME_COARSE, &b.began); /* the clock of file systems */
-    b.bitmaps = (struct backup_bitmaps){
-        .repository = cs_repository_id(store), .options = options, .result = result};
+    b.images.options = options;
+    b.bitmaps = (struct backup_bitmaps){.repository = cs_repository_id(store),
+                                        .options = options,
+                                        .images = &b.images,
+                                        .result = result};
     *result = (struct engine_backup_result){0};
     if (options->image_count == 0)
         return error_set(err, ERROR_USAGE, "no image is named");
     int rc = run(&b, err);
     cs_writer_end(b.writer);
-    layer_set_clear(&b.set); /* the locks go last, */
+    backup_images_clear(&b.images); /* the locks go last, */
     backup_bitmaps_finish(&b.bitmaps,
                           rc == 0 && !options->dry_run); /* but qemu-img needs its own */
     record_archive_clear(&b.archive);
     parents_free(b.parents);
     free(b.chosen);
     free(b.files);
-    free(b.tops);
     return rc;
 }
 

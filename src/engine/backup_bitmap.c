@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/backup_images.h"
+#include "engine/nbd_uri.h"
 #include "engine/qemu_img.h"
 
 struct backup_bitmap {
@@ -72,16 +74,35 @@ static const char *hindrance(const struct layer *top)
     return NULL;
 }
 
-static int choose_names(struct backup_bitmaps *b, const struct chain_options *chain,
-                        struct error *err)
+/* Why image ${i} cannot have one, whatever it is like; NULL: it may. */
+static const char *why_not_other(const struct backup_bitmaps *b, size_t i)
+{
+    if (!backup_images_is_other(b->images, i))
+        return NULL;
+    if (!nbd_uri_is(b->options->images[i]))
+        return "only qcow2 has bitmaps, and it is of another format";
+    return b->options->bitmap_name != NULL
+               ? NULL
+               : "its server has to add one; name that by --bitmap-name";
+}
+
+static int choose_names(struct backup_bitmaps *b, struct error *err)
 {
     struct layer_set set = {0};
     size_t n = b->options->image_count;
     struct layer **tops = calloc(n, sizeof *tops);
     int rc = tops == NULL ? error_no_memory(err) : 0;
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = layer_set_open(&set, b->options->images[i], chain, &tops[i], err);
     for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct chain_options chain = backup_images_chain(b->images, i);
+        const char *why = why_not_other(b, i);
+        if (why != NULL)
+            go_without(b, i, why);
+        else
+            rc = layer_set_open(&set, b->options->images[i], &chain, &tops[i], err);
+    }
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (b->items[i].without)
+            continue;
         const char *why = is_again(tops, i) ? NULL : hindrance(tops[i]);
         if (why != NULL) {
             go_without(b, i, why);
@@ -116,8 +137,7 @@ static int add(struct backup_bitmaps *b, size_t i, struct error *err)
     return 0;
 }
 
-int backup_bitmaps_add(struct backup_bitmaps *b, const struct chain_options *chain,
-                       struct error *err)
+int backup_bitmaps_add(struct backup_bitmaps *b, struct error *err)
 {
     const char *given = b->options->bitmap_name;
     size_t n = b->options->image_count;
@@ -131,11 +151,15 @@ int backup_bitmaps_add(struct backup_bitmaps *b, const struct chain_options *cha
     if (b->items == NULL)
         return error_no_memory(err);
     if (given != NULL) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            const char *why = why_not_other(b, i);
+            if (why != NULL)
+                go_without(b, i, why);
             snprintf(b->items[i].name, sizeof b->items[i].name, "%s", given);
+        }
         return 0;
     }
-    int rc = choose_names(b, chain, err);
+    int rc = choose_names(b, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         if (b->items[i].name[0] != 0)
             rc = add(b, i, err);
@@ -185,11 +209,12 @@ static int look(struct backup_bitmaps *b, size_t i, const struct layer *top, str
     return rc;
 }
 
-int backup_bitmaps_check(struct backup_bitmaps *b, struct layer *const *tops, struct error *err)
+int backup_bitmaps_check(struct backup_bitmaps *b, struct error *err)
 {
+    struct layer *const *tops = b->images->tops;
     int rc = 0;
     for (size_t i = 0; b->items != NULL && rc == 0 && i < b->options->image_count; i++)
-        if (!b->items[i].without && !is_again(tops, i))
+        if (!b->items[i].without && !backup_images_is_other(b->images, i) && !is_again(tops, i))
             rc = look(b, i, tops[i], err);
     return rc;
 }

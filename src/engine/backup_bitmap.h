@@ -19,7 +19,8 @@ struct backup_bitmap; /* of an image */
 struct backup_bitmaps {
     const struct cs_id *repository;
     const struct engine_backup_options
-        *options; /* bitmap or bitmap_name, or there is nothing to do */
+        *options;                       /* bitmap or bitmap_name, or there is nothing to do */
+    const struct backup_images *images; /* told, at first */
     struct engine_backup_result *result;
     struct backup_bitmap *items; /* one for each image, or NULL */
 };
@@ -29,13 +30,11 @@ struct backup_bitmaps {
  * looked at first, so that those that would be refused, for a writer (ERROR_IN_USE) or anything
  * else, are left alone. ERROR_USAGE: bitmap_name is no name of this repository.
  */
-int backup_bitmaps_add(struct backup_bitmaps *bitmaps, const struct chain_options *chain,
-                       struct error *err);
+int backup_bitmaps_add(struct backup_bitmaps *bitmaps, struct error *err);
 
-/* With ${tops}, those of the images, open and locked: looks whether the bitmaps are there, and
+/* With the images open and locked: looks whether the bitmaps are there, and
  * which ones are obsolete then. */
-int backup_bitmaps_check(struct backup_bitmaps *bitmaps, struct layer *const *tops,
-                         struct error *err);
+int backup_bitmaps_check(struct backup_bitmaps *bitmaps, struct error *err);
 
 /* When all locks are released, also after a failure of anything above: removes what is obsolete
  * (counted in bitmaps_obsolete where it stays), or what was added for nothing. */

@@ -9,18 +9,42 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/backup_qcow2.h"
 #include "engine/base_view.h"
 #include "engine/unchanged.h"
 
-int backup_layer_describe(const struct layer *layer, const struct backup_origin *origin,
+/* An export is no file of this host: what a restore needs to know is what a new one would be. */
+static int describe_export(const struct layer *layer, struct record_file *file, struct error *err)
+{
+    *file = (struct record_file){
+        .path = strdup(layer->path),
+        .real_path = strdup(layer->real_path),
+        .size = layer->virtual_size,
+        .mode = S_IFREG | 0600,
+        .uid = geteuid(),
+        .gid = getegid(),
+    };
+    return file->path == NULL || file->real_path == NULL ? error_no_memory(err) : 0;
+}
+
+int backup_layer_describe(const struct layer *layer, const struct content *content,
+                          const char *bitmap, const struct backup_origin *origin,
                           struct record_layer *record, struct error *err)
 {
     enum backup_kind kind = layer->format == LAYER_QCOW2 ? BACKUP_QCOW2 : BACKUP_RAW;
     record->virtual_size = layer->virtual_size;
-    int rc = record_file_describe(&record->file, layer->fd, &layer->st, layer->file_size,
-                                  layer->path, layer->real_path, err);
+    if (content != NULL) {
+        record->content = content_record(content, content_is_export(content) ? bitmap : NULL);
+        if (record->content == NULL)
+            return error_no_memory(err);
+    }
+    int rc = layer->fd < 0
+                 ? describe_export(layer, &record->file, err)
+                 : record_file_describe(&record->file, layer->fd, &layer->st, layer->file_size,
+                                        layer->path, layer->real_path, err);
     if (rc == 0 && origin != NULL)
         rc = origin->file(origin->arg, kind, &record->file, err);
     if (rc < 0)
@@ -58,6 +82,8 @@ static int store_by_rule(struct layer_job *job, struct error *err)
     const struct unchanged *u = job->unchanged;
     if (u->rule == UNCHANGED_FROZEN || u->rule == UNCHANGED_MTIME)
         return take_over(job, err);
+    if (job->content != NULL)
+        return backup_content(job, err);
     return job->layer->format == LAYER_QCOW2 ? backup_qcow2_views(job, err) : backup_raw(job, err);
 }
 
@@ -91,8 +117,9 @@ static int say_how(struct record_layer *record, const struct unchanged *u, struc
     return record->delta == NULL || record->delta_reason == NULL ? error_no_memory(err) : 0;
 }
 
-int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
-                 bool below_frozen, struct record_layer *record, struct error *err)
+int backup_layer(struct backup_run *run, const struct layer *layer, struct content *content,
+                 const struct parent *parent, bool below_frozen, struct record_layer *record,
+                 struct error *err)
 {
     struct unchanged unchanged = {0};
     struct layer_job job = {
@@ -100,6 +127,7 @@ int backup_layer(struct backup_run *run, const struct layer *layer, const struct
         .store = run->store,
         .writer = run->writer,
         .layer = layer,
+        .content = content,
         .record = record,
         .region_size = cs_region_size(run->store),
     };

@@ -3,6 +3,7 @@
 #define BYRE_ENGINE_BACKUP_LAYER_H
 
 #include "engine/backup_origin.h"
+#include "engine/content.h"
 #include "engine/engine.h"
 #include "engine/parent.h"
 #include "engine/record.h"
@@ -27,18 +28,21 @@ struct backup_run { /* what all layers share */
 };
 
 /* Fills ${record} with what is known of the file of ${layer}: paths, stat, file system; or with
- * what
- * ${origin} (NULL: none) says. */
-int backup_layer_describe(const struct layer *layer, const struct backup_origin *origin,
+ * what ${origin} (NULL: none) says; and with what ${content} (NULL: byre reads it) tells, where
+ * ${bitmap} (may be NULL) is the server's that is empty since this backup. */
+int backup_layer_describe(const struct layer *layer, const struct content *content,
+                          const char *bitmap, const struct backup_origin *origin,
                           struct record_layer *record, struct error *err);
 
 /*
- * Stores ${layer}, whose ${record} is described, and fills that but for its id and placed path.
+ * Stores ${layer}, which ${content} (NULL: byre) reads, and whose ${record} is described, and fills
+ * that but for its id and placed path.
  * ${parent}: of this layer; ${below_frozen}: nothing was written to what lies
  * below it since the parent.
  * ERROR_CHANGED where the file became shorter meanwhile.
  */
-int backup_layer(struct backup_run *run, const struct layer *layer, const struct parent *parent,
-                 bool below_frozen, struct record_layer *record, struct error *err);
+int backup_layer(struct backup_run *run, const struct layer *layer, struct content *content,
+                 const struct parent *parent, bool below_frozen, struct record_layer *record,
+                 struct error *err);
 
 #endif

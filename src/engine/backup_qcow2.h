@@ -11,6 +11,9 @@ int backup_qcow2_views(struct layer_job *job, struct error *err);
  * record->views with the size and hash of their L1s. */
 int backup_qcow2_metadata(struct layer_job *job, struct error *err);
 
+/* Stores the tree of a layer that ${job->content} reads; fills record->views. */
+int backup_content(struct layer_job *job, struct error *err);
+
 /* Stores the tree of a raw layer; fills record->views. */
 int backup_raw(struct layer_job *job, struct error *err);
 

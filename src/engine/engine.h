@@ -66,9 +66,12 @@ int engine_read_summary(const struct cs_archive *archive, struct engine_summary 
 struct backup_origin;
 
 struct engine_backup_options {
-    const char *const *images; /* paths, as given */
+    const char *const *images; /* paths, as given, or URIs of NBD exports */
     size_t image_count;
-    const char *name; /* NULL: the first image's file name without suffix */
+    const char *input_format; /* of all images that are files: raw, qcow2, or vmdk, vpc, vhdx, vdi,
+                                 qcow, as their guests see them; NULL: what their names and bytes
+                                 tell */
+    const char *name;         /* NULL: the first image's file name without suffix */
     const char *const *tags;
     size_t tag_count;
     const char *const *with; /* side files */
@@ -81,7 +84,8 @@ struct engine_backup_options {
     bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
     bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */
-    const char *bitmap_name; /* NULL, or the one that was added to each already; not with bitmap */
+    const char *bitmap_name; /* NULL, or the one that was added to each already; of an export: the
+                                server's that is empty since what is read; not with bitmap */
     int compression_level;
     const struct backup_origin *origin; /* NULL, or of an import */
     struct engine_listener listener;

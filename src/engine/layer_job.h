@@ -4,6 +4,7 @@
 
 #include "engine/backup_layer.h"
 
+struct content;
 struct unchanged;
 
 /* One layer on its way into the store: what its parts share. */
@@ -12,6 +13,7 @@ struct layer_job {
     struct cs_store *store; /* those of the run */
     struct cs_writer *writer;
     const struct layer *layer;
+    struct content *content; /* what reads the layer; NULL: byre itself */
     struct record_layer *record;
     struct unchanged *unchanged; /* NULL until the metadata is read */
     uint32_t region_size;        /* bytes */

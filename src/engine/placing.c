@@ -6,12 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/nbd_uri.h"
 #include "engine/path.h"
 
 struct place { /* of a layer, or of a layer's data file */
     const char *path;
+    bool is_export; /* path is the URI of one */
     char **placed;
 };
+
+/* An export has a URI, which is no path. */
+static char *export_path(const char *uri)
+{
+    char *name = nbd_uri_file_name(uri), *path = NULL;
+    if (name == NULL || asprintf(&path, "/%s", name) < 0)
+        path = NULL;
+    free(name);
+    return path;
+}
 
 static bool is_taken(const struct place *places, size_t before, const char *path)
 {
@@ -41,7 +53,8 @@ static int make_unique(const struct place *places, size_t at, struct error *err)
 static int assign(const struct place *places, size_t n, char **paths, struct error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        paths[i] = path_normalize(places[i].path);
+        paths[i] =
+            places[i].is_export ? export_path(places[i].path) : path_normalize(places[i].path);
         if (paths[i] == NULL)
             return error_no_memory(err);
     }
@@ -75,9 +88,10 @@ int placing_assign(struct record_archive *archive, struct error *err)
     for (size_t i = 0; i < archive->layer_count; i++) {
         struct record_layer *layer = &archive->layers[i];
         struct record_data_file *data = layer->qcow2.data_file;
-        places[n++] = (struct place){layer->file.path, &layer->file.placed_path};
+        bool is_export = layer->content != NULL && strcmp(layer->content->format, "nbd") == 0;
+        places[n++] = (struct place){layer->file.path, is_export, &layer->file.placed_path};
         if (data != NULL)
-            places[n++] = (struct place){data->file.path, &data->file.placed_path};
+            places[n++] = (struct place){data->file.path, false, &data->file.placed_path};
     }
     rc = assign(places, n, paths, err);
 out:

@@ -28,8 +28,7 @@ struct child {
     size_t used;
 };
 
-/* Its strings are lent. */
-static char **make_environment(char *const *more)
+char **program_environment(char *const *more)
 {
     static char locale[] = "LC_ALL=C";
     size_t n = 0, extra = 0, used = 0;
@@ -64,7 +63,8 @@ static int spawn(struct child *child, int output, char *const *env)
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, options->out > 0 ? options->out : output,
+                                     STDOUT_FILENO);
     if (options->capture)
         posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
     if (options->folder != NULL)
@@ -81,7 +81,7 @@ static int spawn(struct child *child, int output, char *const *env)
 
 static int start(struct child *child, struct error *err)
 {
-    char **env = make_environment(child->options->environment);
+    char **env = program_environment(child->options->environment);
     int ends[2] = {-1, STDERR_FILENO};
     if (env == NULL)
         return error_no_memory(err);

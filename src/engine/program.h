@@ -22,6 +22,7 @@ struct program_options {
     bool capture;               /* what it says; else that goes to stderr */
     bool terminate;             /* SIGTERM first, when it is to stop; and whatever it leaves
                                    behind in its process group is killed */
+    int out;                    /* 0, or a descriptor for what it writes to stdout */
     const volatile int *cancel; /* NULL, or becomes non-zero to stop */
 };
 
@@ -29,6 +30,10 @@ struct program_result {
     int code; /* exit status, or 128 and the number of the signal that ended it */
     char output[PROGRAM_OUTPUT]; /* the first of what it said; what could steer a terminal is '?' */
 };
+
+/* What such a program has as its environment: byre's own without BYRE_*, and ${more} (up to a
+ * NULL), or, where that is NULL, LC_ALL=C. To be freed; its strings are lent. NULL: no memory. */
+char **program_environment(char *const *more);
 
 /* Runs it to its end. When it is to stop it has five seconds, then it is killed. ERROR_NOT_FOUND:
  * there is no such program; ERROR_INTERRUPTED: ${cancel}, and it did not end by itself. */

@@ -17,6 +17,7 @@ void record_layer_clear(struct record_layer *l)
     free(l->backing_format);
     free(l->views);
     record_qcow2_clear(&l->qcow2);
+    record_content_free(l->content);
     *l = (struct record_layer){0};
 }
 

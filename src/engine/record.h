@@ -109,6 +109,14 @@ struct record_qcow2 {
     size_t extension_count;
 };
 
+/* Of a layer of which only the guest's bytes were read, by somebody else's reader of its format. */
+struct record_content {
+    char *format;  /* of the source: "vmdk", "vpc", "vhdx", "vdi", "qcow", or "nbd" */
+    char **losses; /* what of the source is not kept, for people */
+    size_t loss_count;
+    char *bitmap; /* the server's that is empty since that backup; NULL: none */
+};
+
 struct record_layer {
     struct cs_id id; /* of this record; not part of it */
     struct record_file file;
@@ -120,9 +128,10 @@ struct record_layer {
     char *opened_as; /* as the command line or the backing string has it */
     char *delta;
     char *delta_reason;
-    char *backing_file;        /* NULL: none */
-    char *backing_format;      /* NULL: none */
-    struct record_qcow2 qcow2; /* where is_qcow2 */
+    char *backing_file;             /* NULL: none */
+    char *backing_format;           /* NULL: none */
+    struct record_qcow2 qcow2;      /* where is_qcow2 */
+    struct record_content *content; /* of raw ones, owned; NULL: the file's bytes are the disk's */
 };
 
 struct record_image {
@@ -185,6 +194,7 @@ int record_layer_read(struct record_layer *layer, struct cs_store *store, struct
 /* Whether two trees of one kind have the same in them. */
 bool record_same_tree(const struct cs_tree *a, const struct cs_tree *b);
 
+void record_content_free(struct record_content *content); /* NULL is fine */
 void record_layer_clear(struct record_layer *layer);
 void record_archive_clear(struct record_archive *archive);
 

@@ -50,6 +50,19 @@ static void get_views(struct json_reader *r, const json_t *o, struct record_laye
     }
 }
 
+/* A member that only such layers have. */
+static void get_content(struct json_reader *r, const json_t *o, struct record_layer *l)
+{
+    const json_t *content = json_object_get(o, "content");
+    if (content == NULL)
+        return;
+    l->content = l->is_qcow2 ? NULL : calloc(1, sizeof *l->content);
+    if (l->content == NULL)
+        json_bad(r, "content");
+    else
+        record_content_get(r, content, l->content);
+}
+
 static void get_layer(struct json_reader *r, const json_t *o, struct record_layer *l)
 {
     const char *format = json_string_value(json_member(r, o, "format"));
@@ -65,6 +78,7 @@ static void get_layer(struct json_reader *r, const json_t *o, struct record_laye
     l->backing_file = json_get_optional(r, o, "backing_file");
     l->backing_format = json_get_optional(r, o, "backing_format");
     get_views(r, o, l);
+    get_content(r, o, l);
     if (r->bad)
         return;
     const struct cs_tree *allocated = l->is_qcow2 ? &l->views->placement : &l->views->content;

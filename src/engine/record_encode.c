@@ -142,7 +142,10 @@ int record_layer_encode(const struct record_layer *l, char **json, size_t *len, 
     json_object_set_new(o, "backing_file", json_from_optional(l->backing_file));
     json_object_set_new(o, "backing_format", json_from_optional(l->backing_format));
     json_object_set_new(o, "qcow2", l->is_qcow2 ? qcow2_json(&l->qcow2) : json_null());
-    int rc = json_object_size(o) == 11 ? json_encode(o, json, len, err) : error_no_memory(err);
+    if (l->content != NULL)
+        json_object_set_new(o, "content", record_content_json(l->content));
+    size_t members = 11 + (l->content != NULL);
+    int rc = json_object_size(o) == members ? json_encode(o, json, len, err) : error_no_memory(err);
     json_decref(o);
     return rc;
 }

@@ -18,6 +18,10 @@ void record_file_get(struct json_reader *r, const json_t *object, struct record_
 json_t *record_file_json(const struct record_file *file); /* a new reference; NULL: no memory */
 void record_file_clear(struct record_file *file);
 
+json_t *record_content_json(const struct record_content *content); /* the same */
+/* ${o} is the object itself. */
+void record_content_get(struct json_reader *r, const json_t *o, struct record_content *content);
+
 void record_qcow2_get(struct json_reader *r, const json_t *o, struct record_qcow2 *q);
 void record_qcow2_clear(struct record_qcow2 *q);
 

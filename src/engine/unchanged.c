@@ -91,6 +91,12 @@ static bool same_metadata(const struct record_layer *a, const struct record_laye
     return true;
 }
 
+/* Whether both were read in the same way: else the bytes of the file are not those of the disk. */
+static bool same_content(const struct record_content *a, const struct record_content *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a->format, b->format) == 0;
+}
+
 static const char *why_not_frozen(const struct record_layer *now, const struct record_layer *then,
                                   int64_t started_ns, bool trust_mtime, bool *by_mtime)
 {
@@ -99,7 +105,8 @@ static const char *why_not_frozen(const struct record_layer *now, const struct r
         why_file_not_frozen(&now->file, &then->file, started_ns, trust_mtime, by_mtime);
     if (why != NULL)
         return why;
-    if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size)
+    if (now->is_qcow2 != then->is_qcow2 || now->virtual_size != then->virtual_size ||
+        !same_content(now->content, then->content))
         return "it has another format than then";
     if (!now->is_qcow2)
         return NULL;
@@ -217,6 +224,22 @@ static int decide_in_part(struct unchanged *u, const struct layer_job *job, bool
     return 0;
 }
 
+/* The same for a layer that somebody else reads. */
+static int decide_content(struct unchanged *u, const struct layer_job *job, const char *frozen,
+                          struct error *err)
+{
+    char why[UNCHANGED_REASON];
+    bool proves = false;
+    int rc = unchanged_begin_content(u, job, &proves, why, err);
+    if (rc < 0)
+        return rc;
+    if (u->before == NULL || job->run->options->full_read)
+        return 0;
+    settle(u, proves ? UNCHANGED_BITMAP : UNCHANGED_COMPARED,
+           (const char *[3]){frozen, proves ? NULL : why});
+    return 0;
+}
+
 int unchanged_decide(struct unchanged *u, const struct layer_job *job, const struct parent *parent,
                      bool below_frozen, struct error *err)
 {
@@ -229,17 +252,21 @@ int unchanged_decide(struct unchanged *u, const struct layer_job *job, const str
         return error_no_memory(err);
     if (options->full_read) {
         settle(u, UNCHANGED_FULL_READ, (const char *[3]){"everything was read, as asked for"});
-        return 0;
+        return job->content != NULL ? decide_content(u, job, NULL, err) : 0;
     }
     u->before = parent_layer(parent);
     if (u->before == NULL) {
         settle(u, UNCHANGED_NONE, (const char *[3]){"there is no earlier backup of this file"});
-        return 0;
+        return job->content != NULL ? decide_content(u, job, NULL, err) : 0;
     }
     const char *frozen =
-        parent->same_file
+        job->layer->fd < 0            ? "a server does not tell when it was written to"
+        : job->layer->other_count > 0 ? "it consists of several files"
+        : parent->same_file
             ? why_not_frozen(now, u->before, parent->started_ns, options->trust_mtime, &by_mtime)
             : "only its path is that of an earlier backup, the file is another";
+    if (frozen != NULL && job->content != NULL)
+        return decide_content(u, job, frozen, err);
     if (frozen != NULL)
         return decide_in_part(u, job, below_frozen, frozen, err);
     settle(u, by_mtime ? UNCHANGED_MTIME : UNCHANGED_FROZEN,

@@ -66,6 +66,11 @@ void unchanged_clear(struct unchanged *unchanged);
 const char *unchanged_why_other_layout(const struct unchanged *unchanged,
                                        const struct record_layer *now);
 
+/* For a layer that ${job->content} reads: makes that ready, with the server's bitmap where the
+ * parent knows one; ${*proves} where what is clean in it is as it was, else ${why}. */
+int unchanged_begin_content(const struct unchanged *unchanged, const struct layer_job *job,
+                            bool *proves, char why[UNCHANGED_REASON], struct error *err);
+
 /* Sets ${unchanged->bits} where a bitmap proves something, else ${why}. */
 int unchanged_choose_bitmap(struct unchanged *unchanged, const struct layer_job *job,
                             bool below_frozen, char why[UNCHANGED_REASON], struct error *err);

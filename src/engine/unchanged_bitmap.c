@@ -91,6 +91,38 @@ static int try_bitmap(const struct unchanged *u, const struct layer_job *job,
     return rc;
 }
 
+/* NULL, or why no bitmap of the server can prove anything. */
+static const char *why_none_of_server(const struct unchanged *u, const struct layer_job *job)
+{
+    const struct record_layer *then = u->before, *now = job->record;
+    if (then == NULL || job->run->options->full_read)
+        return "nothing is to be proven";
+    if (then->content == NULL || strcmp(then->content->format, now->content->format) != 0)
+        return "the last backup did not read it through a server";
+    if (then->content->bitmap == NULL)
+        return "the last backup was given no bitmap of the server";
+    if (!own_bitmap_is(cs_repository_id(job->store), then->content->bitmap))
+        return "the last backup's bitmap is not of this repository";
+    if (now->virtual_size != then->virtual_size)
+        return "its size was changed";
+    return NULL;
+}
+
+int unchanged_begin_content(const struct unchanged *u, const struct layer_job *job, bool *proves,
+                            char why[UNCHANGED_REASON], struct error *err)
+{
+    const char *none = why_none_of_server(u, job);
+    const char *name = none == NULL ? u->before->content->bitmap : NULL;
+    int rc = nbd_source_begin(content_source(job->content), name, proves, err);
+    if (rc < 0)
+        return content_explain(job->content, err);
+    if (none != NULL)
+        snprintf(why, UNCHANGED_REASON, "%s", none);
+    else
+        snprintf(why, UNCHANGED_REASON, "the server does not offer bitmap %s", name);
+    return 0;
+}
+
 int unchanged_choose_bitmap(struct unchanged *u, const struct layer_job *job, bool below_frozen,
                             char why[UNCHANGED_REASON], struct error *err)
 {

@@ -31,6 +31,9 @@ static void layer_free(struct layer *layer)
         return;
     qcow2_image_close(layer->image);
     data_file_close(layer->data_file);
+    for (size_t i = 0; i < layer->other_count; i++)
+        data_file_close(layer->others[i]);
+    free(layer->others);
     if (layer->fd >= 0)
         close(layer->fd);
     free(layer->path);
@@ -72,15 +75,17 @@ static int check_inside(const struct chain_options *options, const char *path, s
     return rc;
 }
 
-static int find_format(struct layer *layer, enum backing_format declared, struct error *err)
+/* ${other}: it is neither raw nor qcow2. */
+static int find_format(struct layer *layer, enum backing_format declared, bool other,
+                       struct error *err)
 {
     static const uint8_t magic[MAGIC_LENGTH] = {'Q', 'F', 'I', 0xfb};
     uint8_t head[MAGIC_LENGTH];
     size_t got;
     int rc;
 
-    layer->format = declared == BACKING_QCOW2 ? LAYER_QCOW2 : LAYER_RAW;
-    if (declared != BACKING_PROBED)
+    layer->format = other ? LAYER_OTHER : declared == BACKING_QCOW2 ? LAYER_QCOW2 : LAYER_RAW;
+    if (other || declared != BACKING_PROBED)
         return 0;
     if ((rc = io_read_some(layer->fd, layer->path, 0, head, sizeof head, &got, err)) < 0)
         return rc;
@@ -123,16 +128,16 @@ static int open_data_file(struct layer *layer, const struct chain_options *optio
     return rc;
 }
 
-static int parse_file(struct layer *layer, enum backing_format declared,
+static int parse_file(struct layer *layer, enum backing_format declared, bool other,
                       const struct chain_options *options, struct error *err)
 {
     struct qcow2_open_options how = {.force_corrupt = options->force_corrupt, .data_fd = -1};
     int rc;
 
-    if ((rc = find_format(layer, declared, err)) < 0)
+    if ((rc = find_format(layer, declared, other, err)) < 0)
         return rc;
     layer->virtual_size = layer->file_size;
-    if (layer->format == LAYER_RAW)
+    if (layer->format != LAYER_QCOW2)
         return 0;
     if ((rc = open_data_file(layer, options, err)) < 0)
         return rc;
@@ -230,16 +235,17 @@ static int check_same_below(const struct layer *layer, const char *path, struct 
 
 /* Whether ${known}, of the set, can be what ${layer}, the same file, was opened for. */
 static int check_shared(const struct layer *known, struct layer *layer,
-                        enum backing_format declared, size_t above, struct error *err)
+                        enum backing_format declared, bool other, size_t above, struct error *err)
 {
     size_t depth = above;
     int rc;
 
-    if ((rc = find_format(layer, declared, err)) < 0)
+    if ((rc = find_format(layer, declared, other, err)) < 0)
         return rc;
     if (known->format != layer->format)
         return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: used as raw by one image and as qcow2 by another", layer->path);
+                         "%s: used as of one format by one image and of another by another",
+                         layer->path);
     for (const struct layer *l = known; l; l = l->backing)
         depth++;
     if (depth > MAX_DEPTH)
@@ -264,6 +270,7 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
                       const char *opened_as, const struct backing_name *name,
                       const struct chain_options *options, struct layer **known, struct error *err)
 {
+    bool other = overlay == NULL && options->top == CHAIN_TOP_OTHER;
     struct layer *layer = NULL;
     int rc;
 
@@ -284,7 +291,7 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
         goto fail;
     }
     if ((*known = find_layer(set->layers, set->count, &layer->st))) {
-        rc = check_shared(*known, layer, name->format, chain->count, err);
+        rc = check_shared(*known, layer, name->format, other, chain->count, err);
         (*known)->head_read += layer->head_read;
         goto fail;
     }
@@ -295,7 +302,7 @@ static int open_layer(const struct layer_set *set, struct new_chain *chain, stru
     }
     if ((rc = source_lock(layer->path, layer->fd, options->assume_stopped, &layer->used_as_base,
                           &layer->st, &layer->file_size, &layer->real_path, err)) < 0 ||
-        (rc = parse_file(layer, name->format, options, err)) < 0)
+        (rc = parse_file(layer, name->format, other, options, err)) < 0)
         goto fail;
     chain->layers[chain->count++] = layer;
     return 0;
@@ -309,7 +316,13 @@ fail: /* or known: the descriptor goes, and the lock of the set's own stays */
 static int open_chain(const struct layer_set *set, struct new_chain *chain, const char *path,
                       const struct chain_options *options, struct layer **top, struct error *err)
 {
-    struct backing_name name = {.path = strdup(path)};
+    static const enum backing_format formats[] = {
+        [CHAIN_TOP_PROBED] = BACKING_PROBED,
+        [CHAIN_TOP_RAW] = BACKING_RAW,
+        [CHAIN_TOP_QCOW2] = BACKING_QCOW2,
+        [CHAIN_TOP_OTHER] = BACKING_RAW,
+    };
+    struct backing_name name = {.path = strdup(path), .format = formats[options->top]};
     struct layer *overlay = NULL;
     const char *opened_as = path;
     int rc;
@@ -374,13 +387,70 @@ fail:
     return rc;
 }
 
+int layer_set_add(struct layer_set *set, const char *name, struct layer **top, struct error *err)
+{
+    struct layer *layer;
+    struct layer **layers;
+
+    *top = NULL;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->layers[i]->fd < 0 && strcmp(set->layers[i]->path, name) == 0) {
+            *top = set->layers[i];
+            return 0;
+        }
+    if (!(layers = reallocarray(set->layers, set->count + 1, sizeof(struct layer *))))
+        return error_no_memory(err);
+    set->layers = layers;
+    if (!(layer = calloc(1, sizeof *layer)))
+        return error_no_memory(err);
+    layer->fd = -1;
+    layer->format = LAYER_OTHER;
+    layer->path = strdup(name);
+    layer->real_path = strdup(name);
+    layer->opened_as = strdup(name);
+    if (!layer->path || !layer->real_path || !layer->opened_as) {
+        layer_free(layer);
+        return error_no_memory(err);
+    }
+    set->layers[set->count++] = *top = layer;
+    return 0;
+}
+
+int layer_add_file(struct layer *layer, const char *name, const struct chain_options *options,
+                   struct error *err)
+{
+    struct data_file **others;
+    struct stat st;
+    int rc;
+
+    if (stat(name, &st) == 0 && source_same_file(&st, &layer->st))
+        return 0;
+    others = reallocarray(layer->others, layer->other_count + 1, sizeof(struct data_file *));
+    if (!others)
+        return error_no_memory(err);
+    layer->others = others;
+    rc = data_file_open(&others[layer->other_count], layer->path, &layer->st, name,
+                        options->assume_stopped, err);
+    if (rc < 0)
+        return error_wrap(err, "%s", layer->path);
+    layer->other_count++;
+    return 0;
+}
+
 int layer_set_verify_unchanged(const struct layer_set *set, struct error *err)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct layer *layer = set->layers[i];
         const struct data_file *data = layer->data_file;
-        int rc;
+        int rc = 0;
 
+        if (layer->fd < 0)
+            continue;
+        for (size_t k = 0; rc == 0 && k < layer->other_count; k++)
+            rc = source_verify(layer->others[k]->path, layer->others[k]->fd, &layer->others[k]->st,
+                               layer->others[k]->size, err);
+        if (rc < 0)
+            return rc;
         if ((rc = source_verify(layer->path, layer->fd, &layer->st, layer->file_size, err)) < 0)
             return rc;
         if (data && (rc = source_verify(data->path, data->fd, &data->st, data->size, err)) < 0)

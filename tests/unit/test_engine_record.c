@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a layer record says of its file and of its data file: all of it comes
- * back, and a record that says what cannot be, of either, is refused.
+ * What a layer record says of its file, of its data file, and of a source of
+ * which only the guest's bytes were read: all of it comes back, and a record that
+ * says what cannot be, of any, is refused.
  */
 #include "cs_fixture.h"
 
@@ -78,6 +79,38 @@ static char *encoded(void)
     return json;
 }
 
+static char *losses[] = {(char[]){"the chain"}, (char[]){"snapshots \xff"}};
+static struct record_content content = {
+    .format = (char[]){"vmdk"},
+    .losses = losses,
+    .loss_count = 2,
+    .bitmap = (char[]){"b0"},
+};
+static const char content_json[] =
+    "\"content\":{\"bitmap\":\"b0\",\"format\":\"vmdk\",\"losses\":[\"the chain\",{\"b64\":"
+    "\"c25hcHNob3RzIP8=\"}]}";
+
+/* The record of a raw layer, with ${what} (NULL: none), given to the caller. */
+static char *encoded_raw(struct record_content *what)
+{
+    struct record_view view = {.content.empty = true};
+    struct record_layer layer = {
+        .file = own,
+        .views = &view,
+        .view_count = 1,
+        .opened_as = (char[]){"i"},
+        .delta = (char[]){"none"},
+        .delta_reason = (char[]){"x"},
+        .content = what,
+    };
+    struct error err = {0};
+    char *json = NULL;
+    size_t len = 0;
+    if (record_layer_encode(&layer, &json, &len, &err) < 0)
+        fail_msg("%s", err.message);
+    return json;
+}
+
 static void assert_same_file(const struct record_file *a, const struct record_file *b)
 {
     assert_string_equal(a->path, b->path);
@@ -116,12 +149,47 @@ static void test_comes_back(void **state)
     free(json);
 }
 
-/* The record with ${was} turned into ${is} is refused for the member ${key}. */
-static void assert_refused(const char *was, const char *is, const char *key)
+static void test_content_comes_back(void **state)
 {
     struct record_layer layer;
     struct error err = {0};
-    char *json = encoded(), *changed = NULL, member[32];
+    char *json = encoded_raw(&content);
+    (void)state;
+    assert_non_null(strstr(json, content_json));
+    if (record_layer_decode(&layer, json, strlen(json), &err) < 0)
+        fail_msg("%s", err.message);
+    assert_false(layer.is_qcow2);
+    assert_non_null(layer.content);
+    assert_string_equal(layer.content->format, content.format);
+    assert_string_equal(layer.content->bitmap, content.bitmap);
+    assert_int_equal(layer.content->loss_count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_string_equal(layer.content->losses[i], losses[i]);
+    record_layer_clear(&layer);
+    free(json);
+}
+
+/* A raw file's record is what it was before there was such a member. */
+static void test_no_content(void **state)
+{
+    struct record_layer layer;
+    struct error err = {0};
+    char *json = encoded_raw(NULL);
+    (void)state;
+    assert_null(strstr(json, "\"losses\""));
+    if (record_layer_decode(&layer, json, strlen(json), &err) < 0)
+        fail_msg("%s", err.message);
+    assert_null(layer.content);
+    record_layer_clear(&layer);
+    free(json);
+}
+
+/* ${json}, which is freed, with ${was} turned into ${is} is refused for the member ${key}. */
+static void assert_json_refused(char *json, const char *was, const char *is, const char *key)
+{
+    struct record_layer layer;
+    struct error err = {0};
+    char *changed = NULL, member[32];
     const char *at = strstr(json, was);
     assert_non_null(at);
     assert_null(strstr(at + 1, was));
@@ -133,6 +201,38 @@ static void assert_refused(const char *was, const char *is, const char *key)
         fail_msg("%s: does not name %s", err.message, key);
     free(changed);
     free(json);
+}
+
+static void assert_refused(const char *was, const char *is, const char *key)
+{
+    assert_json_refused(encoded(), was, is, key);
+}
+
+static void assert_content_refused(const char *was, const char *is, const char *key)
+{
+    assert_json_refused(encoded_raw(&content), was, is, key);
+}
+
+static void test_refuses_content(void **state)
+{
+    char many[65 * 4 + 1] = "", *list = NULL;
+    (void)state;
+    for (unsigned i = 0; i < 65; i++)
+        strcat(many, i > 0 ? ",\"x\"" : "\"x\"");
+    assert_true(asprintf(&list, "\"losses\":[%s],\"old\":[", many) > 0);
+    assert_content_refused(content_json, "\"content\":null", "losses");
+    assert_content_refused("\"format\":\"vmdk\",", "", "format");
+    assert_content_refused("\"vmdk\"", "\"../vmdk\"", "format");
+    assert_content_refused("\"vmdk\"", "\"\"", "format");
+    assert_content_refused("\"vmdk\"", "\"aaaaaaaaaaaaaaaaa\"", "format");
+    assert_content_refused("\"bitmap\":\"b0\",", "", "bitmap");
+    assert_content_refused("\"b0\"", "\"\"", "bitmap");
+    assert_content_refused("\"the chain\"", "\"\"", "losses");
+    assert_content_refused("\"the chain\"", "7", "losses");
+    assert_content_refused("\"losses\":[", list, "losses");
+    assert_refused(
+        "\"delta\":", "\"content\":{},\"delta\":", "content"); /* a qcow2 file has none */
+    free(list);
 }
 
 static void test_refuses(void **state)
@@ -154,8 +254,9 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_comes_back),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_comes_back),      cmocka_unit_test(test_content_comes_back),
+        cmocka_unit_test(test_no_content),      cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_refuses_content),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

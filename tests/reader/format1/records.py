@@ -166,9 +166,11 @@ QCOW2 = {"header": BLOB, "extensions": [(integer, integer)], "crypto": or_null({
              "compression_type") | members(
     dec, "size l1_offset refcount_table_offset snapshots_offset incompatible compatible autoclear")
 VIEW = {"content": TREE, "l1_hash": or_null(hex_id), "l1_size": integer, "placement": or_null(TREE)}
+CONTENT = {"bitmap": or_null(text), "format": text, "losses": [text]}
 LAYER_RECORD = members(dec, "virtual_size bytes_allocated") | members(
     text, "format opened_as delta delta_reason") | members(or_null(text), "backing_file backing_format") | {
     "file": FILE, "views": [VIEW], "qcow2": or_null(QCOW2)}
+EXPORT_FILE = FILE | members(text, "path real_path")                 # of an NBD export, its URI
 
 
 def blob_chunks(blob, what, longest=CHUNK_MAX):
@@ -251,7 +253,12 @@ class LayerRecord:
     def __init__(self, store, id_, config):
         self.what = what = f"layer {id_.hex()}"
         self.json = canonical_json(store.metadata(LAYER, id_), what)
-        record = take_apart(self.json, LAYER_RECORD, what)
+        form = LAYER_RECORD
+        if isinstance(self.json, dict) and "content" in self.json:
+            content = self.check_content(take_apart(self.json["content"], CONTENT, f"{what}: content"))
+            form = form | {"content": CONTENT, "file": EXPORT_FILE if content["format"] == b"nbd" else FILE}
+        record = take_apart(self.json, form, what)
+        need("content" not in record or record["qcow2"] is None, f"{what}: qcow2 with content")
         qcow2, sizes, self.snapshots, self.chunks, self.encrypted = record["qcow2"], [record["virtual_size"]], [], [], False
         self.pieces = []
         need(record["format"] == (b"qcow2" if qcow2 else b"raw"), f"{what}: unknown format, or without what belongs to it")
@@ -268,6 +275,12 @@ class LayerRecord:
                       for number, (view, size) in enumerate(zip(views, sizes))]
         active = self.views[0]
         need(record["bytes_allocated"] == (active.placement or active.content).bytes, f"{what}: wrong bytes_allocated")
+
+    def check_content(self, content):
+        need(re.fullmatch(b"[a-z0-9]{1,16}", content["format"]), f"{self.what}: content of no format")
+        texts = content["losses"] + ([content["bitmap"]] if content["bitmap"] is not None else [])
+        need(len(content["losses"]) <= 64 and all(0 < len(t) < 1024 for t in texts), f"{self.what}: content out of bounds")
+        return content
 
     def read_qcow2(self, qcow2):
         bits, crypto = qcow2["cluster_bits"], qcow2["crypto"]

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * All that byre wants of libnbd: one connection, what the server tells of the
+ * export's blocks, and reads of which several are on their way. Which of it is
+ * wanted is the caller's.
+ */
+#include "engine/nbd_source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libnbd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    TICK = 100,            /* milliseconds between looks at cancel */
+    PATIENCE = 300 * 10,   /* such looks without a sign of the server */
+    REQUEST = 1 << 20,     /* bytes */
+    IN_FLIGHT = 16,        /* requests */
+    BLOCK_MIN = 512,       /* bytes: runs of regions are not to end inside of these */
+    BLOCK_MAX = 64 << 10,  /* bytes: the most that the protocol allows for a minimum */
+    QUERY = 1 << 30,       /* bytes whose state is asked for at once */
+    EXTENTS_MAX = 1 << 16, /* what is kept of an answer */
+    DIRTY = 1 << 0,        /* flag of QEMU's dirty bitmaps */
+};
+
+static const char allocation_context[] = LIBNBD_CONTEXT_BASE_ALLOCATION;
+static const char bitmap_prefix[] = "qemu:dirty-bitmap:";
+
+struct extent {
+    uint64_t end;
+    uint32_t flags;
+};
+
+/* What the server said last of one context: from ${from} on, without gaps. */
+struct extents {
+    const char *context; /* NULL: it is not told */
+    uint64_t from;
+    struct extent *list;
+    size_t count;
+    size_t next; /* where to go on looking */
+    bool wrong;
+};
+
+/* What the end of a negotiation or of a question is told by. */
+struct ending {
+    bool there;
+    int sys; /* 0: it went well */
+};
+
+struct nbd_source {
+    struct nbd_handle *nbd;
+    char *name;
+    const volatile int *cancel;
+    uint64_t size;
+    uint32_t block;   /* what reads are multiples of */
+    uint32_t request; /* bytes at most */
+    struct extents allocation;
+    struct extents dirty;
+    char *bitmap_context;
+    int64_t cookies[IN_FLIGHT]; /* of requests on their way */
+    size_t in_flight;
+    struct ending ending; /* of what is waited for; not on a stack, for it may end late */
+    bool ready;           /* negotiated to the end */
+    bool failed;
+};
+
+/* ---- waiting ---- */
+
+static int fail(struct nbd_source *s, struct error *err)
+{
+    const char *why = nbd_get_error();
+    s->failed = true;
+    return error_set(err, ERROR_IO, "%s: %s", s->name, why != NULL ? why : "the connection failed");
+}
+
+/* Waits for the server, for a while; ${*idle} counts for how long there was nothing. */
+static int wait_a_while(struct nbd_source *s, unsigned *idle, struct error *err)
+{
+    if (s->cancel != NULL && *s->cancel) {
+        s->failed = true;
+        return error_set(err, ERROR_INTERRUPTED, "stopped");
+    }
+    int rc = nbd_poll(s->nbd, TICK);
+    if (rc < 0)
+        return fail(s, err);
+    *idle = rc > 0 ? 0 : *idle + 1;
+    if (*idle < PATIENCE)
+        return 0;
+    s->failed = true;
+    return error_set(err, ERROR_IO, "%s: the server has not answered for %d seconds", s->name,
+                     PATIENCE * TICK / 1000);
+}
+
+static int on_ending(void *arg, int *error)
+{
+    struct ending *ending = arg;
+    ending->there = true;
+    ending->sys = *error;
+    return 0;
+}
+
+/* What tells ${s->ending}. */
+static nbd_completion_callback expect_ending(struct nbd_source *s)
+{
+    s->ending = (struct ending){0};
+    return (nbd_completion_callback){.callback = on_ending, .user_data = &s->ending};
+}
+
+static int wait_for_ending(struct nbd_source *s, struct error *err)
+{
+    unsigned idle = 0;
+    int rc = 0;
+    while (rc == 0 && !s->ending.there)
+        rc = wait_a_while(s, &idle, err);
+    return rc;
+}
+
+/* ---- opening ---- */
+
+static void forget(struct extents *e)
+{
+    free(e->list);
+    *e = (struct extents){0};
+}
+
+void nbd_source_close(struct nbd_source *s)
+{
+    if (s == NULL)
+        return;
+    if (s->nbd != NULL)
+        nbd_close(s->nbd);
+    forget(&s->allocation);
+    forget(&s->dirty);
+    free(s->bitmap_context);
+    free(s->name);
+    free(s);
+}
+
+static int create(struct nbd_source **out, const char *name, const volatile int *cancel,
+                  struct error *err)
+{
+    struct nbd_source *s = calloc(1, sizeof *s);
+    *out = NULL;
+    if (s == NULL)
+        return error_no_memory(err);
+    s->cancel = cancel;
+    s->name = strdup(name);
+    s->nbd = nbd_create();
+    if (s->name == NULL || s->nbd == NULL || nbd_set_opt_mode(s->nbd, true) < 0 ||
+        nbd_set_uri_allow_local_file(s->nbd, true) < 0) {
+        nbd_source_close(s);
+        return error_no_memory(err);
+    }
+    *out = s;
+    return 0;
+}
+
+/* Until options can be sent, or, where the server is too old for that, nothing is left to do. */
+static int wait_until_connected(struct nbd_source *s, struct error *err)
+{
+    unsigned idle = 0;
+    int rc = 0;
+    while (rc == 0 && !nbd_aio_is_negotiating(s->nbd) && !nbd_aio_is_ready(s->nbd)) {
+        if (nbd_aio_is_dead(s->nbd) || nbd_aio_is_closed(s->nbd))
+            return fail(s, err);
+        rc = wait_a_while(s, &idle, err);
+    }
+    return rc;
+}
+
+static int ask_to_go(struct nbd_source *s, struct error *err)
+{
+    if (nbd_aio_opt_go(s->nbd, expect_ending(s)) < 0)
+        return fail(s, err);
+    int rc = wait_for_ending(s, err);
+    if (rc < 0)
+        return rc;
+    if (s->ending.sys != 0) {
+        s->failed = true;
+        return error_sys(err, s->ending.sys, "%s: the server refuses the export", s->name);
+    }
+    s->ready = true;
+    return 0;
+}
+
+/* A server that does not know the question is asked to go on at once; it has no bitmaps then. */
+static int ask_for_info(struct nbd_source *s, struct error *err)
+{
+    if (nbd_aio_opt_info(s->nbd, expect_ending(s)) < 0)
+        return fail(s, err);
+    int rc = wait_for_ending(s, err);
+    if (rc < 0 || s->ending.sys == 0)
+        return rc;
+    if (s->ending.sys == ENOTSUP)
+        return nbd_add_meta_context(s->nbd, allocation_context) < 0 ? fail(s, err)
+                                                                    : ask_to_go(s, err);
+    s->failed = true;
+    return error_sys(err, s->ending.sys, "%s: the server refuses the export", s->name);
+}
+
+static int learn_sizes(struct nbd_source *s, struct error *err)
+{
+    int64_t size = nbd_get_size(s->nbd);
+    int64_t least = nbd_get_block_size(s->nbd, LIBNBD_SIZE_MINIMUM);
+    int64_t most = nbd_get_block_size(s->nbd, LIBNBD_SIZE_MAXIMUM);
+    if (size < 0)
+        return fail(s, err);
+    if (least <= 0)
+        least = 1;
+    if (least > BLOCK_MAX || (least & (least - 1)) != 0 || (most > 0 && most < least)) {
+        s->failed = true;
+        return error_set(err, ERROR_CORRUPT,
+                         "%s: the server wants reads of %" PRId64 " to %" PRId64 " bytes", s->name,
+                         least, most);
+    }
+    s->size = (uint64_t)size;
+    s->block = least > BLOCK_MIN ? (uint32_t)least : BLOCK_MIN;
+    s->request = REQUEST;
+    if (most >= s->block && most < s->request)
+        s->request = (uint32_t)(most / s->block * s->block);
+    else if (most > 0 && most < s->block)
+        s->request = (uint32_t)most;
+    return 0;
+}
+
+static int negotiate(struct nbd_source *s, struct error *err)
+{
+    int rc = wait_until_connected(s, err);
+    if (rc == 0 && nbd_aio_is_ready(s->nbd))
+        s->ready = true;
+    else if (rc == 0)
+        rc = ask_for_info(s, err);
+    return rc < 0 ? rc : learn_sizes(s, err);
+}
+
+int nbd_source_open(struct nbd_source **out, const char *uri, const volatile int *cancel,
+                    struct error *err)
+{
+    struct nbd_source *s = NULL;
+    int rc = create(&s, uri, cancel, err);
+    *out = NULL;
+    if (rc < 0)
+        return rc;
+    rc = nbd_aio_connect_uri(s->nbd, uri) < 0 ? fail(s, err) : negotiate(s, err);
+    if (rc < 0)
+        nbd_source_close(s);
+    else
+        *out = s;
+    return rc;
+}
+
+int nbd_source_open_socket(struct nbd_source **out, int fd, const char *name,
+                           const volatile int *cancel, struct error *err)
+{
+    struct nbd_source *s = NULL;
+    int rc = create(&s, name, cancel, err);
+    *out = NULL;
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    /* libnbd has taken it over, also where this fails */
+    rc = nbd_aio_connect_socket(s->nbd, fd) < 0 ? fail(s, err) : negotiate(s, err);
+    if (rc < 0)
+        nbd_source_close(s);
+    else
+        *out = s;
+    return rc;
+}
+
+uint64_t nbd_source_size(const struct nbd_source *s)
+{
+    return s->size;
+}
+
+uint32_t nbd_source_block(const struct nbd_source *s)
+{
+    return s->block;
+}
+
+/* ---- what is where ---- */
+
+static int add_contexts(struct nbd_source *s, const char *bitmap, struct error *err)
+{
+    size_t room = sizeof bitmap_prefix + (bitmap != NULL ? strlen(bitmap) : 0);
+    if (nbd_add_meta_context(s->nbd, allocation_context) < 0)
+        return fail(s, err);
+    if (bitmap == NULL)
+        return 0;
+    s->bitmap_context = malloc(room);
+    if (s->bitmap_context == NULL)
+        return error_no_memory(err);
+    memcpy(s->bitmap_context, bitmap_prefix, sizeof bitmap_prefix - 1);
+    memcpy(s->bitmap_context + sizeof bitmap_prefix - 1, bitmap, strlen(bitmap) + 1);
+    return nbd_add_meta_context(s->nbd, s->bitmap_context) < 0 ? fail(s, err) : 0;
+}
+
+int nbd_source_begin(struct nbd_source *s, const char *bitmap, bool *offered, struct error *err)
+{
+    *offered = false;
+    if (!s->ready) {
+        uint64_t size = s->size;
+        int rc = add_contexts(s, bitmap, err);
+        if (rc == 0)
+            rc = ask_to_go(s, err);
+        if (rc == 0)
+            rc = learn_sizes(s, err);
+        if (rc < 0)
+            return rc;
+        if (s->size != size)
+            return error_set(err, ERROR_CHANGED, "%s: the server told another size before",
+                             s->name);
+    }
+    if (nbd_can_meta_context(s->nbd, allocation_context) == 1)
+        s->allocation.context = allocation_context;
+    if (s->bitmap_context != NULL && nbd_can_meta_context(s->nbd, s->bitmap_context) == 1)
+        s->dirty.context = s->bitmap_context;
+    *offered = s->dirty.context != NULL;
+    return 0;
+}
+
+/* Keeps what fits; a stretch that is like the one before is one with it. */
+static int on_extents(void *arg, const char *context, uint64_t offset, uint32_t *entries,
+                      size_t count, int *error)
+{
+    struct nbd_source *s = arg;
+    struct extents *e = s->dirty.context != NULL && strcmp(context, s->dirty.context) == 0
+                            ? &s->dirty
+                            : &s->allocation;
+    uint64_t at = offset;
+    (void)error;
+    e->wrong |= e->count > 0 || offset != e->from || count % 2 != 0;
+    for (size_t i = 0; !e->wrong && i + 1 < count; i += 2) {
+        uint64_t length = entries[i];
+        if (length == 0 || length > s->size - at) {
+            e->wrong = true;
+            break;
+        }
+        at += length;
+        if (e->count > 0 && e->list[e->count - 1].flags == entries[i + 1])
+            e->list[e->count - 1].end = at;
+        else if (e->count < EXTENTS_MAX)
+            e->list[e->count++] = (struct extent){at, entries[i + 1]};
+        else
+            break;
+    }
+    return 0;
+}
+
+static int prepare(struct extents *e, uint64_t at, struct error *err)
+{
+    if (e->context != NULL && e->list == NULL)
+        e->list = calloc(EXTENTS_MAX, sizeof *e->list);
+    if (e->context != NULL && e->list == NULL)
+        return error_no_memory(err);
+    e->from = at;
+    e->count = 0;
+    e->next = 0;
+    e->wrong = false;
+    return 0;
+}
+
+static int check_answer(const struct nbd_source *s, const struct extents *e, struct error *err)
+{
+    if (e->context == NULL || (e->count > 0 && !e->wrong))
+        return 0;
+    return error_set(err, ERROR_CORRUPT, "%s: the server contradicts itself in %s at %" PRIu64,
+                     s->name, e->context, e->from);
+}
+
+/* Asks for what is at ${at} and behind, in all contexts. */
+static int ask_for_extents(struct nbd_source *s, uint64_t at, struct error *err)
+{
+    uint64_t length = s->size - at < QUERY ? s->size - at : QUERY;
+    int rc = prepare(&s->allocation, at, err);
+    if (rc == 0)
+        rc = prepare(&s->dirty, at, err);
+    if (rc < 0)
+        return rc;
+    nbd_extent_callback each = {.callback = on_extents, .user_data = s};
+    int64_t cookie = nbd_aio_block_status(s->nbd, length, at, each, expect_ending(s), 0);
+    if (cookie < 0)
+        return fail(s, err);
+    rc = wait_for_ending(s, err);
+    if (rc == 0 && nbd_aio_command_completed(s->nbd, (uint64_t)cookie) < 0)
+        rc = fail(s, err);
+    if (rc == 0)
+        rc = check_answer(s, &s->allocation, err);
+    if (rc == 0)
+        rc = check_answer(s, &s->dirty, err);
+    return rc;
+}
+
+/* The extent that ${at} is in; NULL: it is not among those that are kept. */
+static const struct extent *extent_at(struct extents *e, uint64_t at)
+{
+    if (e->count == 0 || at < e->from || at >= e->list[e->count - 1].end)
+        return NULL;
+    if (e->next > 0 && at < e->list[e->next - 1].end)
+        e->next = 0;
+    while (at >= e->list[e->next].end)
+        e->next++;
+    return &e->list[e->next];
+}
+
+/* The next stretch of ${e} where (flags & mask) is ${wanted}. */
+static int find_next(struct nbd_source *s, struct extents *e, uint32_t mask, uint32_t wanted,
+                     uint64_t at, uint64_t end, uint64_t *begin, uint64_t *stop, struct error *err)
+{
+    *begin = *stop = end;
+    while (at < end) {
+        const struct extent *x = extent_at(e, at);
+        if (x == NULL) {
+            int rc = ask_for_extents(s, at, err);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        if ((x->flags & mask) == wanted) {
+            *begin = at;
+            *stop = x->end < end ? x->end : end;
+            return 0;
+        }
+        at = x->end;
+    }
+    return 0;
+}
+
+int nbd_source_next_data(struct nbd_source *s, uint64_t at, uint64_t end, uint64_t *begin,
+                         uint64_t *stop, struct error *err)
+{
+    if (s->allocation.context != NULL)
+        return find_next(s, &s->allocation, LIBNBD_STATE_ZERO, 0, at, end, begin, stop, err);
+    *begin = at;
+    *stop = end;
+    return 0;
+}
+
+int nbd_source_next_dirty(struct nbd_source *s, uint64_t at, uint64_t end, uint64_t *begin,
+                          uint64_t *stop, struct error *err)
+{
+    return find_next(s, &s->dirty, DIRTY, DIRTY, at, end, begin, stop, err);
+}
+
+/* ---- reading ---- */
+
+/* Takes away the requests that have ended. */
+static int collect(struct nbd_source *s, struct error *err)
+{
+    for (size_t i = 0; i < s->in_flight;) {
+        int rc = nbd_aio_command_completed(s->nbd, (uint64_t)s->cookies[i]);
+        if (rc < 0)
+            return fail(s, err);
+        if (rc > 0)
+            s->cookies[i] = s->cookies[--s->in_flight];
+        else
+            i++;
+    }
+    return 0;
+}
+
+/* Until no more than ${n} requests are on their way. */
+static int wait_until_left(struct nbd_source *s, size_t n, struct error *err)
+{
+    unsigned idle = 0;
+    int rc = collect(s, err);
+    while (rc == 0 && s->in_flight > n) {
+        rc = wait_a_while(s, &idle, err);
+        if (rc == 0)
+            rc = collect(s, err);
+    }
+    return rc;
+}
+
+int nbd_source_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,
+                    struct error *err)
+{
+    if (s->failed)
+        return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
+    for (size_t n; length > 0; offset += n, to += n, length -= n) {
+        n = length < s->request ? length : s->request;
+        int rc = wait_until_left(s, IN_FLIGHT - 1, err);
+        if (rc < 0)
+            return rc;
+        int64_t cookie = nbd_aio_pread(s->nbd, to, n, offset, NBD_NULL_COMPLETION, 0);
+        if (cookie < 0)
+            return fail(s, err);
+        s->cookies[s->in_flight++] = cookie;
+    }
+    return 0;
+}
+
+int nbd_source_finish(struct nbd_source *s, struct error *err)
+{
+    if (s->failed)
+        return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
+    return wait_until_left(s, 0, err);
+}

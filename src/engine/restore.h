@@ -34,6 +34,12 @@ void restore_begin_file(const struct restore *r, size_t number, size_t count);
  */
 struct target_attributes restore_attributes(const struct record_file *file);
 
+/* The same for the file of ${layer}, which others may make, and which an export never was. */
+struct target_attributes restore_layer_attributes(const struct record_layer *layer);
+
+/* Whether ${layer} was no file, but an export of an NBD server. */
+bool restore_was_export(const struct record_layer *layer);
+
 /* Adds a file to the result; ${layer} is NULL for a side file. */
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err);
@@ -119,6 +125,10 @@ struct restore_format {
 
 /* NULL: byre writes it itself. */
 const struct restore_format *restore_format_of(enum engine_format format);
+
+/* What the file of ${layer} was in; NULL: byre writes that itself. One that nothing here writes
+ * becomes raw. */
+const struct restore_format *restore_format_of_layer(const struct record_layer *layer);
 
 /* A file of such a format being made: ${raw} takes the disk first, and is its caller's to write,
  * and to read back where he wants that. It lies in the folder of ${target}. */

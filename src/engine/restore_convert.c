@@ -7,24 +7,39 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/path.h"
 #include "engine/qemu_img.h"
 #include "engine/restore.h"
 
-/* Without force_size a vpc gets the next size that its CHS geometry can tell. */
-static const struct restore_format formats[] = {
-    [ENGINE_VMDK] = {"vmdk", ".vmdk", NULL},
-    [ENGINE_VPC] = {"vpc", ".vhd", "force_size=on"},
-    [ENGINE_VHDX] = {"vhdx", ".vhdx", NULL},
-    [ENGINE_VDI] = {"vdi", ".vdi", NULL},
+/* Without force_size a vpc gets the next size that its CHS geometry can tell. One that stands for
+ * ENGINE_AS_STORED is only what a layer was in. */
+static const struct {
+    enum engine_format format;
+    struct restore_format is;
+} formats[] = {
+    {ENGINE_VMDK, {"vmdk", ".vmdk", NULL}},      {ENGINE_VPC, {"vpc", ".vhd", "force_size=on"}},
+    {ENGINE_VHDX, {"vhdx", ".vhdx", NULL}},      {ENGINE_VDI, {"vdi", ".vdi", NULL}},
+    {ENGINE_AS_STORED, {"qcow", ".qcow", NULL}},
 };
+
+enum { FORMATS = sizeof formats / sizeof *formats };
 
 const struct restore_format *restore_format_of(enum engine_format format)
 {
-    return (size_t)format < sizeof formats / sizeof *formats && formats[format].name != NULL
-               ? &formats[format]
-               : NULL;
+    for (size_t i = 0; format != ENGINE_AS_STORED && i < FORMATS; i++)
+        if (formats[i].format == format)
+            return &formats[i].is;
+    return NULL;
+}
+
+const struct restore_format *restore_format_of_layer(const struct record_layer *layer)
+{
+    for (size_t i = 0; layer->content != NULL && i < FORMATS; i++)
+        if (strcmp(formats[i].is.name, layer->content->format) == 0)
+            return &formats[i].is;
+    return NULL;
 }
 
 /* The file that qemu-img makes, as it is called where it is made. */

@@ -39,7 +39,7 @@ static char *flat_path(const struct restore *r, const struct record_image *image
 static int seal_flat(struct restore *r, const struct record_layer *top, struct target *target,
                      uint64_t written, struct error *err)
 {
-    struct target_attributes attributes = restore_attributes(&top->file);
+    struct target_attributes attributes = restore_layer_attributes(top);
     attributes.allocate = 0; /* how much of the file was, says nothing of this one */
     int rc = restore_step(r, "flushing", 0, err);
     if (rc == 0)

@@ -63,22 +63,14 @@ static const char *first_line(char *output)
     return "it does not say why";
 }
 
-static int start(const struct program_options *options, struct program_result *result,
-                 struct error *err)
+static int run(const struct program_options *options, struct program_result *result,
+               struct error *err)
 {
     int rc = program_run(options, result, err);
     return rc == ERROR_NOT_FOUND
                ? error_set(err, ERROR_NOT_FOUND,
                            "there is no qemu-img here (the package qemu-utils has it)")
                : rc;
-}
-
-static int run(const char *const *argv, const char *folder, const volatile int *cancel,
-               struct program_result *result, struct error *err)
-{
-    const struct program_options options = {
-        .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
-    return start(&options, result, err);
 }
 
 /* What it means that it did not exit with 0. */
@@ -98,33 +90,24 @@ static int judge(struct program_result *result, struct error *err)
                      "qemu-img: %s", message);
 }
 
-static int run_and_judge(const char *const *argv, const volatile int *cancel, struct error *err)
+static int run_and_judge(const struct program_options *options, struct program_result *result,
+                         struct error *err)
+{
+    int rc = run(options, result, err);
+    return rc < 0 || result->code == 0 ? rc : judge(result, err);
+}
+
+static int change(const char *const *argv, const volatile int *cancel, struct error *err)
 {
     struct program_result result;
-    int rc = run(argv, NULL, cancel, &result, err);
-    return rc < 0 || result.code == 0 ? rc : judge(&result, err);
-}
-
-/* For files that are nobody else's: it need not be given time when it is to stop. */
-static int run_in(const char *folder, const char *const *argv, const volatile int *cancel,
-                  struct program_result *result, struct error *err)
-{
-    const struct program_options options = {
-        .argv = argv, .folder = folder, .capture = true, .terminate = true, .cancel = cancel};
-    return start(&options, result, err);
-}
-
-static int run_in_and_judge(const char *folder, const char *const *argv, const volatile int *cancel,
-                            struct program_result *result, struct error *err)
-{
-    int rc = run_in(folder, argv, cancel, result, err);
-    return rc < 0 || result->code == 0 ? rc : judge(result, err);
+    const struct program_options options = {.argv = argv, .capture = true, .cancel = cancel};
+    return run_and_judge(&options, &result, err);
 }
 
 int qemu_img_require(const volatile int *cancel, struct error *err)
 {
     const char *const argv[] = {"qemu-img", "--version", NULL};
-    return run_and_judge(argv, cancel, err);
+    return change(argv, cancel, err);
 }
 
 int qemu_img_bitmap_add(const char *path, const char *name, uint64_t granularity,
@@ -137,7 +120,7 @@ int qemu_img_bitmap_add(const char *path, const char *name, uint64_t granularity
     if (file == NULL)
         return error_sys(err, errno, "%s: making its name absolute", path);
     snprintf(bytes, sizeof bytes, "%" PRIu64, granularity);
-    int rc = run_and_judge(argv, cancel, err);
+    int rc = change(argv, cancel, err);
     free(file);
     return rc;
 }
@@ -149,7 +132,7 @@ int qemu_img_bitmap_remove(const char *path, const char *name, const volatile in
     const char *const argv[] = {"qemu-img", "bitmap", "--remove", "-f", "qcow2", file, name, NULL};
     if (file == NULL)
         return error_sys(err, errno, "%s: making its name absolute", path);
-    int rc = run_and_judge(argv, cancel, err);
+    int rc = change(argv, cancel, err);
     free(file);
     return rc;
 }
@@ -180,7 +163,9 @@ static int ask(const char *const *argv, const char *path, const volatile int *ca
     char *folder = path_folder(path);
     if (folder == NULL)
         return error_no_memory(err);
-    int rc = run(argv, folder, cancel, &result, err);
+    const struct program_options options = {
+        .argv = argv, .folder = folder, .capture = true, .cancel = cancel};
+    int rc = run(&options, &result, err);
     free(folder);
     if (rc < 0)
         return rc;
@@ -218,6 +203,14 @@ int qemu_img_check_chain(const char *path, const volatile int *cancel,
 
 /* ---- formats that byre does not know ---- */
 
+/* For files that are nobody else's: it need not be given time when it is to stop. */
+static struct program_options own_file(const char *folder, const char *const *argv,
+                                       const volatile int *cancel)
+{
+    return (struct program_options){
+        .argv = argv, .folder = folder, .capture = true, .terminate = true, .cancel = cancel};
+}
+
 /* Its name in its folder, without anything that QEMU could take for a protocol or an option. */
 static char *local_name(const struct qemu_img_file *file)
 {
@@ -239,7 +232,8 @@ int qemu_img_create(const struct qemu_img_file *file, const char *options, uint6
         argv[7] = "-o";
         argv[8] = options;
     }
-    int rc = run_in_and_judge(file->folder, argv, cancel, &result, err);
+    const struct program_options program = own_file(file->folder, argv, cancel);
+    int rc = run_and_judge(&program, &result, err);
     free(name);
     return rc;
 }
@@ -253,7 +247,8 @@ int qemu_img_size(const struct qemu_img_file *file, const volatile int *cancel, 
                                 name,       NULL};
     if (name == NULL)
         return error_no_memory(err);
-    int rc = run_in_and_judge(file->folder, argv, cancel, &result, err);
+    const struct program_options program = own_file(file->folder, argv, cancel);
+    int rc = run_and_judge(&program, &result, err);
     free(name);
     if (rc < 0)
         return rc;
@@ -269,16 +264,18 @@ int qemu_img_size(const struct qemu_img_file *file, const volatile int *cancel, 
 }
 
 int qemu_img_fill(const struct qemu_img_file *to, const struct qemu_img_file *from,
-                  const volatile int *cancel, struct error *err)
+                  const volatile int *cancel, void (*tick)(void *arg), void *arg, struct error *err)
 {
     struct program_result result;
     char *target = local_name(to), *source = local_name(from);
     const char *const argv[] = {"qemu-img", "convert",    "-n", "--target-is-zero",
                                 "-f",       from->format, "-O", to->format,
                                 source,     target,       NULL};
-    int rc = target == NULL || source == NULL
-                 ? error_no_memory(err)
-                 : run_in_and_judge(to->folder, argv, cancel, &result, err);
+    struct program_options program = own_file(to->folder, argv, cancel);
+    program.tick = tick;
+    program.arg = arg;
+    int rc = target == NULL || source == NULL ? error_no_memory(err)
+                                              : run_and_judge(&program, &result, err);
     free(target);
     free(source);
     return rc;
@@ -292,8 +289,8 @@ int qemu_img_compare(const struct qemu_img_file *a, const struct qemu_img_file *
     char *left = local_name(a), *right = local_name(b);
     const char *const argv[] = {"qemu-img", "compare", "-f",  a->format, "-F",
                                 b->format,  left,      right, NULL};
-    int rc = left == NULL || right == NULL ? error_no_memory(err)
-                                           : run_in(a->folder, argv, cancel, &result, err);
+    const struct program_options program = own_file(a->folder, argv, cancel);
+    int rc = left == NULL || right == NULL ? error_no_memory(err) : run(&program, &result, err);
     free(left);
     free(right);
     if (rc < 0)

@@ -63,9 +63,11 @@ int qemu_img_create(const struct qemu_img_file *file, const char *options, uint6
 int qemu_img_size(const struct qemu_img_file *file, const volatile int *cancel, uint64_t *size,
                   struct error *err);
 
-/* Writes all of ${from} to ${to}, which is in the same folder, has the same size, and is empty. */
+/* Writes all of ${from} to ${to}, which is in the same folder, has the same size, and is empty.
+ * ${tick} is called with ${arg} many times a second while that goes on. */
 int qemu_img_fill(const struct qemu_img_file *to, const struct qemu_img_file *from,
-                  const volatile int *cancel, struct error *err);
+                  const volatile int *cancel, void (*tick)(void *arg), void *arg,
+                  struct error *err);
 
 /* Whether a guest sees the same in two files of one folder; ${message}: where it does not, else "".
  */

@@ -136,10 +136,12 @@ struct restore_conversion {
     const struct restore_format *format;
     struct target *target; /* lent */
     struct target raw;
+    uint64_t weight; /* of making ${target} of ${raw}, bytes of progress */
 };
 
 /* Begins ${target}, for ${path}, and ${c->raw}, for a disk of ${size} bytes; a size that the format
- * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. */
+ * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. ${c->weight} is
+ * 0. */
 int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
                              const struct restore_format *format, struct target *target,
                              const char *path, uint64_t size, struct error *err);

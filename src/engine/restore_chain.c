@@ -41,6 +41,7 @@ static int write_converted(struct restore *r, struct restore_plan *plan,
         return error_no_memory(err);
     int rc = restore_conversion_begin(&c, r, format, &plan->target, path, layer->virtual_size, err);
     free(path);
+    c.weight = layer->bytes_allocated;
     if (rc == 0)
         rc = write_and_verify(r, plan, &c.raw, written, err);
     if (rc == 0)
@@ -156,6 +157,9 @@ int restore_chains(struct restore *r, size_t image, struct error *err)
     struct restore_plan *plans = NULL;
     size_t count = 0;
     int rc = restore_plans_make(r, image, &plans, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (plans[i].layer != NULL && restore_format_of_layer(plans[i].layer) != NULL)
+            r->bytes_total += plans[i].layer->bytes_allocated; /* read once more by others */
     if (rc == 0)
         rc = open_targets(r, plans, count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {

@@ -4,10 +4,12 @@
  * that is as sparse as can be, and qemu-img makes the other file of that. How
  * the raw file is written is its caller's, qemu-img's words are qemu_img.c's.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/path.h"
 #include "engine/qemu_img.h"
@@ -88,6 +90,44 @@ int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
     return rc;
 }
 
+struct filling { /* qemu-img at work, as far as its file tells */
+    const struct restore_conversion *c;
+    struct restore *r;
+    uint64_t begin;  /* of progress, bytes */
+    uint64_t blocks; /* of the raw file */
+};
+
+static void step_to(const struct filling *f, uint64_t done)
+{
+    uint64_t have = f->r->bytes_done - f->begin;
+    restore_step(f->r, "converting", done > have ? done - have : 0, NULL);
+}
+
+static void tell_filling(void *arg)
+{
+    const struct filling *f = arg;
+    struct stat st;
+    if (f->blocks == 0 || stat(f->c->target->temporary, &st) < 0)
+        return;
+    double part = (double)st.st_blocks / (double)f->blocks;
+    step_to(f, (uint64_t)((part < 1 ? part : 1) * (double)f->c->weight));
+}
+
+static int fill(struct restore_conversion *c, struct restore *r, const struct qemu_img_file *raw,
+                const struct qemu_img_file *file, struct error *err)
+{
+    struct filling f = {.c = c, .r = r, .begin = r->bytes_done};
+    struct stat st;
+    if (fstat(c->raw.fd, &st) < 0)
+        return error_sys(err, errno, "%s", c->raw.path);
+    f.blocks = (uint64_t)st.st_blocks;
+    int rc = qemu_img_fill(file, raw, r->options->listener.cancel, tell_filling, &f, err);
+    if (rc < 0)
+        return error_wrap(err, "%s: making a %s of the disk", c->target->path, c->format->name);
+    step_to(&f, c->weight);
+    return 0;
+}
+
 int restore_conversion_finish(struct restore_conversion *c, struct restore *r, struct error *err)
 {
     const volatile int *cancel = r->options->listener.cancel;
@@ -100,10 +140,8 @@ int restore_conversion_finish(struct restore_conversion *c, struct restore *r, s
     int rc = restore_step(r, "converting", 0, err);
     if (rc < 0)
         return rc;
-    rc = qemu_img_fill(&file, &raw, cancel, err);
-    if (rc < 0)
-        return error_wrap(err, "%s: making a %s of the disk", path, c->format->name);
-    if (r->options->verify) {
+    rc = fill(c, r, &raw, &file, err);
+    if (rc == 0 && r->options->verify) {
         rc = qemu_img_compare(&raw, &file, cancel, &same, message, err);
         if (rc < 0)
             return error_wrap(err, "%s: reading it back", path);
@@ -111,7 +149,7 @@ int restore_conversion_finish(struct restore_conversion *c, struct restore *r, s
             return error_set(err, ERROR_IO, "%s: what was read back is not what was written: %s",
                              path, message);
     }
-    return target_take(c->target, err);
+    return rc < 0 ? rc : target_take(c->target, err);
 }
 
 void restore_conversion_clear(struct restore_conversion *c)

@@ -66,6 +66,7 @@ static int write_converted(struct restore *r, struct flat_image *flat, const cha
     struct restore_conversion c;
     uint64_t written = 0;
     int rc = restore_conversion_begin(&c, r, format, target, path, flat_size(flat), err);
+    c.weight = flat_size(flat);
     if (rc == 0)
         rc = restore_flat_raw(r, flat, &c.raw, &written, err);
     if (rc == 0 && r->options->verify)
@@ -200,6 +201,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
     size_t first = image == a->image_count ? 0 : image;
     size_t count = image == a->image_count ? a->image_count : 1;
     bool folder = count > 1 || is_folder(r->options->to);
+    unsigned passes = restore_format_of(r->options->format) != NULL ? 2 : 1;
     size_t view = 0;
     if (r->options->snapshot != NULL && count > 1)
         return error_set(err, ERROR_USAGE, "the archive has %zu images; choose one with --image",
@@ -211,7 +213,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         return rc;
     for (size_t i = 0; i < count; i++) {
         tell_losses(r, &a->images[first + i], view);
-        r->bytes_total += a->layers[a->images[first + i].layers[0]].virtual_size;
+        r->bytes_total += a->layers[a->images[first + i].layers[0]].virtual_size * passes;
     }
     if (strcmp(r->options->to, "-") == 0) {
         if (count > 1)
@@ -236,7 +238,8 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         rc = flat_open(&flat, r->store, a, chosen, view, err);
         if (rc == 0) {
             restore_begin_file(r, i + 1, count);
-            r->bytes_total = view > 0 ? flat_size(flat) : r->bytes_total;
+            if (view > 0)
+                r->bytes_total = flat_size(flat) * passes;
             rc = restore_one(r, chosen, folder, flat, &targets[i], err);
         }
         flat_close(flat);

@@ -136,18 +136,17 @@ struct restore_conversion {
     const struct restore_format *format;
     struct target *target; /* lent */
     struct target raw;
-    uint64_t weight; /* of making ${target} of ${raw}, bytes of progress */
+    uint64_t begin; /* bytes of progress before it */
 };
 
 /* Begins ${target}, for ${path}, and ${c->raw}, for a disk of ${size} bytes; a size that the format
- * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. ${c->weight} is
- * 0. */
+ * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. */
 int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
                              const struct restore_format *format, struct target *target,
                              const char *path, uint64_t size, struct error *err);
 
-/* Makes ${c->target} of what ${c->raw} holds, and holds them against each other where what was
- * written is to be verified. */
+/* Makes ${c->target} of what ${c->raw} holds, which is as much progress as writing that was, and
+ * holds them against each other where what was written is to be verified. */
 int restore_conversion_finish(struct restore_conversion *c, struct restore *r, struct error *err);
 
 void restore_conversion_clear(struct restore_conversion *c);

@@ -41,7 +41,6 @@ static int write_converted(struct restore *r, struct restore_plan *plan,
         return error_no_memory(err);
     int rc = restore_conversion_begin(&c, r, format, &plan->target, path, layer->virtual_size, err);
     free(path);
-    c.weight = layer->bytes_allocated;
     if (rc == 0)
         rc = write_and_verify(r, plan, &c.raw, written, err);
     if (rc == 0)

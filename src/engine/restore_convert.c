@@ -78,7 +78,8 @@ int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
                              const struct restore_format *format, struct target *target,
                              const char *path, uint64_t size, struct error *err)
 {
-    *c = (struct restore_conversion){.format = format, .target = target, .raw = {.fd = -1}};
+    *c = (struct restore_conversion){
+        .format = format, .target = target, .raw = {.fd = -1}, .begin = r->bytes_done};
     int rc = target_open_aside(target, path, r->options->force, err);
     if (rc == 0)
         rc = make_empty(c, r, (size + 511) / 512 * 512, err);
@@ -93,7 +94,8 @@ int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
 struct filling { /* qemu-img at work, as far as its file tells */
     const struct restore_conversion *c;
     struct restore *r;
-    uint64_t begin;  /* of progress, bytes */
+    uint64_t begin;  /* bytes of progress before it, */
+    uint64_t weight; /* and those that it is */
     uint64_t blocks; /* of the raw file */
 };
 
@@ -110,7 +112,7 @@ static void tell_filling(void *arg)
     if (f->blocks == 0 || stat(f->c->target->temporary, &st) < 0)
         return;
     double part = (double)st.st_blocks / (double)f->blocks;
-    step_to(f, (uint64_t)((part < 1 ? part : 1) * (double)f->c->weight));
+    step_to(f, (uint64_t)((part < 1 ? part : 1) * (double)f->weight));
 }
 
 static int fill(struct restore_conversion *c, struct restore *r, const struct qemu_img_file *raw,
@@ -118,13 +120,14 @@ static int fill(struct restore_conversion *c, struct restore *r, const struct qe
 {
     struct filling f = {.c = c, .r = r, .begin = r->bytes_done};
     struct stat st;
+    f.weight = f.begin - c->begin;
     if (fstat(c->raw.fd, &st) < 0)
         return error_sys(err, errno, "%s", c->raw.path);
     f.blocks = (uint64_t)st.st_blocks;
     int rc = qemu_img_fill(file, raw, r->options->listener.cancel, tell_filling, &f, err);
     if (rc < 0)
         return error_wrap(err, "%s: making a %s of the disk", c->target->path, c->format->name);
-    step_to(&f, c->weight);
+    step_to(&f, f.weight);
     return 0;
 }
 

@@ -66,7 +66,6 @@ static int write_converted(struct restore *r, struct flat_image *flat, const cha
     struct restore_conversion c;
     uint64_t written = 0;
     int rc = restore_conversion_begin(&c, r, format, target, path, flat_size(flat), err);
-    c.weight = flat_size(flat);
     if (rc == 0)
         rc = restore_flat_raw(r, flat, &c.raw, &written, err);
     if (rc == 0 && r->options->verify)

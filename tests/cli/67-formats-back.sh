@@ -72,12 +72,26 @@ expect_exit 143 env PATH="$T/fake:$PATH" "$BYRE" restore all --to none/stopped
 expect_empty_folder none/stopped
 
 # An export is a raw file with the last part of its name; what it lost is said.
-qemu-nbd --fork --persistent --read-only --pid-file="$T/nbd.pid" --socket="$T/nbd.sock" -f qcow2 -x 'a/..b' disk.qcow2
-at_end "kill $(cat nbd.pid)"
-expect_exit 3 byre backup --name export "nbd+unix:///a/..b?socket=$T/nbd.sock"
+export_uri() { echo "nbd+unix:///$1?socket=$T/$1.sock"; }
+for export in ..b disk; do
+    qemu-nbd --fork --persistent --read-only --pid-file="$T/$export.pid" --socket="$T/$export.sock" \
+        -f qcow2 -x $export disk.qcow2
+    at_end "kill $(cat "$export.pid")"
+done
+expect_exit 3 byre backup --name export "$(export_uri ..b)"
 expect_exit 0 byre restore export --to exports --verify
 expect_says "$T/err" 'only what the guest sees is kept'
 file=$(find exports -mindepth 1)
 expect_equal "$(dirname "$file")" exports "where an export is put"
 same_content disk.qcow2 "$file" qcow2 raw
 [ "$(stat -c %Y "$file")" -gt 1600000000 ] || fail "an export is from 1970"
+
+# It lies in no folder, and has no say in where files are put; a name that is taken gets a number.
+mkdir disks disks/disk
+cp disk.qcow2 disks/disk/a.qcow2
+cp disk.qcow2 disks/b.qcow2
+expect_exit 3 byre backup --name mixed "$(export_uri disk)" disks/disk/a.qcow2 disks/b.qcow2
+expect_exit 0 byre restore mixed --to mixed
+expect_equal "$(cd mixed && find . -type f | sort | tr '\n' ' ')" './b.qcow2 ./disk.2 ./disk/a.qcow2 ' \
+    "where files and an export are put"
+same_content disk.qcow2 mixed/disk.2 qcow2 raw

@@ -139,6 +139,8 @@ static int wait_for_end(struct child *child, bool *stopped, struct error *err)
         if (info.si_pid != 0)
             return 0;
         listen_to(child, TICK);
+        if (child->options->tick != NULL)
+            child->options->tick(child->options->arg);
         if (cancel == NULL || !*cancel)
             continue;
         if (deadline == 0) {

@@ -24,6 +24,8 @@ struct program_options {
                                    behind in its process group is killed */
     int out;                    /* 0, or a descriptor for what it writes to stdout */
     const volatile int *cancel; /* NULL, or becomes non-zero to stop */
+    void (*tick)(void *arg);    /* NULL, or called many times a second while it runs */
+    void *arg;
 };
 
 struct program_result {

@@ -52,7 +52,7 @@ static const char *image_words(const struct engine_drill_image *image)
         return "its chain opens";
     if (image->chain == ENGINE_DRILL_FAILED)
         return "its chain does not open: FAILED";
-    return image->complete ? "raw" : "its backing file is not part of the archive";
+    return image->complete ? "one file" : "its backing file is not part of the archive";
 }
 
 static void print_text(const struct cs_archive *archive, const struct engine_drill_result *result,

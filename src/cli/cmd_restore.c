@@ -58,19 +58,30 @@ static void print_text(FILE *stream, const struct engine_restore_result *result,
             units_duration(seconds, duration));
 }
 
+static const char formats[] = "qcow2|raw|vmdk|vpc|vhdx|vdi";
+
+/* False: there is no format ${name}, which may be NULL. */
+static bool read_format(const char *name, enum engine_format *format)
+{
+    static const char *const names[] = {
+        [ENGINE_QCOW2] = "qcow2", [ENGINE_RAW] = "raw",   [ENGINE_VMDK] = "vmdk",
+        [ENGINE_VPC] = "vpc",     [ENGINE_VHDX] = "vhdx", [ENGINE_VDI] = "vdi",
+    };
+
+    *format = ENGINE_AS_STORED;
+    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++)
+        if (names[i] && strcmp(name, names[i]) == 0)
+            *format = (enum engine_format)i;
+    return !name || *format != ENGINE_AS_STORED;
+}
+
 /* Checks what has to fit together. */
 static int check_args(const struct restore_args *args, struct engine_restore_options *options)
 {
     if (!args->to || !args->to[0])
         return fail_usage("restore: where to? give --to PATH");
-    if (!args->format)
-        options->format = ENGINE_AS_STORED;
-    else if (strcmp(args->format, "qcow2") == 0)
-        options->format = ENGINE_QCOW2;
-    else if (strcmp(args->format, "raw") == 0)
-        options->format = ENGINE_RAW;
-    else
-        return fail_usage("--format: qcow2 or raw, not \"%s\"", args->format);
+    if (!read_format(args->format, &options->format))
+        return fail_usage("--format: %s, not \"%s\"", formats, args->format);
     if (strcmp(args->to, "-") == 0) {
         if (options->format != ENGINE_RAW)
             return fail_usage("only a raw image can go to stdout: add --format raw");
@@ -143,7 +154,7 @@ static const struct option_spec specs[] = {
     {"snapshot", 0, OPTION_VALUE, ARG(snapshot), "ID",
      "the disk as in this internal snapshot (flattens)", NULL},
     {"flatten", 0, OPTION_FLAG, ARG(flatten), NULL, "one file instead of a chain", NULL},
-    {"format", 0, OPTION_VALUE, ARG(format), "qcow2|raw", "of one file (which flattens)", NULL},
+    {"format", 0, OPTION_VALUE, ARG(format), formats, "of one file (which flattens)", NULL},
     {"keep-backing-names", 0, OPTION_FLAG, ARG(keep_backing_names), NULL,
      "leave backing file names as they were", NULL},
     {"force", 0, OPTION_FLAG, ARG(force), NULL, "overwrite what is there", NULL},

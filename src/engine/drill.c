@@ -17,6 +17,7 @@
 #include "engine/path.h"
 #include "engine/qemu_img.h"
 #include "engine/record.h"
+#include "engine/restore.h"
 #include "engine/scratch.h"
 
 struct drill {
@@ -52,7 +53,8 @@ static uint64_t layer_needs(const struct record_layer *layer)
         took = layer->bytes_allocated;
     if (data != NULL)
         took = data->file.host_bytes;
-    return took;
+    /* what is converted is there twice for a while */
+    return restore_format_of_layer(layer) != NULL ? add(took, layer->bytes_allocated) : took;
 }
 
 static uint64_t bytes_needed(const struct record_archive *a)

@@ -132,7 +132,16 @@ void engine_bitmap_result_clear(struct engine_bitmap_result *result);
 
 /* ---- restore ----------------------------------------------------------------- */
 
-enum engine_format { ENGINE_AS_STORED, ENGINE_QCOW2, ENGINE_RAW };
+/* Those after raw are written by qemu-img, and go to files only. */
+enum engine_format {
+    ENGINE_AS_STORED,
+    ENGINE_QCOW2,
+    ENGINE_RAW,
+    ENGINE_VMDK,
+    ENGINE_VPC,
+    ENGINE_VHDX,
+    ENGINE_VDI,
+};
 
 struct engine_restore_options {
     const char *to;       /* folder; with one flattened image also a file, a block device or "-" */

@@ -11,25 +11,18 @@
 
 struct place { /* of a layer, or of a layer's data file */
     const char *path;
-    bool is_export; /* path is the URI of one */
     char **placed;
 };
 
-/* An export has a URI, which is no path. */
-static char *export_path(const char *uri)
-{
-    char *name = nbd_uri_file_name(uri), *path = NULL;
-    if (name == NULL || asprintf(&path, "/%s", name) < 0)
-        path = NULL;
-    free(name);
-    return path;
-}
-
+/* By a file, or by a folder that one is in. */
 static bool is_taken(const struct place *places, size_t before, const char *path)
 {
-    for (size_t i = 0; i < before; i++)
-        if (strcmp(*places[i].placed, path) == 0)
+    size_t n = strlen(path);
+    for (size_t i = 0; i < before; i++) {
+        const char *other = *places[i].placed;
+        if (strncmp(other, path, n) == 0 && (other[n] == 0 || other[n] == '/'))
             return true;
+    }
     return false;
 }
 
@@ -50,15 +43,15 @@ static int make_unique(const struct place *places, size_t at, struct error *err)
     return 0;
 }
 
+/* Files, in ${n} places. */
 static int assign(const struct place *places, size_t n, char **paths, struct error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        paths[i] =
-            places[i].is_export ? export_path(places[i].path) : path_normalize(places[i].path);
+        paths[i] = path_normalize(places[i].path);
         if (paths[i] == NULL)
             return error_no_memory(err);
     }
-    char *common = path_common_folder((const char *const *)paths, n);
+    char *common = n > 0 ? path_common_folder((const char *const *)paths, n) : strdup("/");
     if (common == NULL)
         return error_no_memory(err);
     size_t skip = strlen(common);
@@ -75,9 +68,26 @@ static int assign(const struct place *places, size_t n, char **paths, struct err
     return 0;
 }
 
+/* Exports, in the places from ${from} to ${n}, behind all files: they have URIs, which lie in no
+ * folder. */
+static int assign_exports(const struct place *places, size_t from, size_t n, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = from; rc == 0 && i < n; i++) {
+        *places[i].placed = nbd_uri_file_name(places[i].path);
+        rc = *places[i].placed == NULL ? error_no_memory(err) : make_unique(places, i, err);
+    }
+    return rc;
+}
+
+static bool is_export(const struct record_layer *layer)
+{
+    return layer->content != NULL && strcmp(layer->content->format, "nbd") == 0;
+}
+
 int placing_assign(struct record_archive *archive, struct error *err)
 {
-    size_t n = 0, most = 2 * archive->layer_count;
+    size_t files = 0, most = 2 * archive->layer_count;
     struct place *places = calloc(most + 1, sizeof *places);
     char **paths = calloc(most + 1, sizeof *paths);
     int rc = 0;
@@ -88,14 +98,23 @@ int placing_assign(struct record_archive *archive, struct error *err)
     for (size_t i = 0; i < archive->layer_count; i++) {
         struct record_layer *layer = &archive->layers[i];
         struct record_data_file *data = layer->qcow2.data_file;
-        bool is_export = layer->content != NULL && strcmp(layer->content->format, "nbd") == 0;
-        places[n++] = (struct place){layer->file.path, is_export, &layer->file.placed_path};
+        if (is_export(layer))
+            continue;
+        places[files++] = (struct place){layer->file.path, &layer->file.placed_path};
         if (data != NULL)
-            places[n++] = (struct place){data->file.path, false, &data->file.placed_path};
+            places[files++] = (struct place){data->file.path, &data->file.placed_path};
     }
-    rc = assign(places, n, paths, err);
+    size_t all = files;
+    for (size_t i = 0; i < archive->layer_count; i++) {
+        struct record_layer *layer = &archive->layers[i];
+        if (is_export(layer))
+            places[all++] = (struct place){layer->file.path, &layer->file.placed_path};
+    }
+    rc = assign(places, files, paths, err);
+    if (rc == 0)
+        rc = assign_exports(places, files, all, err);
 out:
-    for (size_t i = 0; paths != NULL && i < n; i++)
+    for (size_t i = 0; paths != NULL && i < files; i++)
         free(paths[i]);
     free(paths);
     free(places);

@@ -69,6 +69,21 @@ struct target_attributes restore_attributes(const struct record_file *file)
     };
 }
 
+bool restore_was_export(const struct record_layer *layer)
+{
+    return layer->content != NULL && strcmp(layer->content->format, "nbd") == 0;
+}
+
+struct target_attributes restore_layer_attributes(const struct record_layer *layer)
+{
+    struct target_attributes attributes = restore_attributes(&layer->file);
+    if (layer->content != NULL)
+        attributes.allocate = 0; /* how much of that file was, says nothing of this one */
+    if (restore_was_export(layer))
+        attributes.mtime_ns = (int64_t)time(NULL) * 1000000000;
+    return attributes;
+}
+
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err)
 {

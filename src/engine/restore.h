@@ -34,6 +34,12 @@ void restore_begin_file(const struct restore *r, size_t number, size_t count);
  */
 struct target_attributes restore_attributes(const struct record_file *file);
 
+/* The same for the file of ${layer}, which others may make, and which an export never was. */
+struct target_attributes restore_layer_attributes(const struct record_layer *layer);
+
+/* Whether ${layer} was no file, but an export of an NBD server. */
+bool restore_was_export(const struct record_layer *layer);
+
 /* Adds a file to the result; ${layer} is NULL for a side file. */
 int restore_report_file(struct restore *r, const char *path, const struct cs_id *layer,
                         uint64_t written, struct error *err);
@@ -108,5 +114,41 @@ int restore_flat_stream(struct restore *r, struct flat_image *flat, int fd, uint
 
 int restore_verify_flat(struct restore *r, struct flat_image *flat, const struct target *target,
                         bool raw, struct error *err);
+
+/* ---- formats that qemu-img writes ---- */
+
+struct restore_format {
+    const char *name;    /* QEMU's for it */
+    const char *suffix;  /* of files, with the dot */
+    const char *options; /* for making one, or NULL */
+};
+
+/* NULL: byre writes it itself. */
+const struct restore_format *restore_format_of(enum engine_format format);
+
+/* What the file of ${layer} was in; NULL: byre writes that itself. One that nothing here writes
+ * becomes raw. */
+const struct restore_format *restore_format_of_layer(const struct record_layer *layer);
+
+/* A file of such a format being made: ${raw} takes the disk first, and is its caller's to write,
+ * and to read back where he wants that. It lies in the folder of ${target}. */
+struct restore_conversion {
+    const struct restore_format *format;
+    struct target *target; /* lent */
+    struct target raw;
+    uint64_t begin; /* bytes of progress before it */
+};
+
+/* Begins ${target}, for ${path}, and ${c->raw}, for a disk of ${size} bytes; a size that the format
+ * cannot have exactly is refused now. ${c} is to be cleared, and then ${target}. */
+int restore_conversion_begin(struct restore_conversion *c, struct restore *r,
+                             const struct restore_format *format, struct target *target,
+                             const char *path, uint64_t size, struct error *err);
+
+/* Makes ${c->target} of what ${c->raw} holds, which is as much progress as writing that was, and
+ * holds them against each other where what was written is to be verified. */
+int restore_conversion_finish(struct restore_conversion *c, struct restore *r, struct error *err);
+
+void restore_conversion_clear(struct restore_conversion *c);
 
 #endif

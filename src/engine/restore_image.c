@@ -26,32 +26,54 @@ static char *flat_path(const struct restore *r, const struct record_image *image
     const char *dot = strrchr(image->name, '.');
     size_t stem =
         dot != NULL && dot != image->name ? (size_t)(dot - image->name) : strlen(image->name);
-    const char *suffix = r->options->format == ENGINE_RAW ? ".raw" : ".qcow2";
+    const struct restore_format *format = restore_format_of(r->options->format);
+    const char *suffix = format != NULL                     ? format->suffix
+                         : r->options->format == ENGINE_RAW ? ".raw"
+                                                            : ".qcow2";
     const char *slash = to[strlen(to) - 1] == '/' ? "" : "/";
     char *path = NULL;
     return asprintf(&path, "%s%s%.*s%s", to, slash, (int)stem, image->name, suffix) < 0 ? NULL
                                                                                         : path;
 }
 
+static int seal_flat(struct restore *r, const struct record_layer *top, struct target *target,
+                     uint64_t written, struct error *err)
+{
+    struct target_attributes attributes = restore_layer_attributes(top);
+    attributes.allocate = 0; /* how much of the file was, says nothing of this one */
+    int rc = restore_step(r, "flushing", 0, err);
+    if (rc == 0)
+        rc = target_seal(target, &attributes, err);
+    return rc < 0 ? rc : restore_report_file(r, target->path, &top->id, written, err);
+}
+
 static int write_flat(struct restore *r, struct flat_image *flat, struct target *target,
                       struct error *err)
 {
-    const struct record_layer *top = flat_top(flat);
     bool raw = r->options->format == ENGINE_RAW;
     uint64_t written = 0;
-    struct target_attributes attributes = restore_attributes(&top->file);
-    attributes.allocate = 0; /* how much of the file was, says nothing of this one */
     int rc = raw ? restore_flat_raw(r, flat, target, &written, err)
                  : restore_flat_qcow2(r, flat, target, &written, err);
     if (rc == 0 && r->options->verify)
         rc = restore_verify_flat(r, flat, target, raw, err);
+    return rc < 0 ? rc : seal_flat(r, flat_top(flat), target, written, err);
+}
+
+static int write_converted(struct restore *r, struct flat_image *flat, const char *path,
+                           const struct restore_format *format, struct target *target,
+                           struct error *err)
+{
+    struct restore_conversion c;
+    uint64_t written = 0;
+    int rc = restore_conversion_begin(&c, r, format, target, path, flat_size(flat), err);
     if (rc == 0)
-        rc = restore_step(r, "flushing", 0, err);
+        rc = restore_flat_raw(r, flat, &c.raw, &written, err);
+    if (rc == 0 && r->options->verify)
+        rc = restore_verify_flat(r, flat, &c.raw, true, err);
     if (rc == 0)
-        rc = target_seal(target, &attributes, err);
-    if (rc == 0)
-        rc = restore_report_file(r, target->path, &top->id, written, err);
-    return rc;
+        rc = restore_conversion_finish(&c, r, err);
+    restore_conversion_clear(&c);
+    return rc < 0 ? rc : seal_flat(r, flat_top(flat), target, written, err);
 }
 
 static bool is_device(const char *path)
@@ -60,14 +82,26 @@ static bool is_device(const char *path)
     return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
-static int flat_target(struct restore *r, const struct record_image *image, bool folder,
-                       uint64_t size, struct target *target, struct error *err)
+/* One image to ${target}, which is not placed yet. */
+static int restore_one(struct restore *r, const struct record_image *image, bool folder,
+                       struct flat_image *flat, struct target *target, struct error *err)
 {
+    const struct restore_format *format = restore_format_of(r->options->format);
     char *path = flat_path(r, image, folder);
-    if (path == NULL)
-        return error_no_memory(err);
-    int rc = is_device(path) ? target_open_device(target, path, size, r->options->force, err)
-                             : target_open(target, path, r->options->force, err);
+    int rc = path == NULL ? error_no_memory(err) : 0;
+    bool device = path != NULL && is_device(path);
+    if (rc == 0 && device && format != NULL)
+        rc = error_set(err, ERROR_USAGE,
+                       "%s: is a device, and a %s goes to a file; --format raw is for devices",
+                       path, format->name);
+    if (rc == 0 && format != NULL) {
+        rc = write_converted(r, flat, path, format, target, err);
+    } else if (rc == 0) {
+        rc = device ? target_open_device(target, path, flat_size(flat), r->options->force, err)
+                    : target_open(target, path, r->options->force, err);
+        if (rc == 0)
+            rc = write_flat(r, flat, target, err);
+    }
     free(path);
     return rc;
 }
@@ -166,6 +200,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
     size_t first = image == a->image_count ? 0 : image;
     size_t count = image == a->image_count ? a->image_count : 1;
     bool folder = count > 1 || is_folder(r->options->to);
+    unsigned passes = restore_format_of(r->options->format) != NULL ? 2 : 1;
     size_t view = 0;
     if (r->options->snapshot != NULL && count > 1)
         return error_set(err, ERROR_USAGE, "the archive has %zu images; choose one with --image",
@@ -177,7 +212,7 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         return rc;
     for (size_t i = 0; i < count; i++) {
         tell_losses(r, &a->images[first + i], view);
-        r->bytes_total += a->layers[a->images[first + i].layers[0]].virtual_size;
+        r->bytes_total += a->layers[a->images[first + i].layers[0]].virtual_size * passes;
     }
     if (strcmp(r->options->to, "-") == 0) {
         if (count > 1)
@@ -202,11 +237,10 @@ int restore_flattened(struct restore *r, size_t image, struct error *err)
         rc = flat_open(&flat, r->store, a, chosen, view, err);
         if (rc == 0) {
             restore_begin_file(r, i + 1, count);
-            r->bytes_total = view > 0 ? flat_size(flat) : r->bytes_total;
-            rc = flat_target(r, chosen, folder, flat_size(flat), &targets[i], err);
+            if (view > 0)
+                r->bytes_total = flat_size(flat) * passes;
+            rc = restore_one(r, chosen, folder, flat, &targets[i], err);
         }
-        if (rc == 0)
-            rc = write_flat(r, flat, &targets[i], err);
         flat_close(flat);
     }
     for (size_t i = 0; rc == 0 && i < count; i++)

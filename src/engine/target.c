@@ -56,20 +56,29 @@ int target_make_folders(const char *path, struct error *err)
     return rc;
 }
 
-int target_open(struct target *t, const char *path, bool force, struct error *err)
+/* Looks whether ${path} may be written, and what is there. */
+static int begin(struct target *t, const char *path, bool force, struct error *err)
 {
-    char random[17];
+    struct stat st;
     *t = (struct target){.fd = -1};
     int rc = target_check(path, force, err);
     if (rc == 0)
         rc = target_make_folders(path, err);
     if (rc < 0)
         return rc;
-    struct stat st;
     t->replaces = force && lstat(path, &st) == 0;
-    cs_random_hex(random, sizeof random - 1);
     t->path = strdup(path);
-    if (t->path == NULL || asprintf(&t->temporary, "%s.byre-%s", path, random) < 0) {
+    return t->path == NULL ? error_no_memory(err) : 0;
+}
+
+int target_open(struct target *t, const char *path, bool force, struct error *err)
+{
+    char random[17];
+    int rc = begin(t, path, force, err);
+    if (rc < 0)
+        return rc;
+    cs_random_hex(random, sizeof random - 1);
+    if (asprintf(&t->temporary, "%s.byre-%s", path, random) < 0) {
         t->temporary = NULL;
         return error_no_memory(err);
     }
@@ -80,6 +89,32 @@ int target_open(struct target *t, const char *path, bool force, struct error *er
         t->temporary = NULL;
     }
     return rc;
+}
+
+int target_open_aside(struct target *t, const char *path, bool force, struct error *err)
+{
+    char random[17];
+    char *folder = NULL;
+    int rc = begin(t, path, force, err);
+    if (rc < 0)
+        return rc;
+    cs_random_hex(random, sizeof random - 1);
+    if (asprintf(&folder, "%s.byre-%s", path, random) < 0)
+        return error_no_memory(err);
+    if (mkdir(folder, 0700) < 0) {
+        rc = error_sys(err, errno, "%s: making the folder", folder);
+        free(folder);
+        return rc;
+    }
+    t->folder = folder;
+    t->temporary = path_join(folder, path_base(path));
+    return t->temporary == NULL ? error_no_memory(err) : 0;
+}
+
+int target_take(struct target *t, struct error *err)
+{
+    t->fd = open(t->temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    return t->fd < 0 ? error_sys(err, errno, "%s", t->temporary) : 0;
 }
 
 /* A device that holds something is not overwritten by a slip of the finger. */
@@ -160,6 +195,14 @@ static int sync_folder_of(const char *path, struct error *err)
     return rc;
 }
 
+static void remove_folder(struct target *t)
+{
+    if (t->folder != NULL)
+        rmdir(t->folder);
+    free(t->folder);
+    t->folder = NULL;
+}
+
 int target_place(struct target *t, struct error *err)
 {
     if (t->placed)
@@ -183,6 +226,7 @@ int target_place(struct target *t, struct error *err)
     t->placed = true;
     free(t->temporary);
     t->temporary = NULL;
+    remove_folder(t);
     return sync_folder_of(t->path, err);
 }
 
@@ -199,6 +243,7 @@ void target_clear(struct target *t)
     if (t->temporary != NULL)
         unlink(t->temporary);
     free(t->temporary);
+    remove_folder(t);
     free(t->path);
     *t = (struct target){.fd = -1};
 }

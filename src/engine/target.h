@@ -15,6 +15,7 @@
 struct target {
     char *path; /* the final one */
     char *temporary;
+    char *folder; /* that it has for itself until it is placed, or NULL */
     int fd;
     bool is_device;
     bool placed;
@@ -39,6 +40,16 @@ int target_make_folders(const char *path, struct error *err);
 /* Begins a file beside ${path}. ${target} is to be cleared. */
 int target_open(struct target *target, const char *path, bool force, struct error *err);
 
+/*
+ * Begins a file that another program makes: as ${target->temporary}, which is not there yet and has
+ * the last part of ${path} as its name, in ${target->folder}, which is beside it and which nobody
+ * else may look into. It has no fd before target_take. ${target} is to be cleared.
+ */
+int target_open_aside(struct target *target, const char *path, bool force, struct error *err);
+
+/* Opens what the other program has made. */
+int target_take(struct target *target, struct error *err);
+
 /* Opens the block device ${path} for exclusive use; refuses one that is in use, is smaller than
  * ${size} bytes, or holds something at its beginning unless ${force}. */
 int target_open_device(struct target *target, const char *path, uint64_t size, bool force,
@@ -54,7 +65,7 @@ int target_place(struct target *target, struct error *err);
 /* Takes a placed file away again, unless it replaced something. */
 void target_unplace(struct target *target);
 
-/* Closes, and deletes what was not placed. */
+/* Closes, and deletes what was not placed. A folder of its own is to have nothing else in it. */
 void target_clear(struct target *target);
 
 #endif

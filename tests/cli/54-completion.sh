@@ -61,7 +61,7 @@ expect_words ''
 
 # Values, in each way that they may be written.
 complete words restore --format ''
-expect_words qcow2 raw
+expect_words qcow2 raw vmdk vpc vhdx vdi
 complete words restore --format=r
 expect_words --format=raw
 complete words key add --role ''
@@ -178,9 +178,9 @@ for shell in bash zsh fish; do
     of "$shell" 'byre restore latest --f'
     expect_words --flatten --force --format
     of "$shell" 'byre restore --format '
-    expect_words qcow2 raw
+    expect_words qcow2 raw vdi vhdx vmdk vpc
     of "$shell" 'byre restore --format='
-    expect_words --format=qcow2 --format=raw
+    expect_words --format={qcow2,raw,vdi,vhdx,vmdk,vpc}
     of "$shell" 'byre show name:'
     # shellcheck disable=SC2016
     expect_words 'name:a b;$(x)`' name:web

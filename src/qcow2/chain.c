@@ -250,9 +250,8 @@ static int check_shared(const struct layer *known, struct layer *layer,
     if ((rc = find_format(layer, declared, other, err)) < 0)
         return rc;
     if (known->format != layer->format)
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: used as %s by one image and as %s by another", layer->path,
-                         format_name(layer), format_name(known));
+        return error_set(err, ERROR_UNSUPPORTED, "%s: used as %s by one image and as %s by another",
+                         layer->path, format_name(layer), format_name(known));
     for (const struct layer *l = known; l; l = l->backing)
         depth++;
     if (depth > MAX_DEPTH)

@@ -83,13 +83,13 @@ expect_exit 0 byre show latest --json
 expect_json "d['layers'][0]['server_bitmap'] == '$one'"
 same_as b.qcow2 back/nbd
 
-# One write: one region is read, as the server tells; and the next bitmap is recorded.
+# What was written is read, and the chunks around it; and the next bitmap is recorded.
 io b.qcow2 'write -P 5 20M 64k' 'discard 2M 64k'
 two=$(byre bitmap name)
 qemu-img bitmap --add -f qcow2 b.qcow2 "$two"
 serve -f qcow2 -B "$one" b.qcow2
 backup_of 3 "$uri" --name b --bitmap-name "$two"
-expect_json "0 < d['bytes_read'] <= 3 << 20"
+expect_json "0 < d['bytes_read'] < 1 << 20"
 expect_exit 0 byre show latest --json
 expect_json "d['layers'][0]['delta'] == 'bitmap' and d['layers'][0]['server_bitmap'] == '$two'"
 same_as b.qcow2 back/nbd

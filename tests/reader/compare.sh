@@ -5,7 +5,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/cli/lib.sh
 . "$here/../cli/lib.sh"
-requires qemu-img qemu-io cmp
+requires qemu-img qemu-io qemu-nbd cmp
 # Debian's own, for whose packages are the cryptography and the decompression.
 python=/usr/bin/python3
 if ! "$python" -c 'import cryptography, nacl, zstandard' 2>import; then
@@ -126,6 +126,8 @@ qemu-io "${luks[@]}" --image-opts -c 'write -q -P 1 1M 100k' "$guest"
 qemu-img snapshot "${luks[@]}" --image-opts -c one "$guest"
 qemu-io "${luks[@]}" --image-opts -c 'write -q -P 2 1M 64k' -c 'write -q -P 3 6M 1M' "$guest"
 qemu-img create -q -f qcow2 -u -b luks.qcow2 -F qcow2 over-luks.qcow2 8M
+# What others read.
+qemu-img convert -f qcow2 -O vmdk base.qcow2 other.vmdk
 rm data text big
 cd ..
 kinds=(disks/{snap,extended,frozen,older,apart,flat}.qcow2)
@@ -139,6 +141,12 @@ expect_exit 0 byre backup --name empty disks/empty.qcow2
 verified
 for image in "${images[@]}"; do same_image "$(basename "$image")" "$image" disks; done
 same_image plain.raw disks/plain.raw raw
+expect_exit 0 byre backup --name other disks/other.vmdk
+qemu-nbd --fork --read-only --socket="$T/nbd" -f vmdk disks/other.vmdk
+expect_exit 3 byre backup "nbd+unix:///?socket=$T/nbd" --bitmap-name "$(byre bitmap name)"
+verified
+same_image other.vmdk disks/other.vmdk other
+same_image nbd disks/other.vmdk nbd
 
 # A layer further down, as the guest saw it there.
 for layer in 1:middle 2:base; do

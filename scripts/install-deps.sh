@@ -21,9 +21,10 @@ build zlib1g-dev        compresses clusters as QEMU does; second opinion on stre
 build libjansson-dev    JSON: records, --json, names such as json:{...}
 build libinih-dev       splits the lines of the configuration of jobs
 build libarchive-dev    tar: exports and imports
+build libnbd-dev        disks that an NBD server has
 build dpkg-dev          dpkg-shlibdeps: what the package depends on
 build file              tells it what is a program
-run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
+run   qemu-utils        qemu-img, qemu-io, qemu-nbd: make images, judge what came back, read other formats
 run   e2fsprogs         mke2fs -d and debugfs: file systems of real files, without root
 run   python3           reads what qemu-img says, and compares it layer by layer
 test  clang             second compiler; libFuzzer

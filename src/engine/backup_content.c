@@ -22,20 +22,33 @@ struct content_job {
     uint64_t regions;
 };
 
+/* ---- a region of which all is read ---- */
+
+/* The next data from ${at} on, in whole blocks. */
+static int next_data(struct content_job *c, uint64_t at, uint64_t end, uint64_t *begin,
+                     uint64_t *stop, struct error *err)
+{
+    uint64_t block = nbd_source_block(c->source);
+    int rc = nbd_source_next_data(c->source, at, end, begin, stop, err);
+    if (rc < 0 || *begin >= end)
+        return rc;
+    /* a server may tell of smaller blocks than runs may have */
+    *begin = *begin / block * block > at ? *begin / block * block : at;
+    if (*stop % block != 0)
+        *stop = *stop / block * block + block < end ? *stop / block * block + block : end;
+    return 0;
+}
+
 /* Describes what of ${region}, up to ${end}, is data, and reads it. */
 static int read_region(struct content_job *c, struct cs_region *region, uint64_t end, size_t *read,
                        struct error *err)
 {
-    uint64_t base = region->index * c->job->region_size, block = nbd_source_block(c->source);
+    uint64_t base = region->index * c->job->region_size;
     int rc = 0;
     for (uint64_t at = base, begin, stop; rc == 0 && at < end; at = stop) {
-        rc = nbd_source_next_data(c->source, at, end, &begin, &stop, err);
+        rc = next_data(c, at, end, &begin, &stop, err);
         if (rc < 0 || begin >= end)
             break;
-        /* a server may tell of smaller blocks than runs may have */
-        begin = begin / block * block > at ? begin / block * block : at;
-        if (stop % block != 0)
-            stop = stop / block * block + block < end ? stop / block * block + block : end;
         size_t n = (size_t)(stop - begin);
         rc = nbd_source_read(c->source, begin, n, region->data + (begin - base), err);
         *read += n;
@@ -43,6 +56,81 @@ static int read_region(struct content_job *c, struct cs_region *region, uint64_t
     }
     return rc == 0 ? nbd_source_finish(c->source, err) : rc;
 }
+
+/* ---- a region of which some is as it was ---- */
+
+struct later { /* what a worker reads of it */
+    struct nbd_source *source;
+    uint64_t base;
+    _Atomic uint64_t *count_bytes;
+};
+
+static int read_later(void *arg, uint32_t offset, uint32_t length, uint8_t *to, struct cs_error *ce)
+{
+    struct later *later = arg;
+    struct error e = {0};
+    int rc = nbd_source_read_now(later->source, later->base + offset, length, to, &e);
+    *later->count_bytes += length;
+    return rc < 0 ? cs_fail(ce, rc == ERROR_NO_MEMORY ? CS_NO_MEMORY : CS_IO, "%s", e.message) : 0;
+}
+
+/* Describes the data from ${begin} to ${end} in ${region}: what ${before} has of it too, and the
+ * server has as clean, is the same. */
+static int describe(struct content_job *c, struct cs_region *region,
+                    const struct cs_content *before, uint64_t begin, uint64_t end,
+                    struct error *err)
+{
+    uint64_t base = region->index * c->job->region_size, block = nbd_source_block(c->source);
+    size_t k = 0;
+    for (uint64_t at = begin, dirty, stop; at < end; at = stop) {
+        int rc = nbd_source_next_dirty(c->source, at, end, &dirty, &stop, err);
+        if (rc < 0)
+            return rc;
+        dirty = dirty / block * block > at ? dirty / block * block : at;
+        stop = stop % block != 0 ? stop / block * block + block : stop;
+        stop = stop < end ? stop : end;
+        while (at < dirty) {
+            while (k < before->run_count &&
+                   base + before->runs[k].offset + before->runs[k].length <= at)
+                k++;
+            bool known = k < before->run_count && base + before->runs[k].offset <= at;
+            uint64_t next = k == before->run_count ? dirty
+                            : known ? base + before->runs[k].offset + before->runs[k].length
+                                    : base + before->runs[k].offset;
+            next = next < dirty ? next : dirty;
+            region_runs_add(region, (uint32_t)(at - base), (uint32_t)(next - at), false, known);
+            at = next;
+        }
+        if (dirty < stop)
+            region_runs_add(region, (uint32_t)(dirty - base), (uint32_t)(stop - dirty), false,
+                            false);
+    }
+    return 0;
+}
+
+/* Describes ${region}, of which a worker will read what it wants. */
+static int describe_region(struct content_job *c, struct cs_region *region,
+                           const struct cs_content *before, uint64_t end, struct error *err)
+{
+    uint64_t base = region->index * c->job->region_size;
+    struct later *later = malloc(sizeof *later);
+    if (later == NULL)
+        return error_no_memory(err);
+    *later = (struct later){c->source, base, c->job->run->read_later};
+    region->read = read_later;
+    region->done = free;
+    region->read_arg = later;
+    int rc = 0;
+    for (uint64_t at = base, begin, stop; rc == 0 && at < end; at = stop) {
+        rc = next_data(c, at, end, &begin, &stop, err);
+        if (rc < 0 || begin >= end)
+            break;
+        rc = describe(c, region, before, begin, stop, err);
+    }
+    return rc;
+}
+
+/* ---- all regions ---- */
 
 static int put_region(struct content_job *c, uint64_t number, struct error *err)
 {
@@ -55,18 +143,24 @@ static int put_region(struct content_job *c, uint64_t number, struct error *err)
     if (cs_region_get(job->writer, &region, &ce) < 0)
         return engine_store_error(err, &ce);
     region->index = number;
-    int rc = read_region(c, region, end < c->size ? end : c->size, &read, err);
-    if (rc == 0 && c->before != NULL && region->run_count > 0)
-        rc = base_view_leaf(c->before, number, &before, err);
+    end = end < c->size ? end : c->size;
+    int rc = c->before != NULL ? base_view_leaf(c->before, number, &before, err) : 0;
+    if (rc == 0 && c->by_bitmap && before != NULL)
+        rc = describe_region(c, region, before, end, err);
+    else if (rc == 0)
+        rc = read_region(c, region, end, &read, err);
     job->bytes_read += read;
-    if (rc < 0 || region->run_count == 0) {
+    void *later = region->read != NULL ? region->read_arg : NULL;
+    bool empty = region->run_count == 0;
+    if (rc < 0 || empty)
         cs_region_cancel(job->writer, region);
-        return rc;
-    }
-    if (cs_region_put(&c->tree, 1, region, before, &ce) < 0)
-        return engine_store_error(err, &ce);
-    layer_job_progress(job, read);
-    return 0;
+    else if (cs_region_put(&c->tree, 1, region, before, &ce) < 0)
+        rc = engine_store_error(err, &ce);
+    if (rc < 0 || empty)
+        free(later);
+    else
+        layer_job_progress(job, end - number * job->region_size);
+    return rc;
 }
 
 /* Takes over from the parent ${n} regions from ${region} on, or fewer, in one subtree; ${*taken}

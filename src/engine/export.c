@@ -184,6 +184,8 @@ int engine_export(struct cs_store *store, const struct cs_archive *archive,
     int rc = e.buf == NULL ? error_no_memory(err) : sha256_new(&e.sha, err);
     if (rc == 0)
         rc = record_archive_read(&e.r.archive, store, &archive->id, err);
+    if (rc == 0)
+        rc = export_name_contents(&e.r.archive, err);
     if (rc == 0 && cs_fetch_new(&e.r.fetch, store, &ce) < 0)
         rc = engine_store_error(err, &ce);
     if (rc == 0)

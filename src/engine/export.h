@@ -30,6 +30,10 @@ int export_since(struct exporter *e, const struct cs_archive *earlier, struct er
 
 /* ---- for those: ---- */
 
+/* Makes plain raw disks of the layers of which only the guest's bytes were kept: names that say so,
+ * absolute paths, and nothing left of what they were. */
+int export_name_contents(struct record_archive *archive, struct error *err);
+
 /* Writes the manifest, whose names it checks before. Comes first. */
 int export_manifest(struct exporter *e, struct error *err);
 

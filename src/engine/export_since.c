@@ -147,6 +147,8 @@ int export_since(struct exporter *e, const struct cs_archive *earlier, struct er
     struct overlays o = {.e = e};
     int rc = record_archive_read(&o.old, e->r.store, &earlier->id, err);
     if (rc == 0)
+        rc = export_name_contents(&o.old, err);
+    if (rc == 0)
         rc = prepare(&o, err);
     for (size_t i = 0; rc == 0 && i < e->r.archive.with_count; i++)
         rc = export_describe_side_file(e, &e->r.archive.with[i], err);

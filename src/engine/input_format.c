@@ -177,6 +177,20 @@ static int take_answer(struct input_facts *facts, const char *path, const char *
     return rc;
 }
 
+/* What ${said} means, which qemu-img did. */
+static int explain(const char *path, const char *format, char *said, struct error *err)
+{
+    said[strcspn(said, "\n")] = 0;
+    const char *lock = strstr(said, "Failed to get ");
+    if (lock != NULL && strstr(lock, " lock") != NULL)
+        return error_set(err, ERROR_IN_USE, "%s: somebody is writing to what it consists of (%s)",
+                         path, said);
+    return error_set(err, ERROR_CORRUPT,
+                     "%s: cannot be read as %s (%s); where it is of another format, say which by "
+                     "--input-format",
+                     path, format, said);
+}
+
 int input_format_inspect(struct input_facts *facts, const char *path, const char *format,
                          const volatile int *cancel, struct error *err)
 {
@@ -195,13 +209,8 @@ int input_format_inspect(struct input_facts *facts, const char *path, const char
     if (rc == ERROR_NOT_FOUND)
         error_set(err, ERROR_NOT_FOUND,
                   "there is no qemu-img here (the package qemu-utils has it)");
-    if (rc == 0 && result.code != 0) {
-        result.output[strcspn(result.output, "\n")] = 0;
-        rc = error_set(err, ERROR_CORRUPT,
-                       "%s: cannot be read as %s (%s); where it is of another format, say which by "
-                       "--input-format",
-                       path, format, result.output);
-    }
+    if (rc == 0 && result.code != 0)
+        rc = explain(path, format, result.output, err);
     if (rc == 0)
         rc = take_answer(facts, path, format, fd, err);
     close(fd);

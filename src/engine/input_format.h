@@ -30,8 +30,8 @@ struct input_facts {
 /*
  * Has qemu-img tell whether ${path}, an absolute name, is of ${format}, and of what it consists.
  * ERROR_UNSUPPORTED: encrypted, differencing without its parent being known, or with a backing file
- * whose format nobody tells; ERROR_NOT_FOUND also where there is no qemu-img. To be cleared, also
- * on failure.
+ * whose format nobody tells; ERROR_IN_USE: somebody writes to a part of it; ERROR_NOT_FOUND also
+ * where there is no qemu-img. To be cleared, also on failure.
  */
 int input_format_inspect(struct input_facts *facts, const char *path, const char *format,
                          const volatile int *cancel, struct error *err);

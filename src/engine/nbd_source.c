@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libnbd.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,6 +51,9 @@ struct ending {
 };
 
 struct nbd_source {
+    /* Held wherever the server may be waited for: whoever waits takes all that comes, also for the
+     * others, who must not go on waiting for it then. */
+    pthread_mutex_t lock;
     struct nbd_handle *nbd;
     char *name;
     const volatile int *cancel;
@@ -73,6 +77,11 @@ static int fail(struct nbd_source *s, struct error *err)
     const char *why = nbd_get_error();
     s->failed = true;
     return error_set(err, ERROR_IO, "%s: %s", s->name, why != NULL ? why : "the connection failed");
+}
+
+static int has_failed(const struct nbd_source *s, struct error *err)
+{
+    return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
 }
 
 /* Waits for the server, for a while; ${*idle} counts for how long there was nothing. */
@@ -133,6 +142,7 @@ void nbd_source_close(struct nbd_source *s)
         nbd_close(s->nbd);
     forget(&s->allocation);
     forget(&s->dirty);
+    pthread_mutex_destroy(&s->lock);
     free(s->bitmap_context);
     free(s->name);
     free(s);
@@ -145,6 +155,7 @@ static int create(struct nbd_source **out, const char *name, const volatile int 
     *out = NULL;
     if (s == NULL)
         return error_no_memory(err);
+    pthread_mutex_init(&s->lock, NULL);
     s->cancel = cancel;
     s->name = strdup(name);
     s->nbd = nbd_create();
@@ -413,7 +424,9 @@ static int find_next(struct nbd_source *s, struct extents *e, uint32_t mask, uin
     while (at < end) {
         const struct extent *x = extent_at(e, at);
         if (x == NULL) {
-            int rc = ask_for_extents(s, at, err);
+            pthread_mutex_lock(&s->lock);
+            int rc = s->failed ? has_failed(s, err) : ask_for_extents(s, at, err);
+            pthread_mutex_unlock(&s->lock);
             if (rc < 0)
                 return rc;
             continue;
@@ -474,11 +487,11 @@ static int wait_until_left(struct nbd_source *s, size_t n, struct error *err)
     return rc;
 }
 
-int nbd_source_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,
-                    struct error *err)
+static int begin_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,
+                      struct error *err)
 {
     if (s->failed)
-        return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
+        return has_failed(s, err);
     for (size_t n; length > 0; offset += n, to += n, length -= n) {
         n = length < s->request ? length : s->request;
         int rc = wait_until_left(s, IN_FLIGHT - 1, err);
@@ -492,9 +505,47 @@ int nbd_source_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_
     return 0;
 }
 
+static int finish(struct nbd_source *s, struct error *err)
+{
+    return s->failed ? has_failed(s, err) : wait_until_left(s, 0, err);
+}
+
+int nbd_source_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,
+                    struct error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    int rc = begin_read(s, offset, length, to, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 int nbd_source_finish(struct nbd_source *s, struct error *err)
 {
-    if (s->failed)
-        return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
-    return wait_until_left(s, 0, err);
+    pthread_mutex_lock(&s->lock);
+    int rc = finish(s, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+int nbd_source_read_now(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,
+                        struct error *err)
+{
+    uint64_t begin = offset / s->block * s->block, end = offset + length;
+    if (end % s->block != 0)
+        end = s->size - end < s->block ? s->size : (end / s->block + 1) * s->block;
+    bool whole = begin == offset && end == offset + length;
+    uint8_t *blocks = whole ? to : malloc((size_t)(end - begin));
+    if (blocks == NULL)
+        return error_no_memory(err);
+    pthread_mutex_lock(&s->lock);
+    int rc = begin_read(s, begin, (size_t)(end - begin), blocks, err);
+    if (rc == 0)
+        rc = finish(s, err);
+    pthread_mutex_unlock(&s->lock);
+    if (rc == 0 && !whole)
+        memcpy(to, blocks + (offset - begin), length);
+    /* after a failure the server's answer may still be on its way to them, but nobody takes it */
+    if (!whole)
+        free(blocks);
+    return rc;
 }

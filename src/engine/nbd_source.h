@@ -11,9 +11,9 @@
 /*
  * An export of an NBD server, to be read. What the server says is trusted in
  * nothing but the bytes: what contradicts the protocol or itself is ERROR_CORRUPT,
- * and memory is bounded. For one thread. After a failure all that is left to do
- * is to close it; until then nothing touches the buffers of reads that were
- * begun.
+ * and memory is bounded. For one thread, but for nbd_source_read_now. After a
+ * failure all that is left to do is to close it; until then nothing touches the
+ * buffers of reads that were begun.
  */
 
 struct nbd_source;
@@ -58,5 +58,9 @@ int nbd_source_next_dirty(struct nbd_source *source, uint64_t at, uint64_t end, 
 int nbd_source_read(struct nbd_source *source, uint64_t offset, size_t length, uint8_t *to,
                     struct error *err);
 int nbd_source_finish(struct nbd_source *source, struct error *err);
+
+/* Reads ${length} bytes at ${offset}, whatever these are; from any thread, at any time. */
+int nbd_source_read_now(struct nbd_source *source, uint64_t offset, size_t length, uint8_t *to,
+                        struct error *err);
 
 #endif

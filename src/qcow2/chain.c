@@ -233,6 +233,13 @@ static int check_same_below(const struct layer *layer, const char *path, struct 
     return rc;
 }
 
+static const char *format_name(const struct layer *layer)
+{
+    return layer->format == LAYER_RAW     ? "raw"
+           : layer->format == LAYER_QCOW2 ? "qcow2"
+                                          : "another format";
+}
+
 /* Whether ${known}, of the set, can be what ${layer}, the same file, was opened for. */
 static int check_shared(const struct layer *known, struct layer *layer,
                         enum backing_format declared, bool other, size_t above, struct error *err)
@@ -243,9 +250,8 @@ static int check_shared(const struct layer *known, struct layer *layer,
     if ((rc = find_format(layer, declared, other, err)) < 0)
         return rc;
     if (known->format != layer->format)
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: used as of one format by one image and of another by another",
-                         layer->path);
+        return error_set(err, ERROR_UNSUPPORTED, "%s: used as %s by one image and as %s by another",
+                         layer->path, format_name(layer), format_name(known));
     for (const struct layer *l = known; l; l = l->backing)
         depth++;
     if (depth > MAX_DEPTH)

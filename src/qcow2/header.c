@@ -60,6 +60,10 @@ static int decode_fields(struct qcow2_header *h, const uint8_t *buf, size_t len,
     if (len < QCOW2_V2_HEADER_SIZE)
         return error_set(err, ERROR_CORRUPT, "the file ends within the header, at %zu", len);
     h->version = be32_get(buf + 4);
+    if (h->version == 1)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "is qcow of version 1, which is taken as a disk of its own alone, with "
+                         "--input-format qcow");
     if (h->version != 2 && h->version != 3)
         return error_set(err, ERROR_UNSUPPORTED, "qcow2 version %" PRIu32 " is not known",
                          h->version);

@@ -127,6 +127,9 @@ int journal_each(const char *state_dir, bool lock,
                              const struct error *why, struct error *err),
                  void *arg, struct error *err);
 
+/* Frees what it tells; where it is stays. */
+void journal_clear(struct journal *journal);
+
 /* Adds a disk, zeroed, at the end. NULL: no memory. */
 struct journal_disk *journal_add_disk(struct journal *journal);
 

@@ -37,9 +37,18 @@ struct machine_ops {
      * be undone while it writes to the bases. NULL: nothing to do. */
     int (*prepare)(struct machine *m, struct journal *j, struct error *err);
     void (*unprepare)(struct machine *m, struct journal *j);
-    /* The guest's file systems, by its agent. NULL: it cannot. is_frozen: of a broken backup. */
-    int (*freeze)(struct machine *m, struct journal *j, struct error *err);
-    int (*thaw)(struct machine *m, struct journal *j, struct error *err);
+    /* The guest's file systems, by its agent. agent_begin connects to that, and may fill
+     * ${j}->agent; NULL: there is no such way. thaw may follow whatever freeze returned, and works
+     * in a forked process that has kept the descriptors that agent_descriptors tells, at most 4.
+     * Each ends within a few seconds. */
+    int (*agent_begin)(struct machine *m, const struct live_options *o, struct journal *j,
+                       struct error *err);
+    size_t (*agent_descriptors)(const struct machine *m, int fds[4]);
+    int (*freeze)(struct machine *m, struct error *err);
+    int (*thaw)(struct machine *m, struct error *err);
+    void (*agent_end)(struct machine *m);
+    /* After a broken backup: thaws the guest of ${j} if it is frozen. */
+    int (*thaw_left)(struct machine *m, const struct journal *j, struct error *err);
     /* All disks at once: bitmaps (where ${j} names one) and overlays, or nothing has changed. Where
      * a disk can have no bitmap its name is taken out of ${j}. */
     int (*switch_over)(struct machine *m, struct journal *j, struct error *err);
@@ -72,17 +81,14 @@ struct machine_ops {
     void (*resume)(struct machine *m);
     /* Side files for the archive, written to the new folder ${folder}. May be NULL. */
     int (*side_files)(struct machine *m, const char *folder, struct error *err);
-    /* What a person would type, one line each, for ${i} as it is: ${say} is called with each line.
-     * ${where} is what look said. */
-    void (*commands)(const struct journal *j, size_t i, enum machine_where where,
-                     void (*say)(void *arg, const char *line), void *arg);
     void (*close)(struct machine *m);
 };
 
 struct machine {
     const struct machine_ops *ops;
+    enum journal_kind kind;
     char *identity; /* what its journal is named by */
-    bool same;      /* set by machine_connect: it is the process that the journal knew */
+    bool same;      /* set by machine_find: it is the process that the journal knew */
 };
 
 /* Connects as ${o} asks, which names one kind; ${j} is not opened yet. machine_close ends it. */
@@ -102,6 +108,15 @@ int machine_connect(struct machine **m, const struct live_options *o, struct err
 int machine_describe(struct machine *m, struct journal *j, struct error *err);
 int machine_find(struct machine **m, const struct journal *j, struct error *err);
 void machine_close(struct machine *m);
+
+/* What a person would type to put ${i} right, where it is as ${where} says, line by line. After it
+ * the overlay is not needed. With the machine off there is nothing to say here. */
+void machine_commands(const struct journal *j, size_t i, enum machine_where where,
+                      void (*say)(void *arg, const char *line), void *arg);
+void machine_commands_qmp(const struct journal *j, size_t i, enum machine_where where,
+                          void (*say)(void *arg, const char *line), void *arg);
+void machine_commands_libvirt(const struct journal *j, size_t i, enum machine_where where,
+                              void (*say)(void *arg, const char *line), void *arg);
 
 /* For a kind whose overlay a machine that is off still names (libvirt): after an offline commit of
  * ${i}, has it start from the base again. */

@@ -52,6 +52,9 @@ struct machine_ops {
     /* All disks at once: bitmaps (where ${j} names one) and overlays, or nothing has changed. Where
      * a disk can have no bitmap its name is taken out of ${j}. */
     int (*switch_over)(struct machine *m, struct journal *j, struct error *err);
+    /* After that: whether the machine has let go of every base, so that it can be read. NULL: it
+     * surely has. */
+    int (*check_bases)(struct machine *m, struct journal *j, struct error *err);
     /* Begins writing the overlay's bytes to the base, beside the guest; goes on with what an
      * earlier one has begun. */
     int (*commit_begin)(struct machine *m, struct journal *j, size_t i, struct error *err);

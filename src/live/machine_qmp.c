@@ -230,6 +230,7 @@ static const struct machine_ops ops = {
     .agent_end = agent_end,
     .thaw_left = thaw_left,
     .switch_over = machine_qmp_switch_over,
+    .check_bases = machine_qmp_check_bases,
     .commit_begin = machine_qmp_commit_begin,
     .commit_progress = machine_qmp_commit_progress,
     .commit_complete = machine_qmp_commit_complete,

@@ -41,6 +41,7 @@ int machine_qmp_plan(struct machine *m, const struct live_options *o, struct jou
 int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err);
 void machine_qmp_unprepare(struct machine *m, struct journal *j);
 int machine_qmp_switch_over(struct machine *m, struct journal *j, struct error *err);
+int machine_qmp_check_bases(struct machine *m, struct journal *j, struct error *err);
 int machine_qmp_forget(struct machine *m, struct journal *j, size_t i, struct error *err);
 int machine_qmp_drop_bitmaps(struct machine *m, struct journal *j, size_t i, const char *prefix,
                              const char *keep, size_t *left, struct error *err);

@@ -17,28 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int absolute(const struct machine_qmp *mq, const char *name, char **path, struct error *err)
-{
-    char link[48], folder[PATH_MAX];
-    if (name[0] == '/') {
-        *path = strdup(name);
-        return *path == NULL ? error_no_memory(err) : 0;
-    }
-    snprintf(link, sizeof link, "/proc/%ld/cwd", (long)mq->pid);
-    ssize_t n = mq->pid > 0 ? readlink(link, folder, sizeof folder - 1) : -1;
-    if (n < 0)
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "%s: is relative to the folder of the machine's process, which cannot be "
-                         "found out",
-                         name);
-    folder[n] = 0;
-    if (asprintf(path, "%s/%s", folder, name) < 0) {
-        *path = NULL;
-        return error_no_memory(err);
-    }
-    return 0;
-}
-
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
     if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
@@ -62,6 +40,35 @@ static bool has_open(const struct machine_qmp *mq, const struct stat *st)
     }
     closedir(folder);
     return found;
+}
+
+/* A name that leads nowhere in the folder where the machine is now is of no use to itself, either:
+ * QEMU opens the file by it again to write no more. */
+static int absolute(const struct machine_qmp *mq, const char *name, char **path, struct error *err)
+{
+    char link[48], folder[PATH_MAX];
+    struct stat st;
+    if (name[0] == '/') {
+        *path = strdup(name);
+        return *path == NULL ? error_no_memory(err) : 0;
+    }
+    snprintf(link, sizeof link, "/proc/%ld/cwd", (long)mq->pid);
+    ssize_t n = mq->pid > 0 ? readlink(link, folder, sizeof folder - 1) : -1;
+    folder[n > 0 ? n : 0] = 0;
+    if (asprintf(path, "%s/%s", folder[0] != 0 && folder[1] != 0 ? folder : "", name) < 0) {
+        *path = NULL;
+        return error_no_memory(err);
+    }
+    if (n > 0 && stat(*path, &st) == 0)
+        return 0;
+    free(*path);
+    *path = NULL;
+    return error_set(
+        err, ERROR_UNSUPPORTED,
+        "%s: the machine was given this relative name and has left the folder where it "
+        "was right, so that QEMU itself cannot open the file again: give it absolute "
+        "names",
+        name);
 }
 
 static int check_file(const struct machine_qmp *mq, const struct journal *j,

@@ -118,6 +118,23 @@ static int transact(struct machine_qmp *mq, const struct journal *j, struct erro
     return qmp_call(mq->q, "transaction", json_pack("{s:o}", "actions", actions), NULL, err);
 }
 
+/* QEMU does not say that it could not open a base again for reading only. */
+int machine_qmp_check_bases(struct machine *m, struct journal *j, struct error *err)
+{
+    struct graph g = {0};
+    int rc = graph_read(&g, QMP_OF(m)->q, err);
+    for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
+        size_t node = graph_find(&g, j->disks[i].node);
+        if (node == GRAPH_NONE || !g.nodes[node].read_only)
+            rc = error_set(err, ERROR_IN_USE,
+                           "disk %s: the machine writes to the overlay, but QEMU did not let go of "
+                           "%s, maybe because it may not open it again",
+                           j->disks[i].device, j->disks[i].base);
+    }
+    graph_clear(&g);
+    return rc;
+}
+
 int machine_qmp_switch_over(struct machine *m, struct journal *j, struct error *err)
 {
     struct machine_qmp *mq = QMP_OF(m);

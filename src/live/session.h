@@ -44,6 +44,11 @@ int commit_disks(struct machine *m, struct journal *j, const struct live_listene
 int recover_journal(struct machine *m, struct journal *j, const struct live_recover_options *o,
                     struct error *err);
 
+void live_free(struct live *l);
+
+/* Has the machine write its side files, and lists them. */
+int live_collect_side_files(struct live *l, struct error *err);
+
 /* Thaws, again and again for some seconds. */
 int freeze_thaw(struct machine *m, struct error *err);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/backup_origin.h"
 #include "engine/input_format.h"
@@ -165,6 +166,22 @@ static int open_one(struct backup_images *b, size_t i, struct engine_backup_resu
                                    : layer_set_open(&b->set, image, &chain, &b->tops[i], err);
 }
 
+/* That image is not where the machine writes, or not all that it wrote. */
+static void look_for_overlay(const struct backup_images *b, const char *image,
+                             struct engine_backup_result *result)
+{
+    char name[4096];
+    if (b->options->frozen_base ||
+        snprintf(name, sizeof name, "%s.byre-live", image) >= (int)sizeof name ||
+        access(name, F_OK) < 0)
+        return;
+    say(&b->options->listener, true,
+        "%s: the temporary overlay of a live backup lies beside it, so that newer writes are "
+        "not part of this backup; byre live status says what to do",
+        image);
+    result->partial = true;
+}
+
 int backup_images_open(struct backup_images *b, struct engine_backup_result *result,
                        struct error *err)
 {
@@ -172,6 +189,7 @@ int backup_images_open(struct backup_images *b, struct engine_backup_result *res
         int rc = open_one(b, i, result, err);
         if (rc < 0)
             return rc;
+        look_for_overlay(b, b->options->images[i], result);
         if (!b->tops[i]->used_as_base)
             continue;
         result->top_in_use_as_base = true;

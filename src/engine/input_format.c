@@ -19,7 +19,7 @@
 #include "base/be.h"
 #include "base/io.h"
 #include "engine/path.h"
-#include "engine/program.h"
+#include "base/program.h"
 
 enum {
     ANSWER_MAX = 4 << 20, /* bytes of what qemu-img tells */

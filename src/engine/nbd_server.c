@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/program.h"
+#include "base/program.h"
 #include "engine/scratch.h"
 
 enum { FIRST_PASSED = 3, PID_DIGITS = 10, SAID_MAX = 1024 };

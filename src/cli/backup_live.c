@@ -53,12 +53,17 @@ int backup_live_check(const struct backup_live_args *args, const struct global_o
         return fail_usage("backup needs IMAGE..., or --qmp");
     if (args->qmp && operands->count)
         return fail_usage("--qmp names the machine, whose disks are backed up: no IMAGE besides");
-    if (!args->qmp && (args->disks.count || args->quiesce || args->agent || args->overlay_dir))
+    if (!args->qmp && (args->disks.count || args->quiesce || args->agent || args->overlay_dir ||
+                       args->content || args->scratch_dir))
         return fail_usage("%s is for a running machine: with --qmp only",
-                          args->disks.count ? "--disk"
-                          : args->quiesce   ? "--quiesce"
-                          : args->agent     ? "--agent"
-                                            : "--overlay-dir");
+                          args->disks.count   ? "--disk"
+                          : args->quiesce     ? "--quiesce"
+                          : args->agent       ? "--agent"
+                          : args->content     ? "--content"
+                          : args->scratch_dir ? "--scratch-dir"
+                                              : "--overlay-dir");
+    if (args->scratch_dir && !args->content)
+        return fail_usage("--scratch-dir is of use with --content only");
     if (!operands->count)
         return 0;
     if (directories_state(global->state_dir, &state_dir, &err))
@@ -118,6 +123,8 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
         .quiesce = b->args->quiesce,
         .agent = b->args->agent,
         .overlay_dir = b->args->overlay_dir,
+        .content = b->args->content,
+        .scratch_dir = b->args->scratch_dir,
         .state_dir = b->state_dir,
         .bitmap = b->bitmap,
         .bitmap_prefix = (size_t)(strrchr(b->bitmap, '-') + 1 - b->bitmap),
@@ -132,6 +139,8 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
         return rc;
     options->images = live_images(b->live);
     options->image_count = live_image_count(b->live);
+    options->recorded_as = live_recorded_as(b->live);
+    options->bitmap_names = live_bitmap_names(b->live);
     options->bitmap_name = live_has_bitmaps(b->live) ? b->bitmap : NULL;
     options->frozen_base = true;
     options->running = true;

@@ -14,6 +14,8 @@ struct backup_live_args {
     bool quiesce;
     const char *agent;
     const char *overlay_dir;
+    bool content;
+    const char *scratch_dir;
 };
 
 struct backup_live {

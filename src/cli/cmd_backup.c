@@ -139,6 +139,10 @@ static const struct option_spec specs[] = {
     {"agent", 0, OPTION_VALUE, ARG(live.agent), "SOCKET", "where that is (default: found)", NULL},
     {"overlay-dir", 0, OPTION_VALUE, ARG(live.overlay_dir), "DIR",
      "for what the machine writes meanwhile (default: beside)", NULL},
+    {"content", 0, OPTION_FLAG, ARG(live.content), NULL,
+     "read disks that are no files of this host through the machine", NULL},
+    {"scratch-dir", 0, OPTION_VALUE, ARG(live.scratch_dir), "DIR",
+     "for what the machine overwrites meanwhile, with --content", NULL},
     {0},
 };
 

@@ -15,7 +15,8 @@ enum { TICK = 100 }; /* milliseconds */
 
 static bool is_to_commit(const struct journal_disk *d)
 {
-    return d->step == JOURNAL_SWITCHED || d->step == JOURNAL_DISK_COMMITS;
+    return d->mode == JOURNAL_OVERLAY &&
+           (d->step == JOURNAL_SWITCHED || d->step == JOURNAL_DISK_COMMITS);
 }
 
 double live_seconds(void)

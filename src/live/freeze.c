@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "live/fleece.h"
 #include "live/guard.h"
 #include "live/overlay.h"
 #include "live/session.h"
@@ -27,7 +28,7 @@ static char *choose_overlay(const struct journal *j, size_t i, const char *folde
     char *path = overlay_path(base, folder);
     for (size_t k = 0; path != NULL && k < i; k++) {
         char *numbered = NULL;
-        if (strcmp(j->disks[k].overlay, path) != 0)
+        if (j->disks[k].overlay == NULL || strcmp(j->disks[k].overlay, path) != 0)
             continue;
         if (asprintf(&numbered, "%s/disk-%zu" LIVE_OVERLAY_SUFFIX, folder, i) < 0)
             numbered = NULL;
@@ -76,7 +77,10 @@ static int place_overlays(struct live *l, struct error *err)
     char *folder = given != NULL ? realpath(given, NULL) : NULL;
     int rc = given != NULL && folder == NULL ? error_sys(err, errno, "%s", given) : 0;
     for (size_t i = 0; rc == 0 && i < l->journal.disk_count; i++)
-        rc = place_overlay(l, i, folder, err);
+        if (l->journal.disks[i].mode == JOURNAL_OVERLAY)
+            rc = place_overlay(l, i, folder, err);
+    if (rc == 0)
+        rc = fleece_place(&l->journal, l->options.scratch_dir, err);
     free(folder);
     return rc;
 }
@@ -127,7 +131,8 @@ static int prepare(struct live *l, size_t *created, struct error *err)
     struct journal *j = &l->journal;
     int rc = journal_save(j, err);
     for (; rc == 0 && *created < j->disk_count; *created += rc == 0)
-        rc = overlay_create(&j->disks[*created], err);
+        rc = j->disks[*created].mode == JOURNAL_CONTENT ? fleece_create(j, *created, err)
+                                                        : overlay_create(&j->disks[*created], err);
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++)
         j->disks[i].step = JOURNAL_CREATED;
     if (rc == 0 && l->machine->ops->prepare != NULL)
@@ -243,8 +248,10 @@ static int take_stats(struct live *l, struct error *err)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
         struct journal_disk *d = &j->disks[i];
-        int fd = open(d->base, O_RDONLY | O_CLOEXEC);
         d->step = JOURNAL_SWITCHED;
+        if (d->mode == JOURNAL_CONTENT)
+            continue;
+        int fd = open(d->base, O_RDONLY | O_CLOEXEC);
         if (fd < 0 || fsync(fd) < 0)
             rc = error_sys(err, errno, "%s", d->base);
         if (fd >= 0)
@@ -256,14 +263,33 @@ static int take_stats(struct live *l, struct error *err)
     return rc == 0 ? journal_save(j, err) : rc;
 }
 
+/* Of content there is no file: what is read has a name of its own, as has its bitmap. */
+static int list_content(struct live *l, size_t i, struct error *err)
+{
+    const struct journal_disk *d = &l->journal.disks[i];
+    l->images[i] = l->uris[i] = fleece_uri(d);
+    l->recorded_as[i] = l->names[i] = fleece_recorded_as(&l->journal, i);
+    return l->uris[i] == NULL || l->names[i] == NULL ? error_no_memory(err) : 0;
+}
+
 static int list_images(struct live *l, struct error *err)
 {
-    l->images = calloc(l->journal.disk_count + 1, sizeof *l->images);
-    if (l->images == NULL)
+    size_t n = l->journal.disk_count;
+    int rc = 0;
+    l->images = calloc(n + 1, sizeof *l->images);
+    l->recorded_as = calloc(n + 1, sizeof *l->recorded_as);
+    l->bitmap_names = calloc(n + 1, sizeof *l->bitmap_names);
+    l->uris = calloc(n + 1, sizeof *l->uris);
+    l->names = calloc(n + 1, sizeof *l->names);
+    if (l->images == NULL || l->recorded_as == NULL || l->bitmap_names == NULL || l->uris == NULL ||
+        l->names == NULL)
         return error_no_memory(err);
-    for (size_t i = 0; i < l->journal.disk_count; i++)
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         l->images[i] = l->journal.disks[i].base;
-    return 0;
+        if (l->journal.disks[i].mode == JOURNAL_CONTENT)
+            rc = list_content(l, i, err);
+    }
+    return rc;
 }
 
 int live_freeze(struct live **out, const struct live_options *options, struct error *err)
@@ -294,6 +320,11 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
         return rc;
     }
     rc = take_stats(l, err);
+    if (rc == 0 && fleece_first(&l->journal) < l->journal.disk_count)
+        rc = l->machine->ops->fleece_begin(l->machine, &l->journal, err);
+    for (size_t i = 0; i < l->journal.disk_count; i++)
+        if (l->journal.disks[i].mode == JOURNAL_CONTENT)
+            l->bitmap_names[i] = l->journal.disks[i].bitmap;
     if (rc == 0 && l->machine->ops->check_bases != NULL)
         rc = l->machine->ops->check_bases(l->machine, &l->journal, err);
     if (rc == 0)

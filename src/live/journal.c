@@ -15,6 +15,7 @@ enum { VERSION = 1, MAX_DISKS = 1024 };
 static const char *const kinds[] = {"qmp", "libvirt"};
 static const char *const phases[] = {"preparing", "freezing", "switching", "frozen",
                                      "archived",  "failed",   "committing"};
+static const char *const modes[] = {"overlay", "content"};
 static const char *const steps[] = {"planned",    "created",  "switched",
                                     "committing", "complete", "removed"};
 
@@ -52,6 +53,7 @@ void journal_clear(struct journal *journal)
         free(d->overlay);
         free(d->overlay_node);
         free(d->bitmap);
+        free(d->old_bitmaps);
         free(d->key_file);
     }
     free(journal->disks);
@@ -85,14 +87,16 @@ static json_t *encode_disk(const struct journal_disk *d, bool *whole)
     const struct {
         const char *key, *value;
     } texts[] = {
-        {"node", d->node},     {"device", d->device},     {"format", d->format},
-        {"base", d->base},     {"overlay", d->overlay},   {"overlay_node", d->overlay_node},
-        {"bitmap", d->bitmap}, {"key_file", d->key_file}, {"step", steps[d->step]}};
+        {"node", d->node},        {"device", d->device},          {"format", d->format},
+        {"base", d->base},        {"overlay", d->overlay},        {"overlay_node", d->overlay_node},
+        {"bitmap", d->bitmap},    {"key_file", d->key_file},      {"step", steps[d->step]},
+        {"mode", modes[d->mode]}, {"old_bitmaps", d->old_bitmaps}};
     for (size_t i = 0; i < COUNT(texts); i++) {
         put(o, texts[i].key, texts[i].value);
         *whole &= has(o, texts[i].key, texts[i].value);
     }
     json_object_set_new(o, "encrypted", json_boolean(d->encrypted));
+    json_object_set_new(o, "bitmap_stays", json_boolean(d->bitmap_stays));
     json_object_set_new(o, "size", json_integer((json_int_t)d->size));
     if (d->stat.known)
         json_object_set_new(
@@ -207,17 +211,23 @@ static void decode_disk(struct reader *r, const json_t *o, struct journal_disk *
     d->node = get_text(r, o, "node", true);
     d->device = get_text(r, o, "device", true);
     d->format = get_text(r, o, "format", true);
-    d->base = get_path(r, o, "base", true);
+    d->mode = (enum journal_mode)get_word(r, o, "mode", modes, COUNT(modes));
+    d->base = get_path(r, o, "base", d->mode == JOURNAL_OVERLAY);
     d->overlay = get_path(r, o, "overlay", true);
     d->overlay_node = get_text(r, o, "overlay_node", false);
     d->bitmap = get_text(r, o, "bitmap", false);
+    d->old_bitmaps = get_text(r, o, "old_bitmaps", false);
+    d->bitmap_stays = json_is_true(json_object_get(o, "bitmap_stays"));
     d->key_file = get_path(r, o, "key_file", false);
     d->step = (enum journal_step)get_word(r, o, "step", steps, COUNT(steps));
     d->size = (uint64_t)get_number(r, o, "size", 0, INT64_MAX);
     if (!json_is_boolean(json_object_get(o, "encrypted")))
         bad(r, "encrypted");
     d->encrypted = json_is_true(json_object_get(o, "encrypted"));
-    if (d->format != NULL && strcmp(d->format, "qcow2") != 0 && strcmp(d->format, "raw") != 0)
+    if (d->mode == JOURNAL_CONTENT && d->overlay_node == NULL)
+        bad(r, "overlay_node");
+    if (d->mode == JOURNAL_OVERLAY && d->format != NULL && strcmp(d->format, "qcow2") != 0 &&
+        strcmp(d->format, "raw") != 0)
         bad(r, "format");
     if (d->overlay != NULL && !ends_with(d->overlay, ".byre-live"))
         bad(r, "overlay");

@@ -49,17 +49,25 @@ struct journal_stat {
     uint32_t nanoseconds;
 };
 
+enum journal_mode {
+    JOURNAL_OVERLAY, /* frozen: its base is read */
+    JOURNAL_CONTENT, /* read through the machine; fleece.h */
+};
+
 struct journal_disk { /* strings are owned, NULL where there is nothing */
-    char *node;       /* what is frozen: a node's name, or libvirt's target */
-    char *device;     /* what people call it */
-    char *format;     /* qcow2 or raw */
-    char *base;       /* absolute */
-    char *overlay;    /* absolute */
+    enum journal_mode mode;
+    char *node;    /* what is frozen: a node's name, or libvirt's target */
+    char *device;  /* what people call it */
+    char *format;  /* qcow2 or raw; of content, any */
+    char *base;    /* absolute; of content, NULL */
+    char *overlay; /* absolute; of content, the scratch file */
     char *overlay_node;
-    char *bitmap;   /* the one added to the base; NULL: it has none */
-    char *key_file; /* of an encrypted overlay */
-    bool encrypted; /* the base is */
-    uint64_t size;  /* of the disk, in bytes */
+    char *bitmap;      /* the one added to the base; NULL: it has none */
+    char *old_bitmaps; /* of content: earlier ones that were disabled, with spaces between */
+    bool bitmap_stays; /* of content: it lasts longer than the machine */
+    char *key_file;    /* of an encrypted overlay */
+    bool encrypted;    /* the base is */
+    uint64_t size;     /* of the disk, in bytes */
     struct journal_stat stat;
     enum journal_step step;
 };

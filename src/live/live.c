@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "live/fleece.h"
 #include "live/overlay.h"
 #include "live/session.h"
 
@@ -24,6 +25,16 @@ size_t live_image_count(const struct live *l)
 const char *const *live_images(const struct live *l)
 {
     return l->images;
+}
+
+const char *const *live_recorded_as(const struct live *l)
+{
+    return l->recorded_as;
+}
+
+const char *const *live_bitmap_names(const struct live *l)
+{
+    return l->bitmap_names;
 }
 
 const char *live_name(const struct live *l)
@@ -40,7 +51,7 @@ const char *const *live_side_files(const struct live *l, size_t *count)
 bool live_has_bitmaps(const struct live *l)
 {
     for (size_t i = 0; i < l->journal.disk_count; i++)
-        if (l->journal.disks[i].bitmap != NULL)
+        if (l->journal.disks[i].mode == JOURNAL_OVERLAY && l->journal.disks[i].bitmap != NULL)
             return true;
     return false;
 }
@@ -103,8 +114,18 @@ static void remove_side_files(struct live *l)
 void live_free(struct live *l)
 {
     machine_close(l->machine);
+    for (size_t i = 0; i < l->journal.disk_count; i++) {
+        if (l->uris != NULL)
+            free(l->uris[i]);
+        if (l->names != NULL)
+            free(l->names[i]);
+    }
     journal_close(&l->journal);
     remove_side_files(l);
+    free(l->uris);
+    free(l->names);
+    free(l->recorded_as);
+    free(l->bitmap_names);
     free(l->images);
     free(l);
 }
@@ -153,7 +174,14 @@ static int finish_on_machine(struct live *l, bool archived, struct live_result *
                              struct error *err)
 {
     struct machine *m = l->machine;
+    struct error why = {0};
+    int fleece_rc = fleece_end(m, &l->journal, archived, &why);
     int rc = commit_disks(m, &l->journal, &l->options.listener, &l->pause, err);
+    if (rc == 0 && fleece_rc < 0) {
+        if (err != NULL)
+            *err = why;
+        rc = fleece_rc;
+    }
     if (m->ops->resume != NULL)
         m->ops->resume(m);
     if (rc < 0)

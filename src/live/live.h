@@ -32,6 +32,8 @@ struct live_options {
     bool quiesce;
     const char *agent;       /* its socket; NULL: it is looked for */
     const char *overlay_dir; /* NULL: beside each image */
+    bool content;            /* disks that cannot be frozen are read through the machine */
+    const char *scratch_dir; /* for what it overwrites meanwhile; NULL: TMPDIR */
     const char *state_dir;
     const char *bitmap;   /* the name for this run's; NULL: none */
     size_t bitmap_prefix; /* of its bytes: those of older ones, which go after success */
@@ -50,8 +52,11 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
 
 /* Lent until live_finish. */
 size_t live_image_count(const struct live *live);
-const char *const *live_images(const struct live *live); /* bases */
-const char *live_name(const struct live *live);          /* the machine's; NULL: it has none */
+const char *const *live_images(const struct live *live); /* bases; URIs of content */
+/* Of content: names that are the same each time, and this run's bitmap of each; else NULL. */
+const char *const *live_recorded_as(const struct live *live);
+const char *const *live_bitmap_names(const struct live *live);
+const char *live_name(const struct live *live); /* the machine's; NULL: it has none */
 const char *const *live_side_files(const struct live *live, size_t *count);
 bool live_has_bitmaps(const struct live *live); /* all that can have one have this run's */
 const volatile int *live_cancel(const struct live *live); /* asked for, or space runs out */

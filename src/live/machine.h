@@ -74,6 +74,12 @@ struct machine_ops {
      * ${*left}: that stay. */
     int (*drop_bitmaps)(struct machine *m, struct journal *j, size_t i, const char *prefix,
                         const char *keep, size_t *left, struct error *err);
+    /* Content mode; NULL: there is no such way. plan, prepare and switch_over have begun it for the
+     * disks that are to be read so. fleece_begin: lets their content be read. fleece_end: undoes
+     * all that is there of it, from wherever it was left, but the files; bitmaps of earlier runs
+     * tell what changed since then, unless ${archived}. */
+    int (*fleece_begin)(struct machine *m, struct journal *j, struct error *err);
+    int (*fleece_end)(struct machine *m, struct journal *j, bool archived, struct error *err);
     int (*look)(struct machine *m, struct journal *j, size_t i, enum machine_where *where,
                 struct error *err);
     /* Waits up to ${milliseconds} for something to go wrong: ${*trouble}, for the caller to free,

@@ -95,6 +95,8 @@ static int look(struct machine *m, struct journal *j, size_t i, enum machine_whe
                 struct error *err)
 {
     struct qmp_place place;
+    if (j->disks[i].mode == JOURNAL_CONTENT)
+        return machine_qmp_fleece_look(m, j, i, where, err);
     int rc = qmp_place_find(m, j, i, &place, err);
     *where = place.where;
     return rc;
@@ -110,7 +112,7 @@ static char *describe_trouble(const json_t *event)
     const char *reason = json_string_value(json_object_get(data, "reason"));
     char *text = NULL;
     if (name == NULL || strcmp(name, "BLOCK_IO_ERROR") != 0)
-        return NULL;
+        return machine_qmp_fleece_trouble(event);
     if (asprintf(&text, "the machine had an I/O error on %s: %s", node != NULL ? node : "a disk",
                  json_is_true(json_object_get(data, "nospace")) ? "no space left"
                  : reason != NULL                               ? reason
@@ -237,6 +239,8 @@ static const struct machine_ops ops = {
     .pivot = machine_qmp_pivot,
     .forget = machine_qmp_forget,
     .drop_bitmaps = machine_qmp_drop_bitmaps,
+    .fleece_begin = machine_qmp_fleece_begin,
+    .fleece_end = machine_qmp_fleece_end,
     .look = look,
     .watch = watch,
     .resume = resume,

@@ -35,7 +35,28 @@ int qmp_place_find(struct machine *m, const struct journal *j, size_t i, struct 
 /* "byre-live-N", the job of a disk. */
 void qmp_job_name(size_t i, char name[32]);
 
+/* Of fresh bitmaps, in bytes. */
+uint64_t qmp_granularity(uint64_t size);
+
+/* Says one line of shell that sends ${count} commands. */
+void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
+                     json_t *const *commands, size_t count);
+
+/* Disks in content mode. What prepare and switch_over do for them, */
+int machine_qmp_fleece_prepare(struct machine_qmp *mq, const struct journal *j, struct error *err);
+void machine_qmp_fleece_actions(const struct journal *j, json_t *actions);
+/* what looking tells: MACHINE_ON_OVERLAY is that its content is kept, */
+int machine_qmp_fleece_look(struct machine *m, const struct journal *j, size_t i,
+                            enum machine_where *where, struct error *err);
+/* what an event means for it; NULL: nothing, */
+char *machine_qmp_fleece_trouble(const json_t *event);
+/* and what a person would type. */
+void machine_qmp_fleece_commands(const struct journal *j, size_t i, enum machine_where where,
+                                 void (*say)(void *arg, const char *line), void *arg);
+
 /* machine_ops */
+int machine_qmp_fleece_begin(struct machine *m, struct journal *j, struct error *err);
+int machine_qmp_fleece_end(struct machine *m, struct journal *j, bool archived, struct error *err);
 int machine_qmp_plan(struct machine *m, const struct live_options *o, struct journal *j,
                      struct error *err);
 int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err);

@@ -180,8 +180,8 @@ int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct err
 
 /* ---- by hand ---- */
 
-static void say_qmp(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
-                    json_t *const *commands, size_t count)
+void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
+                     json_t *const *commands, size_t count)
 {
     char *text = NULL, *line = NULL;
     size_t size = 0;
@@ -207,6 +207,10 @@ void machine_commands_qmp(const struct journal *j, size_t i, enum machine_where 
 {
     const struct journal_disk *d = &j->disks[i];
     char name[32];
+    if (d->mode == JOURNAL_CONTENT) {
+        machine_qmp_fleece_commands(j, i, where, say, arg);
+        return;
+    }
     qmp_job_name(i, name);
     json_t *begin = json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "execute", "block-commit",
                               "arguments", "job-id", name, "device", d->overlay_node, "top-node",
@@ -221,13 +225,13 @@ void machine_commands_qmp(const struct journal *j, size_t i, enum machine_where 
     json_t *del = json_pack("{s:s, s:{s:s}}", "execute", "blockdev-del", "arguments", "node-name",
                             d->overlay_node);
     if (where == MACHINE_ON_OVERLAY)
-        say_qmp(j, say, arg, (json_t *[]){begin, ask}, 2);
+        machine_qmp_say(j, say, arg, (json_t *[]){begin, ask}, 2);
     if (where == MACHINE_ON_OVERLAY || where == MACHINE_COMMITTING)
-        say_qmp(j, say, arg, (json_t *[]){complete, ask}, 2);
+        machine_qmp_say(j, say, arg, (json_t *[]){complete, ask}, 2);
     if (where == MACHINE_COMMITTING)
-        say_qmp(j, say, arg, (json_t *[]){finalize, dismiss, ask}, 3);
+        machine_qmp_say(j, say, arg, (json_t *[]){finalize, dismiss, ask}, 3);
     if (where != MACHINE_ON_BASE && where != MACHINE_ELSEWHERE)
-        say_qmp(j, say, arg, (json_t *[]){del}, 1);
+        machine_qmp_say(j, say, arg, (json_t *[]){del}, 1);
     json_decref(begin);
     json_decref(ask);
     json_decref(complete);

@@ -4,6 +4,7 @@
  * QEMU's folder, and means the file that QEMU has open, or byre would read
  * another one.
  */
+#include "live/fleece.h"
 #include "live/machine_qmp.h"
 #include "live/plan.h"
 
@@ -44,6 +45,8 @@ static bool has_open(const struct machine_qmp *mq, const struct stat *st)
 
 /* A name that leads nowhere in the folder where the machine is now is of no use to itself, either:
  * QEMU opens the file by it again to write no more. */
+enum { OLD_MAX = 2048 }; /* bytes of names */
+
 static int absolute(const struct machine_qmp *mq, const char *name, char **path, struct error *err)
 {
     char link[48], folder[PATH_MAX];
@@ -115,6 +118,59 @@ static int fill(const struct machine_qmp *mq, const struct graph *g, const struc
     return rc == 0 ? check_file(mq, j, d, err) : rc;
 }
 
+/* Those of ${bitmap}'s kind that tell everything since they were made. One that was disabled by
+ * somebody else has missed something. */
+static char *list_old(const struct graph_node *node, const char *bitmap, size_t prefix)
+{
+    char *names = NULL;
+    size_t size = 0, i;
+    json_t *item;
+    FILE *f = open_memstream(&names, &size);
+    if (f == NULL)
+        return NULL;
+    json_array_foreach (node->bitmaps, i, item) {
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name != NULL && strncmp(name, bitmap, prefix) == 0 && strchr(name, ' ') == NULL &&
+            json_is_true(json_object_get(item, "recording")) &&
+            !json_is_true(json_object_get(item, "inconsistent")) &&
+            !json_is_true(json_object_get(item, "busy")) && size + strlen(name) < OLD_MAX)
+            fprintf(f, "%s%s", size > 0 ? " " : "", name);
+        fflush(f);
+    }
+    fclose(f);
+    return names;
+}
+
+static int fill_content(const struct graph *g, const struct plan_disk *p,
+                        const struct live_options *o, struct journal *j, struct error *err)
+{
+    const struct graph_node *node = &g->nodes[p->node];
+    char name[32];
+    struct journal_disk *d = journal_add_disk(j);
+    if (d == NULL)
+        return error_no_memory(err);
+    qmp_job_name(j->disk_count - 1, name);
+    d->mode = JOURNAL_CONTENT;
+    d->overlay_node = strdup(name);
+    d->node = strdup(node->name);
+    d->device = strdup(p->device);
+    d->format = strdup(node->driver);
+    d->size = node->size;
+    d->bitmap_stays = node->has_bitmaps;
+    bool whole =
+        d->overlay_node != NULL && d->node != NULL && d->device != NULL && d->format != NULL;
+    if (o->bitmap != NULL) {
+        d->bitmap = fleece_bitmap_name(o->bitmap, j->disk_count - 1);
+        d->old_bitmaps = list_old(node, o->bitmap, o->bitmap_prefix);
+        whole &= d->bitmap != NULL && d->old_bitmaps != NULL;
+    }
+    if (whole && d->old_bitmaps != NULL && d->old_bitmaps[0] == 0) {
+        free(d->old_bitmaps);
+        d->old_bitmaps = NULL;
+    }
+    return whole ? 0 : error_no_memory(err);
+}
+
 /* A file that was named by another way to it is the one that the machine has. */
 static int resolve_names(const struct machine_qmp *mq, const struct graph *g,
                          const struct live_options *o, const char **names, struct error *err)
@@ -156,7 +212,8 @@ int machine_qmp_plan(struct machine *m, const struct live_options *o, struct jou
     if (rc == 0)
         rc = plan_disks(&plan, &g, &options, err);
     for (size_t i = 0; rc == 0 && i < plan.count; i++)
-        rc = fill(mq, &g, &plan.disks[i], o->bitmap, j, err);
+        rc = plan.disks[i].content ? fill_content(&g, &plan.disks[i], o, j, err)
+                                   : fill(mq, &g, &plan.disks[i], o->bitmap, j, err);
     plan_clear(&plan);
     graph_clear(&g);
     free(names);

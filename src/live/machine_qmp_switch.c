@@ -56,6 +56,8 @@ int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err)
     struct graph g = {0};
     int rc = graph_read(&g, mq->q, err);
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
+        if (j->disks[i].mode == JOURNAL_CONTENT)
+            continue;
         if (j->disks[i].key_file != NULL)
             rc = add_secret(mq, &j->disks[i], i, err);
         if (rc == 0)
@@ -65,7 +67,7 @@ int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err)
                        j->disks[i].overlay);
     }
     graph_clear(&g);
-    return rc;
+    return rc == 0 ? machine_qmp_fleece_prepare(mq, j, err) : rc;
 }
 
 int machine_qmp_forget(struct machine *m, struct journal *j, size_t i, struct error *err)
@@ -86,14 +88,16 @@ int machine_qmp_forget(struct machine *m, struct journal *j, size_t i, struct er
 
 void machine_qmp_unprepare(struct machine *m, struct journal *j)
 {
+    machine_qmp_fleece_end(m, j, false, NULL);
     for (size_t i = 0; i < j->disk_count; i++)
-        machine_qmp_forget(m, j, i, NULL);
+        if (j->disks[i].mode == JOURNAL_OVERLAY)
+            machine_qmp_forget(m, j, i, NULL);
 }
 
 /* ---- the switch ---- */
 
 /* A bitmap is no finer than what others would make by default, nor more than a few million bits. */
-static uint64_t granularity(uint64_t size)
+uint64_t qmp_granularity(uint64_t size)
 {
     uint64_t bytes = 65536;
     while (size / bytes > 1U << 24)
@@ -105,16 +109,18 @@ static int transact(struct machine_qmp *mq, const struct journal *j, struct erro
 {
     json_t *actions = json_array();
     for (size_t i = 0; i < j->disk_count; i++)
-        if (j->disks[i].bitmap != NULL)
-            json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:b, s:I}}", "type",
-                                                     "block-dirty-bitmap-add", "data", "node",
-                                                     j->disks[i].node, "name", j->disks[i].bitmap,
-                                                     "persistent", 1, "granularity",
-                                                     (json_int_t)granularity(j->disks[i].size)));
+        if (j->disks[i].mode == JOURNAL_OVERLAY && j->disks[i].bitmap != NULL)
+            json_array_append_new(
+                actions,
+                json_pack("{s:s, s:{s:s, s:s, s:b, s:I}}", "type", "block-dirty-bitmap-add", "data",
+                          "node", j->disks[i].node, "name", j->disks[i].bitmap, "persistent", 1,
+                          "granularity", (json_int_t)qmp_granularity(j->disks[i].size)));
     for (size_t i = 0; i < j->disk_count; i++)
-        json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot",
-                                                 "data", "node", j->disks[i].node, "overlay",
-                                                 j->disks[i].overlay_node));
+        if (j->disks[i].mode == JOURNAL_OVERLAY)
+            json_array_append_new(
+                actions, json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot", "data",
+                                   "node", j->disks[i].node, "overlay", j->disks[i].overlay_node));
+    machine_qmp_fleece_actions(j, actions);
     return qmp_call(mq->q, "transaction", json_pack("{s:o}", "actions", actions), NULL, err);
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/io.h"
 #include "base/program.h"
+#include "live/fleece.h"
 #include "live/live.h"
 
 enum { TRIES = 20, HEADER = 48, MAX_L1 = 32 << 20 };
@@ -83,6 +84,11 @@ static int run(const char *const *argv, bool *again, struct error *err)
     bool in_use = strstr(result.output, " lock") != NULL && strstr(result.output, "Failed to get");
     return error_set(err, in_use ? ERROR_IN_USE : ERROR_IO, "qemu-img: %s",
                      last_line(result.output));
+}
+
+int overlay_qemu_img(const char *const *argv, struct error *err)
+{
+    return run(argv, NULL, err);
 }
 
 /* ---- keys ---- */
@@ -200,6 +206,8 @@ int overlay_create(const struct journal_disk *d, struct error *err)
 
 int overlay_remove(const struct journal_disk *d, struct error *err)
 {
+    if (d->mode == JOURNAL_CONTENT)
+        return fleece_remove(d, err);
     if (unlink(d->overlay) < 0 && errno != ENOENT)
         return error_sys(err, errno, "%s", d->overlay);
     if (d->key_file != NULL && unlink(d->key_file) < 0 && errno != ENOENT)

@@ -12,6 +12,9 @@
 
 enum { OVERLAY_KEY = 64 }; /* hex digits */
 
+/* Runs qemu-img with ${argv}, its name first, up to a NULL. */
+int overlay_qemu_img(const char *const *argv, struct error *err);
+
 /* The path of an overlay of ${base}: beside it, or in ${folder} where that is given. For the caller
  * to free; NULL: no memory. */
 char *overlay_path(const char *base, const char *folder);

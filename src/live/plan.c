@@ -161,7 +161,26 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-static int refuse(const struct graph *g, size_t top, size_t node, struct error *err)
+/* Whether anything that ${node} consists of is encrypted. */
+static bool is_encrypted(const struct graph *g, size_t node)
+{
+    bool *below = calloc(g->node_count, sizeof *below), found = below == NULL, more = true;
+    if (below != NULL)
+        below[node] = true;
+    while (!found && more) {
+        more = false;
+        for (size_t i = 0; i < g->edge_count; i++)
+            if (below[g->edges[i].parent] && !below[g->edges[i].child])
+                more = below[g->edges[i].child] = true;
+        for (size_t i = 0; i < g->node_count; i++)
+            found |= below[i] && g->nodes[i].encrypted;
+    }
+    free(below);
+    return found || g->nodes[node].encrypted;
+}
+
+/* ${*content}: it can be read through the machine. */
+static int refuse(const struct graph *g, size_t top, size_t node, bool *content, struct error *err)
 {
     const struct graph_node *n = &g->nodes[node];
     size_t file = graph_child(g, node, "file");
@@ -200,6 +219,7 @@ static int refuse(const struct graph *g, size_t top, size_t node, struct error *
                  "it has an export of type fuse, which would make the way back impossible");
         hint = content_hint;
     }
+    *content = hint == content_hint;
     int rc = reason[0] == 0 ? 0
                             : error_set(err, ERROR_UNSUPPORTED, "disk %s cannot be frozen: %s%s",
                                         device != NULL ? device : n->name, reason, hint);
@@ -209,7 +229,8 @@ static int refuse(const struct graph *g, size_t top, size_t node, struct error *
 
 /* ---- all of them ---- */
 
-static int add(struct plan *plan, const struct graph *g, size_t top, size_t node, struct error *err)
+static int add(struct plan *plan, const struct graph *g, size_t top, size_t node, bool content,
+               struct error *err)
 {
     struct plan_disk *disks = NULL;
     for (size_t i = 0; i < plan->count; i++)
@@ -219,8 +240,10 @@ static int add(struct plan *plan, const struct graph *g, size_t top, size_t node
     if (disks == NULL)
         return error_no_memory(err);
     plan->disks = disks;
-    disks[plan->count] = (struct plan_disk){
-        .node = node, .file = graph_child(g, node, "file"), .device = device_name(g, top)};
+    disks[plan->count] = (struct plan_disk){.node = node,
+                                            .file = graph_child(g, node, "file"),
+                                            .device = device_name(g, top),
+                                            .content = content};
     return disks[plan->count++].device == NULL ? error_no_memory(err) : 0;
 }
 
@@ -232,8 +255,13 @@ static int consider(struct plan *plan, const struct graph *g, const struct live_
     if (!is_asked_for(o, g, top, node, &named))
         return 0;
     if (!g->nodes[node].read_only) {
-        int rc = refuse(g, top, node, err);
-        return rc < 0 ? rc : add(plan, g, top, node, err);
+        bool content = false;
+        int rc = refuse(g, top, node, &content, err);
+        if (rc < 0 && content && is_encrypted(g, node)) {
+            error_add(err, ", but no encrypted one, for its scratch file would not be");
+            content = false;
+        }
+        return rc < 0 && !(content && o->content) ? rc : add(plan, g, top, node, content, err);
     }
     char *device = device_name(g, top);
     int rc = 0;

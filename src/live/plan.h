@@ -14,6 +14,7 @@
 struct plan_disk {
     size_t node;  /* the format node, whose place an overlay takes */
     size_t file;  /* the node below it, that has the file */
+    bool content; /* it cannot be frozen, but be read through the machine */
     char *device; /* what people call it */
     size_t rank;  /* among query-block's devices; behind them what is none */
 };

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "live/fleece.h"
 #include "live/overlay.h"
 #include "live/remedy.h"
 #include "live/session.h"
@@ -63,6 +64,8 @@ static int recover_disk(struct machine *m, struct journal *j, size_t i,
         if (d->step != JOURNAL_DISK_COMMITS)
             d->step = JOURNAL_SWITCHED;
         return 0;
+    case REMEDY_FLEECE: /* all of them */
+        return fleece_end(m, j, j->phase == JOURNAL_ARCHIVED, err);
     case REMEDY_OFFLINE:
         rc = commit_offline(j, i, o, err);
         return rc == 0 ? remove_overlay(m, j, i, &remedy, err) : rc;

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "live/overlay.h"
 
@@ -83,6 +84,22 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
                "the machine does not have it; the overlay has the newest writes");
 }
 
+/* No byte of a scratch file is needed by anybody. */
+static int of_content(struct machine *m, const struct journal_disk *d, struct remedy *r)
+{
+    if (m == NULL)
+        return set(r, access(d->overlay, F_OK) == 0 ? REMEDY_REMOVE : REMEDY_NOTHING,
+                   access(d->overlay, F_OK) == 0
+                       ? "the machine does not have it; the scratch file is to be removed"
+                       : "the machine does not have it; there is no scratch file");
+    return set(r, REMEDY_FLEECE,
+               r->where == MACHINE_ON_OVERLAY
+                   ? "the machine copies what it overwrites to the scratch file"
+               : r->where == MACHINE_KNOWS
+                   ? "the machine has the scratch file open, and does not write to it"
+                   : "the machine does not know the scratch file");
+}
+
 int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r, struct error *err)
 {
     const struct journal_disk *d = &j->disks[i];
@@ -93,6 +110,8 @@ int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r
     int rc = m != NULL ? m->ops->look(m, j, i, &r->where, err) : 0;
     if (rc < 0)
         return rc;
+    if (d->mode == JOURNAL_CONTENT)
+        return of_content(m, d, r);
     rc = overlay_is_empty(d, &empty, err);
     if (rc == ERROR_NOT_FOUND)
         there = false;

@@ -15,6 +15,7 @@ enum remedy_action {
     REMEDY_NOTHING, /* nothing is left of it */
     REMEDY_REMOVE,  /* the base is right; the overlay, which holds nothing more, is to go */
     REMEDY_LIVE,    /* the machine writes to the overlay: commit it there, and pivot */
+    REMEDY_FLEECE,  /* content mode: have the machine end it; then the scratch file is to go */
     REMEDY_OFFLINE, /* the overlay is right, and no machine has it: qemu-img commit */
     REMEDY_SPLIT,   /* both were written to, or nobody can tell: people have to */
 };

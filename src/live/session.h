@@ -18,7 +18,9 @@ struct live {
     double pause;  /* seconds */
     size_t wanted; /* bitmaps: disks that can have one */
     const char **images;
-    char *folder; /* of side files, temporary; NULL: none */
+    const char **recorded_as, **bitmap_names;
+    char **uris, **names; /* what images and recorded_as have of content */
+    char *folder;         /* of side files, temporary; NULL: none */
     char **side_files;
     size_t side_file_count;
 };

@@ -55,8 +55,11 @@ static void list_commands(const struct journal *j, size_t i, const struct remedy
             add_line(lines, text);
         free(text);
     }
-    add(lines, "rm '%s'%s%s%s", d->overlay, d->key_file != NULL ? " '" : "",
-        d->key_file != NULL ? d->key_file : "", d->key_file != NULL ? "'" : "");
+    if (d->mode == JOURNAL_CONTENT)
+        add(lines, "rm -r '%.*s'", (int)(strrchr(d->overlay, '/') - d->overlay), d->overlay);
+    else
+        add(lines, "rm '%s'%s%s%s", d->overlay, d->key_file != NULL ? " '" : "",
+            d->key_file != NULL ? d->key_file : "", d->key_file != NULL ? "'" : "");
 }
 
 static int look(struct machine *m, struct journal *j, size_t i, struct live_report_disk *disk,
@@ -68,7 +71,8 @@ static int look(struct machine *m, struct journal *j, size_t i, struct live_repo
         list_commands(j, i, &remedy, lines);
     *state = strdup(rc == 0 ? remedy.state : err->message);
     *disk = (struct live_report_disk){.device = j->disks[i].device,
-                                      .base = j->disks[i].base,
+                                      .base = j->disks[i].base != NULL ? j->disks[i].base
+                                                                       : j->disks[i].node,
                                       .overlay = j->disks[i].overlay,
                                       .state = *state != NULL ? *state : "",
                                       .commands = (const char *const *)lines->items,

@@ -25,10 +25,13 @@ static void look_at_space(struct watch *w)
     bool is_short = false;
     char why[512];
     for (size_t i = 0; i < j->disk_count; i++)
-        bytes += overlay_bytes(&j->disks[i]);
+        if (j->disks[i].mode == JOURNAL_OVERLAY)
+            bytes += overlay_bytes(&j->disks[i]);
     for (size_t i = 0; i < j->disk_count && w->cancel == 0; i++) {
         const struct journal_disk *d = &j->disks[i];
-        if (overlay_is_short(d->overlay, bytes, &is_short, &left, NULL) == 0 && !is_short)
+        if (overlay_is_short(d->overlay, d->mode == JOURNAL_OVERLAY ? bytes : 0, &is_short, &left,
+                             NULL) == 0 &&
+            !is_short)
             continue;
         snprintf(
             why, sizeof why,

@@ -44,10 +44,7 @@ static int await_sync(struct agent *a, json_int_t id, int64_t deadline, struct e
 {
     do {
         json_t *reply = NULL;
-        bool found = false;
-        int rc = wire_skip_to(a->wire, MARK, deadline, &found, err);
-        if (rc == 0 && found)
-            rc = wire_receive(a->wire, deadline, &reply, err);
+        int rc = wire_receive_marked(a->wire, MARK, deadline, &reply, err);
         if (rc < 0 && (rc != ERROR_CORRUPT || wire_is_gone(a->wire)))
             return rc;
         const json_t *echo = json_object_get(reply, "return");

@@ -71,6 +71,7 @@ static _Noreturn void run(int fd, unsigned seconds, const int *keep, size_t coun
     setsid();
     prctl(PR_SET_NAME, "byre-guard");
     close_others(fd, keep, count);
+    send(fd, "", 1, MSG_NOSIGNAL);
     if (wait_for_release(fd, seconds))
         _exit(RELEASED);
     last(arg);
@@ -95,6 +96,17 @@ static pid_t start(int fds[2], unsigned seconds, const int *keep, size_t count,
     return pid;
 }
 
+/* Until then a signal to byre's group would reach the child, too. */
+static bool wait_until_ready(int fd)
+{
+    char byte;
+    ssize_t n;
+    do
+        n = read(fd, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
 int guard_start(struct guard **out, unsigned seconds, const int *keep, size_t count,
                 void (*last)(void *arg), void *arg, struct error *err)
 {
@@ -115,6 +127,10 @@ int guard_start(struct guard **out, unsigned seconds, const int *keep, size_t co
         close(fds[1]);
         free(g);
         return error_sys(err, sys, "starting a guard");
+    }
+    if (!wait_until_ready(g->fd)) {
+        guard_release(g);
+        return error_set(err, ERROR_IO, "starting a guard: it has ended at once");
     }
     *out = g;
     return 0;

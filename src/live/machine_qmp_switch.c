@@ -131,6 +131,8 @@ int machine_qmp_check_bases(struct machine *m, struct journal *j, struct error *
     int rc = graph_read(&g, QMP_OF(m)->q, err);
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
         size_t node = graph_find(&g, j->disks[i].node);
+        if (j->disks[i].mode == JOURNAL_CONTENT)
+            continue;
         if (node == GRAPH_NONE || !g.nodes[node].read_only)
             rc = error_set(err, ERROR_IN_USE,
                            "disk %s: the machine writes to the overlay, but QEMU did not let go of "

@@ -19,6 +19,7 @@ enum {
     FIRST_ROOM =
         65536, /* bytes; and so much is taken at once, lest many short lines lie in a row */
     CONNECT_AGAIN = 20, /* milliseconds */
+    ANY = -1,           /* no mark: every line counts */
 };
 
 struct wire {
@@ -270,15 +271,18 @@ static bool is_blank(const char *line, size_t len)
     return len == 0;
 }
 
-/* Makes JSON of the first line in the buffer, of ${len} bytes, and takes it from there. An empty
- * one makes nothing. */
-static int take_line(struct wire *w, size_t len, json_t **object, struct error *err)
+/* Takes the first line, of ${len} bytes, from the buffer, and makes JSON of it; of an empty one
+ * nothing, and neither of one without ${mark}, unless that is ANY. */
+static int take_line(struct wire *w, size_t len, int mark, json_t **object, struct error *err)
 {
     json_error_t why;
-    bool blank = is_blank(w->buffer, len);
-    json_t *value = blank ? NULL : json_loadb(w->buffer, len, JSON_REJECT_DUPLICATES, &why);
+    const char *at = mark == ANY ? NULL : memrchr(w->buffer, mark, len);
+    size_t skip = at == NULL ? 0 : (size_t)(at - w->buffer) + 1;
+    bool wanted = (mark == ANY || at != NULL) && !is_blank(w->buffer + skip, len - skip);
+    json_t *value =
+        wanted ? json_loadb(w->buffer + skip, len - skip, JSON_REJECT_DUPLICATES, &why) : NULL;
     drop(w, len + 1);
-    if (blank)
+    if (!wanted)
         return 0;
     if (value == NULL && json_error_code(&why) == json_error_out_of_memory)
         return error_no_memory(err);
@@ -291,7 +295,7 @@ static int take_line(struct wire *w, size_t len, json_t **object, struct error *
     return 0;
 }
 
-int wire_receive(struct wire *w, int64_t deadline, json_t **object, struct error *err)
+static int receive(struct wire *w, int mark, int64_t deadline, json_t **object, struct error *err)
 {
     bool more = true;
     int rc = 0;
@@ -300,8 +304,8 @@ int wire_receive(struct wire *w, int64_t deadline, json_t **object, struct error
         char *end =
             w->used == w->seen ? NULL : memchr(w->buffer + w->seen, '\n', w->used - w->seen);
         if (end != NULL) {
-            rc = take_line(w, (size_t)(end - w->buffer), object, err);
-            more = wire_clock() < deadline; /* empty lines may have no end */
+            rc = take_line(w, (size_t)(end - w->buffer), mark, object, err);
+            more = wire_clock() < deadline; /* what is passed over may have no end */
         } else {
             w->seen = w->used;
             rc = fill(w, deadline, &more, err);
@@ -310,22 +314,15 @@ int wire_receive(struct wire *w, int64_t deadline, json_t **object, struct error
     return rc;
 }
 
-int wire_skip_to(struct wire *w, uint8_t mark, int64_t deadline, bool *found, struct error *err)
+int wire_receive(struct wire *w, int64_t deadline, json_t **object, struct error *err)
 {
-    bool more = true;
-    *found = false;
-    while (more) {
-        char *at = w->used == 0 ? NULL : memchr(w->buffer, mark, w->used);
-        *found = at != NULL;
-        drop(w, at != NULL ? (size_t)(at - w->buffer) + 1 : w->used);
-        /* Whoever never stops sending what is not asked for is to be left at the deadline, too. */
-        if (*found || wire_clock() >= deadline)
-            return 0;
-        int rc = fill(w, deadline, &more, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    return receive(w, ANY, deadline, object, err);
+}
+
+int wire_receive_marked(struct wire *w, uint8_t mark, int64_t deadline, json_t **object,
+                        struct error *err)
+{
+    return receive(w, mark, deadline, object, err);
 }
 
 void wire_close(struct wire *w)

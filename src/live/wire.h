@@ -51,9 +51,10 @@ int wire_send_marked(struct wire *w, uint8_t mark, const json_t *object, int64_t
  */
 int wire_receive(struct wire *w, int64_t deadline, json_t **object, struct error *err);
 
-/* Drops all up to the next byte ${mark} and that; ${*found} is false where none came by
- * ${deadline}. */
-int wire_skip_to(struct wire *w, uint8_t mark, int64_t deadline, bool *found, struct error *err);
+/* The same for what stands behind the last byte ${mark} of a line; all other lines are passed over.
+ * Such a line without an object is ERROR_CORRUPT. */
+int wire_receive_marked(struct wire *w, uint8_t mark, int64_t deadline, json_t **object,
+                        struct error *err);
 
 void wire_close(struct wire *w);
 

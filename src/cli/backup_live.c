@@ -106,6 +106,11 @@ static int add_side_files(struct backup_live *b, struct engine_backup_options *o
     return 0;
 }
 
+static int confirm(void *arg, struct error *err)
+{
+    return live_confirm(arg, err);
+}
+
 int backup_live_begin(struct backup_live *b, const struct global_options *global,
                       const struct cs_store *store, struct engine_backup_options *options,
                       struct error *err)
@@ -139,6 +144,8 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
         return rc;
     options->images = live_images(b->live);
     options->image_count = live_image_count(b->live);
+    options->confirm = confirm;
+    options->confirm_arg = b->live;
     options->recorded_as = live_recorded_as(b->live);
     options->bitmap_names = live_bitmap_names(b->live);
     options->bitmap_name = live_has_bitmaps(b->live) ? b->bitmap : NULL;

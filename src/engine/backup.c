@@ -385,6 +385,8 @@ static int run(struct backup *b, struct error *err)
         rc = store_records(b, err);
     if (rc == 0)
         rc = layer_set_verify_unchanged(&b->images.set, err);
+    if (rc == 0 && b->options->confirm != NULL)
+        rc = b->options->confirm(b->options->confirm_arg, err);
     if (rc == 0)
         tell(b, "flushing");
     if (rc == 0 && !b->options->dry_run)

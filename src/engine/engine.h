@@ -93,6 +93,9 @@ struct engine_backup_options {
     const char *const *bitmap_names; /* NULL, or for each image: NULL, or what takes the place of
                                         bitmap_name. Exports of one run that may come to be known
                                         by each other's names need a bitmap's name each */
+    int (*confirm)(void *arg, struct error *err); /* NULL, or asked when all was read, before the
+                                                     commit: whether that was as it should be */
+    void *confirm_arg;
     int compression_level;
     const struct backup_origin *origin; /* NULL, or of an import */
     struct engine_listener listener;

@@ -61,6 +61,28 @@ const volatile int *live_cancel(const struct live *l)
     return &l->watch.cancel;
 }
 
+/* A machine that is gone has told before what went wrong; and nothing could be read from it since.
+ */
+int live_confirm(struct live *l, struct error *err)
+{
+    struct journal *j = &l->journal;
+    int rc = 0;
+    if (fleece_first(j) == j->disk_count)
+        return 0;
+    watch_end(&l->watch);
+    bool kept = l->watch.trouble[0] == 0;
+    for (size_t i = 0; rc == 0 && !l->watch.gone && i < j->disk_count; i++) {
+        enum machine_where where = MACHINE_ON_OVERLAY;
+        if (j->disks[i].mode == JOURNAL_CONTENT)
+            rc = l->machine->ops->look(l->machine, j, i, &where, err);
+        kept &= where == MACHINE_ON_OVERLAY;
+    }
+    if (rc == 0 && !kept)
+        rc = error_set(err, ERROR_CHANGED,
+                       "the machine has not kept what it overwrote up to the end of the backup");
+    return rc == 0 ? watch_begin(&l->watch, l->machine, j, l->options.listener.cancel, err) : rc;
+}
+
 /* ---- side files ---- */
 
 static int is_plain(const struct dirent *entry)

@@ -61,6 +61,9 @@ const char *const *live_side_files(const struct live *live, size_t *count);
 bool live_has_bitmaps(const struct live *live); /* all that can have one have this run's */
 const volatile int *live_cancel(const struct live *live); /* asked for, or space runs out */
 
+/* When all was read: whether the machine has kept what it should have, up to now. ERROR_CHANGED. */
+int live_confirm(struct live *live, struct error *err);
+
 struct live_result {
     bool partial;           /* something asked for is missing, and was said */
     bool left;              /* an overlay stays in use: byre live status */

@@ -89,7 +89,8 @@ static int check_file(const struct machine_qmp *mq, const struct journal *j,
                          "it in a container of its own?)",
                          d->device, d->base);
     for (size_t i = 0; &j->disks[i] != d; i++)
-        if (stat(j->disks[i].base, &other) == 0 && is_same_file(&st, &other))
+        if (j->disks[i].mode == JOURNAL_OVERLAY && stat(j->disks[i].base, &other) == 0 &&
+            is_same_file(&st, &other))
             return error_set(err, ERROR_UNSUPPORTED,
                              "disks %s and %s cannot be frozen: both are in the file %s",
                              j->disks[i].device, d->device, d->base);

@@ -69,6 +69,7 @@ int watch_begin(struct watch *w, struct machine *machine, struct journal *journa
     w->machine = machine;
     w->journal = journal;
     w->outer = outer;
+    w->stop = false;
     int sys = pthread_create(&w->thread, NULL, run, w);
     w->started = sys == 0;
     return sys != 0 ? error_sys(err, sys, "starting a thread") : 0;

@@ -26,6 +26,7 @@ struct watch {
     pthread_t thread;
 };
 
+/* May follow watch_end. */
 int watch_begin(struct watch *w, struct machine *machine, struct journal *journal,
                 const volatile int *outer, struct error *err);
 /* Any number of times, also where it never began. */

@@ -85,7 +85,8 @@ static int describe_images(struct backup *b, struct error *err)
         struct record_image *image = &b->archive.images[i];
         const char *path = b->archive.layers[position_of(b, b->images.tops[i])].file.path;
         image->path = strdup(path);
-        image->name = nbd_uri_is(path) ? nbd_uri_file_name(path) : strdup(path_base(path));
+        image->name =
+            nbd_uri_is(b->options->images[i]) ? nbd_uri_file_name(path) : strdup(path_base(path));
         image->layers = calloc(b->images.set.count, sizeof *image->layers);
         if (image->path == NULL || image->name == NULL || image->layers == NULL)
             return error_no_memory(err);
@@ -139,7 +140,8 @@ static int choose_parents(struct backup *b, struct error *err)
         struct record_layer *record = &b->archive.layers[i];
         const struct layer *layer = b->images.set.layers[i];
         int rc = backup_layer_describe(layer, backup_images_content(&b->images, layer),
-                                       b->options->bitmap_name, b->options->origin, record, err);
+                                       backup_images_bitmap(&b->images, layer), b->options->origin,
+                                       record, err);
         if (rc < 0)
             return rc;
         parent_tags(b->store, record, b->archive.host, &b->files[i]);
@@ -383,6 +385,8 @@ static int run(struct backup *b, struct error *err)
         rc = store_records(b, err);
     if (rc == 0)
         rc = layer_set_verify_unchanged(&b->images.set, err);
+    if (rc == 0 && b->options->confirm != NULL)
+        rc = b->options->confirm(b->options->confirm_arg, err);
     if (rc == 0)
         tell(b, "flushing");
     if (rc == 0 && !b->options->dry_run)

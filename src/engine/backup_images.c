@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/backup_origin.h"
 #include "engine/input_format.h"
@@ -32,6 +33,26 @@ __attribute__((format(printf, 3, 4))) static void say(const struct engine_listen
 }
 
 /* ---- what they are ---- */
+
+static const char *called(const struct engine_backup_options *options, size_t i)
+{
+    const char *name = options->recorded_as != NULL ? options->recorded_as[i] : NULL;
+    return name != NULL ? name : options->images[i];
+}
+
+static const char *bitmap_of(const struct engine_backup_options *options, size_t i)
+{
+    const char *name = options->bitmap_names != NULL ? options->bitmap_names[i] : NULL;
+    return name != NULL ? name : options->bitmap_name;
+}
+
+const char *backup_images_bitmap(const struct backup_images *b, const struct layer *layer)
+{
+    for (size_t i = 0; i < b->options->image_count; i++)
+        if (b->tops[i] == layer)
+            return bitmap_of(b->options, i);
+    return b->options->bitmap_name;
+}
 
 static int tell(const struct engine_backup_options *options, const char *image, const char **format,
                 struct error *err)
@@ -94,8 +115,8 @@ struct chain_options backup_images_chain(const struct backup_images *b, size_t i
 int backup_images_name(const struct engine_backup_options *options, char name[256],
                        struct error *err)
 {
-    const char *first = options->images[0];
-    bool is_export = options->name == NULL && nbd_uri_is(first);
+    const char *first = called(options, 0);
+    bool is_export = options->name == NULL && nbd_uri_is(options->images[0]);
     char *export_name = is_export ? nbd_uri_file_name(first) : NULL;
     if (is_export && export_name == NULL)
         return error_no_memory(err);
@@ -133,18 +154,18 @@ static int open_other(struct backup_images *b, size_t i, struct engine_backup_re
                       struct error *err)
 {
     const struct engine_listener *l = &b->options->listener;
-    const char *image = b->options->images[i];
+    const char *image = b->options->images[i], *name = called(b->options, i);
     struct chain_options chain = backup_images_chain(b, i);
     size_t n = 0;
     int rc = is(b, i, export_format)
-                 ? content_open_export(&b->contents[i], &b->set, image, l, &b->tops[i], err)
+                 ? content_open_export(&b->contents[i], &b->set, image, name, l, &b->tops[i], err)
                  : content_open_file(&b->contents[i], &b->set, image, b->formats[i], &chain, l,
                                      &b->tops[i], err);
     if (rc < 0)
         return rc;
     const char *const *losses = content_losses(b->contents[i], &n);
     for (size_t k = 0; k < n; k++)
-        say(l, true, "%s: %s", image, losses[k]);
+        say(l, true, "%s: %s", name, losses[k]);
     result->partial |= n > 0;
     if (n == 0)
         say(l, false, "%s: is kept as its guest sees it, the details of the %s file are not", image,
@@ -161,8 +182,24 @@ static int open_one(struct backup_images *b, size_t i, struct engine_backup_resu
         return layer_set_open(&b->set, image, &chain, &b->tops[i], err);
     if (!is_again(b, i))
         return open_other(b, i, result, err);
-    return is(b, i, export_format) ? layer_set_add(&b->set, image, &b->tops[i], err)
+    return is(b, i, export_format) ? layer_set_add(&b->set, called(b->options, i), &b->tops[i], err)
                                    : layer_set_open(&b->set, image, &chain, &b->tops[i], err);
+}
+
+/* That image is not where the machine writes, or not all that it wrote. */
+static void look_for_overlay(const struct backup_images *b, const char *image,
+                             struct engine_backup_result *result)
+{
+    char name[4096];
+    if (b->options->frozen_base ||
+        snprintf(name, sizeof name, "%s.byre-live", image) >= (int)sizeof name ||
+        access(name, F_OK) < 0)
+        return;
+    say(&b->options->listener, true,
+        "%s: the temporary overlay of a live backup lies beside it, so that newer writes are "
+        "not part of this backup; byre live status says what to do",
+        image);
+    result->partial = true;
 }
 
 int backup_images_open(struct backup_images *b, struct engine_backup_result *result,
@@ -172,6 +209,7 @@ int backup_images_open(struct backup_images *b, struct engine_backup_result *res
         int rc = open_one(b, i, result, err);
         if (rc < 0)
             return rc;
+        look_for_overlay(b, b->options->images[i], result);
         if (!b->tops[i]->used_as_base)
             continue;
         result->top_in_use_as_base = true;

@@ -23,6 +23,9 @@ int backup_images_tell(struct backup_images *images, struct error *err);
 /* Whether somebody else reads image ${i}. */
 bool backup_images_is_other(const struct backup_images *images, size_t i);
 
+/* The bitmap of the image whose top is ${layer}; NULL: none. Lent. */
+const char *backup_images_bitmap(const struct backup_images *images, const struct layer *layer);
+
 /* How its chain is to be opened. */
 struct chain_options backup_images_chain(const struct backup_images *images, size_t i);
 

@@ -47,8 +47,8 @@ void content_close(struct content *c)
 }
 
 int content_open_export(struct content **out, struct layer_set *set, const char *uri,
-                        const struct engine_listener *listener, struct layer **top,
-                        struct error *err)
+                        const char *name, const struct engine_listener *listener,
+                        struct layer **top, struct error *err)
 {
     struct content *c = NULL;
     int rc = create(&c, "nbd", err);
@@ -56,7 +56,7 @@ int content_open_export(struct content **out, struct layer_set *set, const char 
     if (rc == 0)
         rc = nbd_source_open(&c->source, uri, listener->cancel, err);
     if (rc == 0)
-        rc = layer_set_add(set, uri, top, err);
+        rc = layer_set_add(set, name, top, err);
     if (rc < 0) {
         content_close(c);
         return rc;

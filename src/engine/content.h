@@ -17,10 +17,10 @@
 
 struct content;
 
-/* Opens the export ${uri}, and adds it to ${set} as ${*top}, lent by it. */
+/* Opens the export ${uri}, and adds it to ${set} as ${*top}, lent by it, by the name ${name}. */
 int content_open_export(struct content **content, struct layer_set *set, const char *uri,
-                        const struct engine_listener *listener, struct layer **top,
-                        struct error *err);
+                        const char *name, const struct engine_listener *listener,
+                        struct layer **top, struct error *err);
 
 /* Opens the file ${path} of ${format}, an input format that is another (input_format.h), with
  * what it consists of, as layer_set_open does with ${chain}, and has it served. */

@@ -68,6 +68,8 @@ struct backup_origin;
 struct engine_backup_options {
     const char *const *images; /* paths, as given, or URIs of NBD exports */
     size_t image_count;
+    const char *const *recorded_as; /* NULL, or for each image: NULL, or the name by which a later
+                                       backup knows the export again (scheme:/.../FILE-NAME) */
     const char *input_format; /* of all images that are files: raw, qcow2, or vmdk, vpc, vhdx, vdi,
                                  qcow, as their guests see them; NULL: what their names and bytes
                                  tell */
@@ -80,12 +82,20 @@ struct engine_backup_options {
     bool assume_stopped;
     bool force_corrupt; /* take images that are marked corrupt */
     bool frozen_base;
-    bool full_read;   /* trust no earlier backup */
+    bool running;   /* of a running machine, held still: it removes its bitmaps itself, and an image
+                       that has none is as it should be */
+    bool full_read; /* trust no earlier backup */
     bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
     bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */
     const char *bitmap_name; /* NULL, or the one that was added to each already; of an export: the
                                 server's that is empty since what is read; not with bitmap */
+    const char *const *bitmap_names; /* NULL, or for each image: NULL, or what takes the place of
+                                        bitmap_name. Exports of one run that may come to be known
+                                        by each other's names need a bitmap's name each */
+    int (*confirm)(void *arg, struct error *err); /* NULL, or asked when all was read, before the
+                                                     commit: whether that was as it should be */
+    void *confirm_arg;
     int compression_level;
     const struct backup_origin *origin; /* NULL, or of an import */
     struct engine_listener listener;

@@ -22,7 +22,7 @@ struct program_options {
     bool capture;               /* what it says; else that goes to stderr */
     bool terminate;             /* SIGTERM first, when it is to stop; and whatever it leaves
                                    behind in its process group is killed */
-    int out;                    /* 0, or a descriptor for what it writes to stdout */
+    int out;                    /* 0, or a descriptor that takes its stdout, all of it */
     const volatile int *cancel; /* NULL, or becomes non-zero to stop */
     void (*tick)(void *arg);    /* NULL, or called many times a second while it runs */
     void *arg;

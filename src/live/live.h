@@ -56,6 +56,8 @@ const char *const *live_images(const struct live *live); /* bases; URIs of conte
 /* Of content: names that are the same each time, and this run's bitmap of each; else NULL. */
 const char *const *live_recorded_as(const struct live *live);
 const char *const *live_bitmap_names(const struct live *live);
+bool live_is_off(const struct live *live); /* shut off: its disks are files like others, and there
+                                              is no bitmap nor anything to cancel for */
 const char *live_name(const struct live *live); /* the machine's; NULL: it has none */
 const char *const *live_side_files(const struct live *live, size_t *count);
 bool live_has_bitmaps(const struct live *live); /* all that can have one have this run's */

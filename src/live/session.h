@@ -17,6 +17,7 @@ struct live {
     bool partial;  /* something asked for is missing */
     double pause;  /* seconds */
     size_t wanted; /* bitmaps: disks that can have one */
+    bool off;      /* the machine is shut off: its disks are files like others */
     const char **images;
     const char **recorded_as, **bitmap_names;
     char **uris, **names; /* what images and recorded_as have of content */

@@ -58,11 +58,6 @@ bool live_has_bitmaps(const struct live *l)
     return false;
 }
 
-const volatile int *live_cancel(const struct live *l)
-{
-    return &l->watch.cancel;
-}
-
 /* A machine that is gone has told before what went wrong; and nothing could be read from it since.
  */
 int live_confirm(struct live *l, struct error *err)
@@ -82,7 +77,7 @@ int live_confirm(struct live *l, struct error *err)
     if (rc == 0 && !kept)
         rc = error_set(err, ERROR_CHANGED,
                        "the machine has not kept what it overwrote up to the end of the backup");
-    return rc == 0 ? watch_begin(&l->watch, l->machine, j, l->options.listener.cancel, err) : rc;
+    return rc == 0 ? watch_begin(&l->watch, l->machine, j, &l->options.listener, err) : rc;
 }
 
 void live_free(struct live *l)

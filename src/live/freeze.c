@@ -84,24 +84,24 @@ static int place_overlays(struct live *l, struct error *err)
 /* Connects, and puts right what is left of an earlier backup first. */
 static int open_machine(struct live *l, struct error *err)
 {
-    struct journal *j = &l->journal;
-    int rc = machine_connect(&l->machine, &l->options, err);
-    if (rc == 0)
-        rc = journal_open(j, l->options.state_dir, l->machine->identity, err);
-    if (rc < 0 || !j->stored)
-        return rc;
     const struct live_recover_options recover = {.state_dir = l->options.state_dir,
                                                  .listener = l->options.listener};
-    live_warn(&l->options.listener,
-              "an earlier backup of this machine was broken off; what it left is put right first");
-    machine_close(l->machine);
-    l->machine = NULL;
-    rc = recover_journal(NULL, j, &recover, err);
-    if (rc < 0)
-        return error_wrap(err, "the machine still is as a broken backup has left it (byre live "
-                               "status)");
-    journal_clear(j);
-    return machine_connect(&l->machine, &l->options, err);
+    struct journal *j = &l->journal;
+    char *identity = NULL;
+    int rc = machine_identity(&l->options, &identity, err);
+    if (rc == 0)
+        rc = journal_open(j, l->options.state_dir, identity, err);
+    free(identity);
+    if (rc == 0 && j->stored) {
+        live_warn(&l->options.listener, "an earlier backup of this machine was broken off; what it "
+                                        "left is put right first");
+        rc = recover_journal(NULL, j, &recover, err);
+        if (rc < 0)
+            return error_wrap(err, "the machine still is as a broken backup has left it (byre live "
+                                   "status)");
+        journal_clear(j);
+    }
+    return rc == 0 ? machine_connect(&l->machine, &l->options, err) : rc;
 }
 
 static int plan(struct live *l, struct error *err)

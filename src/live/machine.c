@@ -10,6 +10,13 @@ int machine_connect(struct machine **m, const struct live_options *o, struct err
     return o->domain != NULL ? machine_connect_libvirt(m, o, err) : machine_connect_qmp(m, o, err);
 }
 
+int machine_identity(const struct live_options *o, char **identity, struct error *err)
+{
+    *identity = NULL;
+    return o->domain != NULL ? machine_identity_libvirt(o, identity, err)
+                             : machine_identity_qmp(o, identity, err);
+}
+
 int machine_describe(struct machine *m, struct journal *j, struct error *err)
 {
     return m->kind == JOURNAL_LIBVIRT ? machine_describe_libvirt(m, j, err)

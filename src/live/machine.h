@@ -90,8 +90,7 @@ struct machine_ops {
 struct machine {
     const struct machine_ops *ops;
     enum journal_kind kind;
-    char *identity; /* what its journal is named by */
-    bool same;      /* set by machine_find: it is the process that the journal knew */
+    bool same; /* set by machine_find: it is the process that the journal knew */
 };
 
 /* Connects as ${o} asks, which names one kind; ${j} is not opened yet. machine_close ends it. */
@@ -106,7 +105,13 @@ int machine_describe_libvirt(struct machine *m, struct journal *j, struct error 
 int machine_find_qmp(struct machine **m, const struct journal *j, struct error *err);
 int machine_find_libvirt(struct machine **m, const struct journal *j, struct error *err);
 
+/* What the journal of the machine that ${o} asks for is named by; for the caller to free. It is
+ * locked before anything is asked of the machine itself. */
+int machine_identity_qmp(const struct live_options *o, char **identity, struct error *err);
+int machine_identity_libvirt(const struct live_options *o, char **identity, struct error *err);
+
 /* By the kind. */
+int machine_identity(const struct live_options *o, char **identity, struct error *err);
 int machine_connect(struct machine **m, const struct live_options *o, struct error *err);
 int machine_describe(struct machine *m, struct journal *j, struct error *err);
 int machine_find(struct machine **m, const struct journal *j, struct error *err);

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AGENT_SECONDS = 8 };
+/* A machine that switches or pivots flushes its disks, which may have a lot to write. */
+enum { AGENT_SECONDS = 8, GREETING_SECONDS = 5, COMMAND_SECONDS = 120 };
 
 void qmp_job_name(size_t i, char name[32])
 {
@@ -215,7 +216,6 @@ static void close_machine(struct machine *m)
     agent_close(mq->agent);
     qmp_close(mq->q);
     free(mq->socket);
-    free(m->identity);
     free(mq);
 }
 
@@ -243,6 +243,18 @@ static const struct machine_ops ops = {
     .close = close_machine,
 };
 
+int machine_identity_qmp(const struct live_options *o, char **identity, struct error *err)
+{
+    char *path = realpath(o->qmp, NULL);
+    int rc = path == NULL ? error_sys(err, errno, "%s", o->qmp) : 0;
+    if (rc == 0 && asprintf(identity, "qmp:%s", path) < 0) {
+        *identity = NULL;
+        rc = error_no_memory(err);
+    }
+    free(path);
+    return rc;
+}
+
 static int connect_to(struct machine **m, const char *path, struct error *err)
 {
     struct machine_qmp *mq = calloc(1, sizeof *mq);
@@ -252,15 +264,12 @@ static int connect_to(struct machine **m, const char *path, struct error *err)
     mq->machine.kind = JOURNAL_QMP;
     mq->socket = realpath(path, NULL);
     int rc = mq->socket == NULL ? error_sys(err, errno, "%s", path)
-                                : qmp_open(&mq->q, mq->socket, MACHINE_QMP_SECONDS, err);
-    if (rc == 0 && asprintf(&mq->machine.identity, "qmp:%s", mq->socket) < 0) {
-        mq->machine.identity = NULL;
-        rc = error_no_memory(err);
-    }
+                                : qmp_open(&mq->q, mq->socket, GREETING_SECONDS, err);
     if (rc < 0) {
         close_machine(&mq->machine);
         return rc;
     }
+    qmp_be_patient(mq->q, COMMAND_SECONDS);
     mq->pid = qmp_peer(mq->q);
     *m = &mq->machine;
     return 0;

@@ -17,8 +17,6 @@ struct machine_qmp {
     struct agent *agent;
 };
 
-enum { MACHINE_QMP_SECONDS = 20 }; /* for a command */
-
 #define QMP_OF(m) ((struct machine_qmp *)(m))
 
 /* The names of the overlay's node and of the base's, as the machine has them now; both "" where it

@@ -53,6 +53,15 @@ static const json_t *find_device(const struct graph *g, size_t top)
     return NULL;
 }
 
+static size_t device_rank(const struct graph *g, size_t top)
+{
+    const json_t *device = find_device(g, top);
+    for (size_t i = 0; device != NULL && i < json_array_size(g->devices); i++)
+        if (json_array_get(g->devices, i) == device)
+            return i;
+    return SIZE_MAX;
+}
+
 /* The id in "/machine/peripheral/ID/virtio-backend", or in what is the id itself; and its length.
  */
 static const char *device_id(const char *qdev, size_t *len)
@@ -219,8 +228,10 @@ static int add(struct plan *plan, const struct graph *g, size_t top, size_t node
     if (disks == NULL)
         return error_no_memory(err);
     plan->disks = disks;
-    disks[plan->count] = (struct plan_disk){
-        .node = node, .file = graph_child(g, node, "file"), .device = device_name(g, top)};
+    disks[plan->count] = (struct plan_disk){.node = node,
+                                            .file = graph_child(g, node, "file"),
+                                            .device = device_name(g, top),
+                                            .rank = device_rank(g, top)};
     return disks[plan->count++].device == NULL ? error_no_memory(err) : 0;
 }
 
@@ -277,6 +288,15 @@ static int check_names(const struct graph *g, const struct live_options *o, stru
     return 0;
 }
 
+/* The first one gives the archive its name, and must be the first one each time. */
+static int by_rank(const void *a, const void *b)
+{
+    const struct plan_disk *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return strcmp(x->device, y->device);
+}
+
 int plan_disks(struct plan *plan, const struct graph *g, const struct live_options *o,
                struct error *err)
 {
@@ -287,6 +307,8 @@ int plan_disks(struct plan *plan, const struct graph *g, const struct live_optio
             rc = consider(plan, g, o, i, err);
     if (rc == 0 && plan->count == 0)
         rc = error_set(err, ERROR_NOT_FOUND, "the machine has no disk that is written to");
+    if (rc == 0)
+        qsort(plan->disks, plan->count, sizeof *plan->disks, by_rank);
     return rc;
 }
 

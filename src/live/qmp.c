@@ -185,6 +185,11 @@ bool qmp_is_gone(const struct qmp *q)
     return wire_is_gone(q->wire);
 }
 
+void qmp_be_patient(struct qmp *q, unsigned seconds)
+{
+    q->patience = seconds * 1000LL;
+}
+
 pid_t qmp_peer(const struct qmp *q)
 {
     return wire_peer(q->wire);

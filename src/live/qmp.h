@@ -23,6 +23,9 @@ struct qmp;
  */
 int qmp_open(struct qmp **q, const char *path, unsigned seconds, struct error *err);
 
+/* From now on a command may take ${seconds}. */
+void qmp_be_patient(struct qmp *q, unsigned seconds);
+
 pid_t qmp_peer(const struct qmp *q); /* the process that listens there; 0: not known */
 int qmp_fd(const struct qmp *q);     /* to poll, and to keep in a guard; lent */
 

@@ -3,7 +3,7 @@
 """Backups of a running machine, killed: byre at its system calls and at any moment, and the machine below it. After
 each the status must be true, recover must bring the machine back as it was, and every write that the guest was told
 of must be there; and each archive must be both disks at one moment of the backup.
-usage: kill.py [--seed N] [--points M] [--machine-points M]   BYRE: the program"""
+usage: kill.py [--seed N] [--points M] [--machine-points M] [--system] [--luks]   BYRE: the program"""
 import argparse
 import collections
 import glob
@@ -21,7 +21,7 @@ import time
 from qmp import Agent, Qmp
 
 try:
-    from machine import Machine, convert, qemu_img, until
+    from machine import Machine, qemu_img, until
 except ImportError as missing:
     print(f"SKIPPED: {missing} (the package python3-libnbd has it)")
     sys.exit(0)
@@ -35,9 +35,29 @@ class Failure(Exception):
     """What the test is there to find."""
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def has_ended(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def has_guard(calls):
+    """Whether one is at work after these: it begins with a socketpair, and is waited for at its end."""
+    names = [name for name, _ in calls]
+    return "socketpair" in names and "wait4" not in names[len(names) - names[::-1].index("socketpair"):]
+
+
 class Trial:
-    def __init__(self, byre, folder, seed, loud):
+    def __init__(self, byre, folder, seed, system, luks, loud):
         self.byre, self.folder, self.loud = byre, folder, loud
+        self.duration = 0.0
         self.draw = random.Random(seed)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("BYRE_")}
         key = self.path("key")
@@ -49,7 +69,8 @@ class Trial:
             self.env["ASAN_OPTIONS"] += ":detect_leaks=0"  # cannot work below a tracer
         self.count = collections.Counter()
         self.run(0, "init", "--reserve", "0", "--key-file", key)
-        self.machine = Machine(folder, seed)
+        self.machine = Machine(folder, seed, system, key if luks else None)
+        self.recover_args = ["live", "recover"] + (["--secret-file", key] if luks else [])
         self.agent = Agent(self.path("agent.sock"))
         self.archives = set()
 
@@ -70,9 +91,11 @@ class Trial:
             raise Failure(f"exit {done.returncode}: byre {' '.join(args)}: {done.stderr}{done.stdout}")
         return done
 
-    def backup_args(self):
+    def backup_args(self, quiesce=None):
         args = ["backup", "--threads", "1", "--qmp", self.machine.qmp, "--name", "live"]
-        return args + (["--quiesce", "--agent", self.agent.path] if self.draw.random() < 0.5 else [])
+        if quiesce is None:
+            quiesce = self.draw.random() < 0.5
+        return args + (["--quiesce", "--agent", self.agent.path] if quiesce else [])
 
     def traced(self, args, *options):
         """Its calls, by name, in their order."""
@@ -98,6 +121,23 @@ class Trial:
             out, err = process.communicate()
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
+    def stop_at(self, args, call, which):
+        """Stops it there. Its strace, and byre; that is None where it has ended before."""
+        log = self.path("stops")
+        if os.path.exists(log):
+            os.unlink(log)
+        process = subprocess.Popen(["strace", "-qq", "-e", f"trace={call}", "-e",
+                                    f"inject={call}:signal=SIGSTOP:when={which}", "-o", log, *self.command(*args)],
+                                   env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            time.sleep(0.005)
+            if not os.path.exists(log):
+                continue
+            with open(log, encoding="ascii", errors="replace") as file:
+                if "stopped by SIGSTOP" in file.read():
+                    return process, children(process.pid)[0]
+        return process, None
+
     def points(self, args):
         """All calls of an undisturbed run: (name, which of that name)."""
         done, calls = self.traced(args)
@@ -122,11 +162,13 @@ class Trial:
             raise Failure(f"exit {done.returncode} and {report}")
         return report
 
-    def wait_for_guard(self):
+    def wait_for_guard(self, guarded=True):
+        """Its lock is free when it has ended; ${guarded}: and it has done all that cannot wait."""
         until(lambda: not any(m["running"] for m in self.status()["machines"]), "a guard never ends")
-        until(lambda: not self.agent.frozen, "the guest stays frozen")
-        if self.machine.alive() and not self.machine.pause.is_set():
-            self.machine.check_progress()
+        if guarded:
+            until(lambda: not self.agent.frozen, "the guest stays frozen")
+            if self.machine.alive() and not self.machine.pause.is_set():
+                self.machine.check_progress()
 
     def overlays_in_use(self):
         """The overlays that the machine writes to."""
@@ -146,6 +188,8 @@ class Trial:
             raise Failure("looking at the status has changed the machine")
         if not report["broken"] and (in_use or left):
             raise Failure(f"the status says that all is well, but there are {in_use or left}")
+        if self.agent.frozen and not any(m["guest_frozen"] for m in report["machines"]):
+            raise Failure("the status does not say that the guest is frozen")
         for machine in report["machines"]:
             if machine["alive"] != self.machine.alive():
                 raise Failure(f"the machine's life is not what the status says: {machine}")
@@ -195,8 +239,8 @@ class Trial:
         for archive in new:
             back = self.path("back")
             self.run(0, "restore", archive, "--to", back)
-            disks = [bytearray(convert(os.path.join(back, os.path.basename(self.machine.paths[0])), "qcow2")),
-                     bytearray(convert(os.path.join(back, os.path.basename(self.machine.paths[1])), "raw"))]
+            disks = [bytearray(self.machine.convert(os.path.join(back, os.path.basename(path)), disk))
+                     for disk, path in enumerate(self.machine.paths)]
             if self.machine.moment_of(disks, first, self.machine.number) is None:
                 raise Failure(f"archive {archive} is the disks of no moment since write {first}")
             shutil.rmtree(back)
@@ -212,25 +256,27 @@ class Trial:
         else:
             self.machine.go_on()
 
-    def recover(self, points):
+    def recover(self, points, guarded):
         """Puts it right; now and then killed halfway, then once more."""
         while points and self.draw.random() < 0.25:
             call, which = self.draw.choice(points)
-            done = self.kill_at(["live", "recover"], call, which, False)
+            done = self.kill_at(self.recover_args, call, which, False)
             self.count["recover killed"] += done.returncode == -signal.SIGKILL
-            self.wait_for_guard()
+            self.wait_for_guard(guarded)
             self.check_status()
-        self.run(0, "live", "recover")
+        self.run(0, *self.recover_args)
 
-    def judge(self, first, points):
-        self.wait_for_guard()
+    def judge(self, first, points, guarded=True):
+        self.wait_for_guard(guarded)
         if self.machine.alive() and self.draw.random() < 0.25:
             self.machine.kill()
             self.count["machine killed after"] += 1
         broken = self.check_status()
         if broken:
-            self.recover(points)
+            self.recover(points, guarded)
         self.check_back()
+        if self.agent.frozen:
+            raise Failure("the guest is still frozen")
         self.check_disks()
         self.count["archives"] += self.check_archives(first)
         self.machine.forget_history()
@@ -263,30 +309,36 @@ class Trial:
         self.count["byre killed"] += done.returncode in (-signal.SIGKILL, 137)
         self.judge(first, points)
 
+    def kill_guard(self, points, where):
+        """With byre, as a whole group of processes is."""
+        self.begin(True)
+        first = self.machine.number
+        process, byre = self.stop_at(self.backup_args(quiesce=True), *points[where])
+        if byre:
+            guards = children(byre)
+            for pid in guards:
+                os.kill(pid, signal.SIGKILL)
+            os.kill(byre, signal.SIGKILL)
+            until(lambda: all(has_ended(pid) for pid in guards), "what was killed lives on")
+            self.count["byre killed"] += 1
+            self.count["guard killed"] += len(guards)
+        process.communicate()
+        self.say(f"killed at {points[where]} with all its children")
+        self.judge(first, points, guarded=False)
+
     def kill_machine(self, which):
         """When byre is about to send its word number ${which}."""
         self.begin(True)
         first = self.machine.number
-        log = self.path("calls")
-        process = subprocess.Popen(["strace", "-qq", "-e", "trace=sendto", "-e",
-                                    f"inject=sendto:signal=SIGSTOP:when={which}", "-o", log,
-                                    *self.command(*self.backup_args())], env=self.env, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True)
-        stopped = False
-        while process.poll() is None and not stopped:
-            with open(log, "a+", encoding="ascii", errors="replace") as file:
-                file.seek(0)
-                stopped = "stopped by SIGSTOP" in file.read()
-            time.sleep(0.005)
+        process, byre = self.stop_at(self.backup_args(), "sendto", which)
         self.machine.kill()
-        if stopped:
-            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-                os.kill(int(file.read().split()[0]), signal.SIGCONT)
+        if byre:
+            os.kill(byre, signal.SIGCONT)
         err = process.communicate()[1]
         self.say(f"machine killed at word {which}: {process.returncode} {err.strip()[-300:]}")
         if process.returncode not in (0, 1, 3):
             raise Failure(f"exit {process.returncode} where the machine died: {err}")
-        self.count["machine killed"] += stopped
+        self.count["machine killed"] += byre is not None
         self.judge(first, [])
 
     def all(self, points, machine_points):
@@ -295,12 +347,17 @@ class Trial:
         self.whole()
         self.duration = time.monotonic() - started
         self.begin(True)
-        calls = self.points(self.backup_args())
+        calls = self.points(self.backup_args(quiesce=True))
+        guarded = [i for i, call in enumerate(calls) if call[0] != "poll" and has_guard(calls[:i])]
         self.check_disks()
         self.check_archives(0)
         self.say(f"{len(calls)} calls")
         for i in range(points):
-            self.kill_byre(calls, None if i % 6 == 5 else int((i + self.draw.random()) * len(calls) / points))
+            where = int((i + self.draw.random()) * len(calls) / points)
+            if i % 5 == 3:
+                self.kill_guard(calls, self.draw.choice(guarded))
+            else:
+                self.kill_byre(calls, None if i % 6 == 5 else where)
             if i % 5 == 4:
                 self.whole()
         words = sum(call == "sendto" for call, _ in calls)
@@ -323,15 +380,17 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--machine-points", type=int, default=20)
+    parser.add_argument("--system", action="store_true")
+    parser.add_argument("--luks", action="store_true")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args()
-    for program in ("strace", "qemu-storage-daemon", "qemu-img"):
+    for program in ("strace", "qemu-system-x86_64" if given.system else "qemu-storage-daemon", "qemu-img"):
         if shutil.which(program) is None:
             print(f"SKIPPED: {program} is not installed")
             return 0
     byre = os.path.realpath(os.environ["BYRE"])
     folder = os.path.realpath(tempfile.mkdtemp(prefix="byre-live."))
-    trial = Trial(byre, folder, given.seed, not given.quiet)
+    trial = Trial(byre, folder, given.seed, given.system, given.luks, not given.quiet)
     good = False
     try:
         trial.all(given.points, given.machine_points)

@@ -54,8 +54,10 @@ def guest(socket, log, number, seed, durable, pause, paused, stop):
 
 
 class Machine:
-    def __init__(self, folder, seed):
-        self.folder, self.seed = folder, seed
+    """${system}: with devices, in qemu-system; else in qemu-storage-daemon. ${secret}: the file that the first disk is
+    encrypted with, or None."""
+    def __init__(self, folder, seed, system, secret):
+        self.folder, self.seed, self.system, self.secret = folder, seed, system, secret
         self.draw = random.Random(f"disks {seed}")
         self.qmp, self.nbd, self.log = (os.path.join(folder, name) for name in ("qmp.sock", "nbd.sock", "guest.log"))
         self.paths = [os.path.join(folder, "one.qcow2"), os.path.join(folder, "two.img")]
@@ -69,7 +71,9 @@ class Machine:
         with open(raw, "wb") as file:
             file.write(self.draw.randbytes(SIZE // 2) + bytes(SIZE // 2))
         qemu_img("convert", "-f", "raw", "-O", "qcow2", raw, base)
-        qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", self.paths[0])
+        luks = ("--object", f"secret,id=secret,file={self.secret}", "-o",
+                "encrypt.format=luks,encrypt.iter-time=10,encrypt.key-secret=secret") if self.secret else ()
+        qemu_img("create", "-q", "-f", "qcow2", *luks, "-b", base, "-F", "qcow2", self.paths[0])
         os.rename(raw, self.paths[1])
         with open(self.paths[1], "rb") as file:
             first = file.read()
@@ -78,19 +82,29 @@ class Machine:
 
     # -- the machine ------------------------------------------------------------------------------
     def begin(self):
-        nodes = [f'driver=qcow2,node-name=one,file.driver=file,file.filename={self.paths[0]}',
-                 f'driver=raw,node-name=two,file.driver=file,file.filename={self.paths[1]}']
-        command = ["qemu-storage-daemon", "--chardev", f"socket,id=m,path={self.qmp},server=on,wait=off",
-                   "--monitor", "chardev=m", "--nbd-server", f"addr.type=unix,addr.path={self.nbd}"]
+        nodes = [f"driver=qcow2,node-name=one,file.driver=file,file.filename={self.paths[0]}" +
+                 (",encrypt.format=luks,encrypt.key-secret=secret" if self.secret else ""),
+                 f"driver=raw,node-name=two,file.driver=file,file.filename={self.paths[1]}"]
+        dash = "-" if self.system else "--"
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "64", "-display", "none",
+                   "-nodefaults", "-S"] if self.system else ["qemu-storage-daemon"]
+        if self.secret:
+            command += [dash + "object", f"secret,id=secret,file={self.secret}"]
         for node in nodes:
-            command += ["--blockdev", node + ",discard=unmap,file.discard=unmap"]
-        for name in DISKS:
-            command += ["--export", f"nbd,id=e-{name},node-name={name},name={name},writable=on"]
+            command += [dash + "blockdev", node + ",discard=unmap,file.discard=unmap"]
+        for name in DISKS if self.system else ():
+            command += ["-device", f"virtio-blk-pci,id=disk-{name},drive={name},share-rw=on"]
+        command += [dash + "chardev", f"socket,id=m,path={self.qmp},server=on,wait=off"]
+        command += ["-mon", "chardev=m,mode=control"] if self.system else ["--monitor", "chardev=m"]
         for path in (self.qmp, self.nbd):
             if os.path.exists(path):
                 os.unlink(path)
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        until(lambda: os.path.exists(self.nbd) and connects(self.qmp), "the machine does not begin")
+        until(lambda: os.path.exists(self.qmp) and connects(self.qmp), "the machine does not begin")
+        with Qmp(self.qmp) as qmp:
+            qmp("nbd-server-start", addr={"type": "unix", "data": {"path": self.nbd}})
+            for name in DISKS:
+                qmp("block-export-add", type="nbd", id="e-" + name, node_name=name, name=name, writable=True)
         self.nodes = self.look()
 
     def look(self):
@@ -189,12 +203,25 @@ class Machine:
     def read(self, disk):
         """As a guest sees it now."""
         if not self.alive():
-            return convert(self.paths[disk], "qcow2" if disk == 0 else "raw")
+            return self.convert(self.paths[disk], disk)
         client = nbd.NBD()
         client.set_export_name(DISKS[disk])
         client.connect_unix(self.nbd)
         data = bytes(client.pread(SIZE, 0))
         client.shutdown()
+        return data
+
+    def convert(self, path, disk):
+        """All of the disk in the file ${path}, which is like disk ${disk}."""
+        raw = path + ".raw"
+        source = ("-f", ("qcow2", "raw")[disk], path)
+        if self.secret and disk == 0:
+            source = ("--object", f"secret,id=secret,file={self.secret}", "--image-opts",
+                      f"driver=qcow2,file.filename={path},encrypt.key-secret=secret")
+        qemu_img("convert", "-O", "raw", *source, raw)
+        with open(raw, "rb") as file:
+            data = file.read()
+        os.unlink(raw)
         return data
 
     def moment_of(self, disks, first, last):
@@ -211,20 +238,12 @@ class Machine:
         return None
 
 
-def convert(path, form):
-    raw = path + ".raw"
-    qemu_img("convert", "-f", form, "-O", "raw", path, raw)
-    with open(raw, "rb") as file:
-        data = file.read()
-    os.unlink(raw)
-    return data
-
-
 def qemu_img(*args, good=(0,)):
-    """A lock goes away by itself, for its holder was killed a moment ago."""
+    """A lock goes away by itself, for its holder was killed a moment ago; and QEMU may not find the time that
+    LUKS wants to measure."""
     for _ in range(100):
         done = subprocess.run(("qemu-img", *args), capture_output=True, text=True, check=False)
-        if "Failed to get" not in done.stderr:
+        if "Failed to get" not in done.stderr and "CPU usage" not in done.stderr:
             break
         time.sleep(0.05)
     if done.returncode not in good:

@@ -195,6 +195,23 @@ static bool has_fuse(const struct graph *g, size_t top)
     return false;
 }
 
+/* Whether the name says more of the disk than the file does: a slice of it, other layers below. */
+static bool is_more_than_file(const struct graph_node *n)
+{
+    const char *key;
+    json_t *value;
+    bool more = false;
+    if (strncmp(n->file, "json:", 5) != 0)
+        return false;
+    json_t *name = json_loads(n->file + 5, 0, NULL);
+    json_object_foreach (name, key, value)
+        more |= strcmp(key, "driver") != 0 && strcmp(key, "file") != 0 &&
+                strncmp(key, "encrypt.", 8) != 0;
+    more |= !json_is_object(name);
+    json_decref(name);
+    return more;
+}
+
 static bool ends_with(const char *name, const char *end)
 {
     size_t n = strlen(name), m = strlen(end);
@@ -220,7 +237,7 @@ static int refuse(const struct graph *g, size_t top, size_t node, struct error *
                  "node %.64s is no file or block device of this host but %.32s", n->name,
                  file == GRAPH_NONE ? "nothing" : g->nodes[file].driver);
         hint = content_hint;
-    } else if (strncmp(n->file, "json:", 5) == 0 || strncmp(g->nodes[file].file, "json:", 5) == 0) {
+    } else if (is_more_than_file(n) || strncmp(g->nodes[file].file, "json:", 5) == 0) {
         snprintf(reason, sizeof reason, "node %.64s is more than a file by its name: %.256s",
                  n->name, n->file);
         hint = content_hint;

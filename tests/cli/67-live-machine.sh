@@ -15,26 +15,26 @@ random_file noise $((4 << 20)) 70
 # agent: what a guest's agent would answer; what it is asked for is in agent.log.
 cat >agent.py <<'EOF'
 import json, socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
 refuse = len(sys.argv) > 2
-buf, frozen = b"", False
+server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen()
+frozen = False
 while True:
-    data = s.recv(4096)
-    if not data: break
-    buf += data.replace(b"\xff", b"")
-    while b"\n" in buf:
-        line, buf = buf.split(b"\n", 1)
-        if not line.strip(): continue
-        m = json.loads(line); c = m["execute"]
-        open("agent.log", "a").write(c + "\n")
-        r, mark = {}, b""
-        if c == "guest-sync-delimited": r, mark = m["arguments"]["id"], b"\xff"
-        elif c == "guest-fsfreeze-status": r = "frozen" if frozen else "thawed"
-        elif c == "guest-fsfreeze-freeze": r, frozen = 2, True
-        elif c == "guest-fsfreeze-thaw": r, frozen = 2, False
-        out = {"return": r}
-        if refuse and c == "guest-fsfreeze-freeze": out = {"error": {"class": "GenericError", "desc": "no file systems"}}
-        s.sendall(mark + json.dumps(out).encode() + b"\n")
+    s, buf = server.accept()[0], b""
+    while data := s.recv(4096):
+        buf += data.replace(b"\xff", b"")
+        while b"\n" in buf:
+            line, buf = buf.split(b"\n", 1)
+            if not line.strip(): continue
+            m = json.loads(line); c = m["execute"]
+            open("agent.log", "a").write(c + "\n")
+            out, mark = {"return": {}}, b""
+            if c == "guest-sync-delimited": out, mark = {"return": m["arguments"]["id"]}, b"\xff"
+            elif c == "guest-fsfreeze-status": out = {"return": "frozen" if frozen else "thawed"}
+            elif c == "guest-fsfreeze-thaw": out, frozen = {"return": 2}, False
+            elif c == "guest-fsfreeze-freeze" and refuse:
+                out = {"error": {"class": "GenericError", "desc": "no file systems"}}
+            elif c == "guest-fsfreeze-freeze": out, frozen = {"return": 2}, True
+            s.sendall(mark + json.dumps(out).encode() + b"\n")
 EOF
 
 qemu-img create -q -f qcow2 -o compat=0.10 old.qcow2 16M
@@ -54,8 +54,9 @@ qemu-system-x86_64 -name guest=shop -M q35 -accel tcg -m 32 -display none -S \
     -drive if=none,id=cd,media=cdrom,readonly=on,file=cd.qcow2,format=qcow2 -device ide-cd,drive=cd \
     -device virtio-serial -chardev "socket,path=$T/agent.sock,server=on,wait=off,id=ga" \
     -device virtserialport,chardev=ga,name=org.qemu.guest_agent.0 \
-    -qmp "unix:$T/qmp.sock,server=on,wait=off" >qemu.out 2>qemu.err &
+    -qmp "unix:$T/qmp.sock,server=on,wait=off" -qmp "unix:$T/own.sock,server=on,wait=off" >qemu.out 2>qemu.err &
 machine_pid=$!
+QMP=$T/own.sock
 until qmp '""' query-status '{}' >/dev/null 2>&1; do
     kill -0 $machine_pid || { cat qemu.err; fail 'QEMU does not start'; }
 done
@@ -83,24 +84,29 @@ expect_exit 1 byre backup --qmp qmp.sock --disk cd
 expect_says err 'cd is read-only'
 
 # The guest's file systems are frozen for the switch, and thawed whatever comes.
-python3 agent.py agent.sock &
+python3 agent.py fake.sock &
 agent=$!
-expect_exit 0 byre --json backup --qmp qmp.sock --quiesce
+at_end "kill $agent 2>/dev/null"
+until [ -S fake.sock ]; do :; done
+expect_exit 0 byre --json backup --qmp qmp.sock --quiesce --agent fake.sock
 expect_json 'd["pause_seconds"] > 0'
 expect_equal "$(grep -c freeze-freeze agent.log) $(grep -c freeze-thaw agent.log)" '1 1' 'freezes and thaws'
 # Refused by the guest: no backup, and it is thawed to be sure.
-kill $agent; wait $agent || true
-python3 agent.py agent.sock refuse &
+kill $agent
+wait $agent || true
+rm fake.sock agent.log
+python3 agent.py fake.sock refuse &
 agent=$!
-rm agent.log
-expect_exit 1 byre backup --qmp qmp.sock --quiesce
+at_end "kill $agent 2>/dev/null"
+until [ -S fake.sock ]; do :; done
+expect_exit 1 byre backup --qmp qmp.sock --quiesce --agent fake.sock
 expect_says err 'quiesce.*no file systems'
 expect_says agent.log 'freeze-thaw'
-kill $agent; wait $agent || true
 nothing_left_of_it
 expect_exit 1 byre backup --qmp qmp.sock --quiesce --agent nobody.sock
 qmp '""' quit '{}' >/dev/null
 machine_ended
+unset QMP
 expect_exit 0 byre restore latest --to restored
 cmp raw.raw restored/raw.raw
 same_content new.qcow2 restored/new.qcow2 qcow2 qcow2

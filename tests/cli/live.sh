@@ -52,7 +52,7 @@ guest() {
 guest_copy() { qemu-img convert -f raw -O raw "nbd+unix:///$1?socket=$T/nbd.sock" "$2"; }
 
 # qmp EXPRESSION [COMMAND [ARGUMENTS]]...: runs them, and prints the Python expression of r, the list
-# of what they returned.
+# of what they returned. QMP is the monitor, if not byre's.
 qmp() {
     python3 -c '
 import json, socket, sys
@@ -69,7 +69,7 @@ for c in [["qmp_capabilities", "{}"]] + [sys.argv[i:i + 2] for i in range(3, len
     if "return" not in m: sys.exit(c[0] + ": " + m["error"]["desc"])
     r.append(m["return"])
 r = r[1:]
-print(eval(sys.argv[2]))' "$T/qmp.sock" "$@"
+print(eval(sys.argv[2]))' "${QMP:-$T/qmp.sock}" "$@"
 }
 
 # nodes: "NODE FILE" of what the machine has open for writing, sorted.

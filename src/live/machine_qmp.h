@@ -51,6 +51,8 @@ char *machine_qmp_fleece_trouble(const json_t *event);
 /* and what a person would type. */
 void machine_qmp_fleece_commands(const struct journal *j, size_t i, enum machine_where where,
                                  void (*say)(void *arg, const char *line), void *arg);
+/* The job of a disk, where it is at its end and nobody has taken notice. */
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err);
 
 /* machine_ops */
 int machine_qmp_fleece_begin(struct machine *m, struct journal *j, struct error *err);

@@ -178,6 +178,16 @@ int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct err
     return order(mq, "job-dismiss", name, err);
 }
 
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err)
+{
+    struct machine_qmp *mq = QMP_OF(m);
+    struct job job;
+    char name[32];
+    qmp_job_name(i, name);
+    int rc = query(mq, name, &job, err);
+    return rc == 0 && is(&job, "concluded") ? order(mq, "job-dismiss", name, err) : rc;
+}
+
 /* ---- by hand ---- */
 
 void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,

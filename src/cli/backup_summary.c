@@ -8,7 +8,8 @@
 
 enum { SHORT_ID = 8 };
 
-static void print_json(const struct engine_backup_result *result, bool dry_run, double seconds)
+static void print_json(const struct engine_backup_result *result, const struct live_result *live,
+                       bool dry_run, double seconds)
 {
     const struct cs_counters *stored = &result->stored;
     json_t *json = json_pack("{s:s}", "message_type", "summary");
@@ -29,6 +30,11 @@ static void print_json(const struct engine_backup_result *result, bool dry_run, 
     json_object_set_new(json, "chunks_new", output_size(stored->chunks_new));
     compression_report(json, stored);
     json_object_set_new(json, "bitmaps_obsolete", output_size(result->bitmaps_obsolete));
+    if (live) {
+        json_object_set_new(json, "disks", output_size(live->disks));
+        json_object_set_new(json, "overlay_bytes", output_size(live->overlay_bytes));
+        json_object_set_new(json, "pause_seconds", output_seconds(live->pause_seconds));
+    }
     json_object_set_new(json, "top_in_use_as_base", json_boolean(result->top_in_use_as_base));
     json_object_set_new(json, "seconds", output_seconds(seconds));
     output_json(stdout, json);
@@ -56,10 +62,10 @@ static void print_text(const struct engine_backup_result *result, bool dry_run, 
 }
 
 void backup_summary(const struct global_options *options, const struct engine_backup_result *result,
-                    bool dry_run, double seconds)
+                    const struct live_result *live, bool dry_run, double seconds)
 {
     if (options->json)
-        print_json(result, dry_run, seconds);
+        print_json(result, live, dry_run, seconds);
     else if (!options->quiet)
         print_text(result, dry_run, seconds);
 }

@@ -4,9 +4,11 @@
 
 #include "cli/command.h"
 #include "engine/engine.h"
+#include "live/live.h"
 
-/* Prints on stdout what ${result} says, as ${options} want it. */
+/* Prints on stdout what ${result} says, as ${options} want it. ${live}: of a running machine, or
+ * NULL. */
 void backup_summary(const struct global_options *options, const struct engine_backup_result *result,
-                    bool dry_run, double seconds);
+                    const struct live_result *live, bool dry_run, double seconds);
 
 #endif

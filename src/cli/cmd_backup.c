@@ -2,6 +2,7 @@
 /* byre backup: images with their chains into one archive. */
 #include <string.h>
 
+#include "cli/backup_live.h"
 #include "cli/backup_summary.h"
 #include "cli/command.h"
 #include "cli/compression.h"
@@ -24,12 +25,41 @@ struct backup_args {
     bool bitmap;
     const char *bitmap_name;
     const char *compression;
+    struct backup_live_args live;
 };
+
+/* Of images, or of what ${live}, unless NULL, holds still. */
+static int back_up(const struct cli *cli, struct cs_store *store,
+                   struct engine_backup_options *options, struct backup_live *live)
+{
+    const struct backup_args *args = cli->args;
+    struct engine_backup_result result = {0};
+    struct live_result end = {0};
+    struct progress progress;
+    struct error err = {0};
+    double seconds;
+    int code = 0;
+    int rc = 0;
+
+    progress_begin(&progress, &cli->options, stdout);
+    options->listener = listener_for(&progress);
+    if (live)
+        rc = backup_live_begin(live, &cli->options, store, options, &err);
+    if (!rc)
+        rc = engine_backup(store, options, &result, &err);
+    if (live)
+        code = backup_live_end(live, &rc, &end, &err);
+    seconds = progress_seconds(&progress);
+    progress_end(&progress);
+    if (rc)
+        return fail_error_of_sources(&err);
+    backup_summary(&cli->options, &result, live ? &end : NULL, args->dry_run, seconds);
+    return result.partial ? EXIT_CODE_PARTIAL : code;
+}
 
 static int run(const struct cli *cli)
 {
     const struct backup_args *args = cli->args;
-    struct progress progress;
     struct engine_backup_options options = {
         .images = cli->operands.items,
         .image_count = cli->operands.count,
@@ -48,32 +78,27 @@ static int run(const struct cli *cli)
         .bitmap = args->bitmap,
         .bitmap_name = args->bitmap_name,
     };
-    struct engine_backup_result result = {0};
+    struct backup_live live = {.args = &args->live};
     struct cs_store *store = NULL;
     struct error err = {0};
-    double seconds;
     int code;
-    int rc;
 
     if (compression_option("--compression", args->compression, &options.compression_level, &err) ||
         (args->name && engine_check_name(args->name, &err)))
         return fail_error(&err);
     if (args->bitmap && args->bitmap_name)
         return fail_usage("--bitmap adds a bitmap, --bitmap-name uses one that is there: not both");
+    code = backup_live_check(&args->live, &cli->options, &cli->operands);
+    if (code)
+        return code;
+    if (args->live.qmp && (args->bitmap || args->bitmap_name || args->dry_run))
+        return fail_usage("%s is of no use with --qmp", args->dry_run  ? "--dry-run"
+                                                        : args->bitmap ? "--bitmap"
+                                                                       : "--bitmap-name");
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
-    progress_begin(&progress, &cli->options, stdout);
-    options.listener = listener_for(&progress);
-    rc = engine_backup(store, &options, &result, &err);
-    seconds = progress_seconds(&progress);
-    progress_end(&progress);
-    if (rc)
-        code = fail_error_of_sources(&err);
-    else
-        backup_summary(&cli->options, &result, args->dry_run, seconds);
-    if (!rc && result.partial)
-        code = EXIT_CODE_PARTIAL;
+    code = back_up(cli, store, &options, args->live.qmp ? &live : NULL);
     cs_close(store);
     return code;
 }
@@ -102,16 +127,27 @@ static const struct option_spec specs[] = {
      "the images have that bitmap (byre bitmap name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     COMPRESSION_OPTION(ARG(compression)),
+    {"qmp", 0, OPTION_VALUE, ARG(live.qmp), "SOCKET",
+     "the disks of the running machine with this monitor", NULL},
+    {"disk", 0, OPTION_LIST, ARG(live.disks), "NODE|all", "only this one; may be repeated", NULL},
+    {"quiesce", 0, OPTION_FLAG, ARG(live.quiesce), NULL,
+     "have the guest's agent flush and freeze its file systems", NULL},
+    {"agent", 0, OPTION_VALUE, ARG(live.agent), "SOCKET", "where that is (default: found)", NULL},
+    {"overlay-dir", 0, OPTION_VALUE, ARG(live.overlay_dir), "DIR",
+     "for what the machine writes meanwhile (default: beside)", NULL},
     {0},
 };
 
 const struct command cmd_backup = {
     .name = "backup",
-    .usage = "IMAGE...",
+    .usage = "[IMAGE...]",
     .summary = "backs up disk images, each with its whole chain, as one archive",
     .specs = specs,
     .args_size = sizeof(struct backup_args),
-    .operands_min = 1,
+    .description =
+        "With --qmp the disks are those of a running machine, which goes on running: it writes to\n"
+        "temporary overlays meanwhile. What a broken backup leaves: byre live status.\n",
+    .operands_min = 0,
     .operands_max = COMMAND_ANY,
     .run = run,
 };

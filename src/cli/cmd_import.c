@@ -47,7 +47,7 @@ static int run(const struct cli *cli)
     seconds = progress_seconds(&progress);
     progress_end(&progress);
     if (!code)
-        backup_summary(&cli->options, &result, false, seconds);
+        backup_summary(&cli->options, &result, NULL, false, seconds);
     if (!code && result.partial)
         code = EXIT_CODE_PARTIAL;
     cs_close(store);

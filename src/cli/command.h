@@ -77,6 +77,7 @@ extern const struct command cmd_import;
 extern const struct command cmd_init;
 extern const struct command cmd_key;
 extern const struct command cmd_list;
+extern const struct command cmd_live;
 extern const struct command cmd_prune;
 extern const struct command cmd_restore;
 extern const struct command cmd_run;

@@ -38,10 +38,11 @@ const struct option_spec command_globals[] = {
 };
 
 const struct command *const command_table[] = {
-    &cmd_init,      &cmd_backup,     &cmd_list,    &cmd_show,   &cmd_diff,     &cmd_restore,
-    &cmd_export,    &cmd_import,     &cmd_check,   &cmd_forget, &cmd_prune,    &cmd_tag,
-    &cmd_stats,     &cmd_copy,       &cmd_run,     &cmd_drill,  &cmd_bitmap,   &cmd_key,
-    &cmd_benchmark, &cmd_completion, &cmd_version, &cmd_help,   &cmd_complete, NULL,
+    &cmd_init,       &cmd_backup,  &cmd_list,   &cmd_show,     &cmd_diff,
+    &cmd_restore,    &cmd_export,  &cmd_import, &cmd_check,    &cmd_forget,
+    &cmd_prune,      &cmd_tag,     &cmd_stats,  &cmd_copy,     &cmd_run,
+    &cmd_drill,      &cmd_bitmap,  &cmd_live,   &cmd_key,      &cmd_benchmark,
+    &cmd_completion, &cmd_version, &cmd_help,   &cmd_complete, NULL,
 };
 
 const struct command *command_find(const struct command *const *table, const char *word,

@@ -103,6 +103,22 @@ static int add_bitmaps(struct backup *b, struct error *err)
     return backup_bitmaps_add(&b->bitmaps, &options, err);
 }
 
+/* That image is not where the machine writes, or not all that it wrote. */
+static void look_for_overlay(struct backup *b, const char *image)
+{
+    char message[4096];
+    if (b->options->frozen_base ||
+        snprintf(message, sizeof message, "%s.byre-live", image) >= (int)sizeof message ||
+        access(message, F_OK) < 0)
+        return;
+    snprintf(message, sizeof message,
+             "%s: the temporary overlay of a live backup lies beside it, so that newer writes are "
+             "not part of this backup; byre live status says what to do",
+             image);
+    warn(b, message);
+    b->result->partial = true;
+}
+
 static int open_images(struct backup *b, struct error *err)
 {
     struct chain_options options = chain_options(b);
@@ -113,6 +129,7 @@ static int open_images(struct backup *b, struct error *err)
         int rc = layer_set_open(&b->set, b->options->images[i], &options, &b->tops[i], err);
         if (rc < 0)
             return rc;
+        look_for_overlay(b, b->options->images[i]);
         if (!b->tops[i]->used_as_base)
             continue;
         b->result->top_in_use_as_base = true;

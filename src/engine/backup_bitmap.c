@@ -44,9 +44,9 @@ __attribute__((format(printf, 3, 4))) static void say(const struct backup_bitmap
 
 static void go_without(struct backup_bitmaps *b, size_t i, const char *why)
 {
-    say(b, true, "%s: is saved without a bitmap: %s", b->options->images[i], why);
+    say(b, !b->options->running, "%s: is saved without a bitmap: %s", b->options->images[i], why);
     b->items[i].without = true;
-    b->result->partial = true;
+    b->result->partial |= !b->options->running;
 }
 
 /* Whether image ${i} is one that came before, by another name maybe. */
@@ -225,7 +225,7 @@ static void take_back(struct backup_bitmaps *b, size_t i)
 void backup_bitmaps_finish(struct backup_bitmaps *b, bool committed)
 {
     for (size_t i = 0; b->items != NULL && i < b->options->image_count; i++) {
-        if (committed && b->items[i].there)
+        if (committed && b->items[i].there && !b->options->running)
             remove_obsolete(b, i);
         else if (b->items[i].added)
             take_back(b, i);

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/program.h"
 #include "engine/path.h"
-#include "engine/program.h"
 #include "engine/qemu_img.h"
 #include "engine/record.h"
 #include "engine/scratch.h"

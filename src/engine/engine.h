@@ -77,7 +77,9 @@ struct engine_backup_options {
     bool assume_stopped;
     bool force_corrupt; /* take images that are marked corrupt */
     bool frozen_base;
-    bool full_read;   /* trust no earlier backup */
+    bool running;   /* of a running machine, held still: it removes its bitmaps itself, and an image
+                       that has none is as it should be */
+    bool full_read; /* trust no earlier backup */
     bool trust_mtime; /* a moved ctime is no sign of a change */
     bool dry_run;
     bool bitmap;             /* a fresh bitmap in each image, instead of those of the runs before */

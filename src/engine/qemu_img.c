@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/program.h"
 #include "engine/path.h"
-#include "engine/program.h"
 
 enum { CHECK_LEAKS = 3 }; /* an exit status of qemu-img check */
 

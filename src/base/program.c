@@ -3,7 +3,7 @@
  * Starts a program without a shell, listens to it, and waits for its end. What
  * its exit status means is its caller's.
  */
-#include "engine/program.h"
+#include "base/program.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BYRE_ENGINE_PROGRAM_H
-#define BYRE_ENGINE_PROGRAM_H
+#ifndef BYRE_BASE_PROGRAM_H
+#define BYRE_BASE_PROGRAM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ties a machine that is held still to the backup of its disks. */
+#include "cli/backup_live.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/directories.h"
+#include "cli/exit_code.h"
+#include "cli/fail.h"
+#include "cli/message.h"
+
+static int find_state_dir(const struct global_options *global, char **path, struct error *err)
+{
+    int rc = directories_state(global->state_dir, path, err);
+
+    if (!rc && !*path)
+        rc = error_set(err, ERROR_USAGE, "there is no folder for the state: give --state-dir");
+    return rc;
+}
+
+/* The journal's key files and overlays are named to others, who run elsewhere. */
+static int find_absolute_state_dir(const struct global_options *global, char **path,
+                                   struct error *err)
+{
+    char *given = NULL;
+    int rc = find_state_dir(global, &given, err);
+
+    if (!rc && given[0] != '/') {
+        char *folder = realpath(".", NULL);
+
+        if (!folder || asprintf(path, "%s/%s", folder, given) < 0) {
+            *path = NULL;
+            rc = error_no_memory(err);
+        }
+        free(folder);
+        free(given);
+        return rc;
+    }
+    *path = given;
+    return rc;
+}
+
+int backup_live_check(const struct backup_live_args *args, const struct global_options *global,
+                      const struct option_list *operands)
+{
+    struct error err = {0};
+    char *state_dir = NULL;
+    int code = 0;
+
+    if (!args->qmp && !operands->count)
+        return fail_usage("backup needs IMAGE..., or --qmp");
+    if (args->qmp && operands->count)
+        return fail_usage("--qmp names the machine, whose disks are backed up: no IMAGE besides");
+    if (!args->qmp && (args->disks.count || args->quiesce || args->agent || args->overlay_dir))
+        return fail_usage("%s is for a running machine: with --qmp only",
+                          args->disks.count ? "--disk"
+                          : args->quiesce   ? "--quiesce"
+                          : args->agent     ? "--agent"
+                                            : "--overlay-dir");
+    if (!operands->count)
+        return 0;
+    if (directories_state(global->state_dir, &state_dir, &err))
+        return fail_error(&err);
+    for (size_t i = 0; !code && i < operands->count; i++) {
+        if (!live_is_overlay(state_dir, operands->items[i]))
+            continue;
+        error_set(&err, ERROR_USAGE,
+                  "%s: is the temporary overlay of a live backup, and no disk (byre live status)",
+                  operands->items[i]);
+        code = fail_error_of_sources(&err);
+    }
+    free(state_dir);
+    return code;
+}
+
+static void on_warning(void *arg, const char *message)
+{
+    (void)arg;
+    message_warning("%s", message);
+}
+
+static int add_side_files(struct backup_live *b, struct engine_backup_options *options,
+                          struct error *err)
+{
+    size_t count = 0;
+    const char *const *files = live_side_files(b->live, &count);
+
+    if (!count)
+        return 0;
+    b->with = calloc(options->with_count + count, sizeof *b->with);
+    if (!b->with)
+        return error_no_memory(err);
+    for (size_t i = 0; i < options->with_count; i++)
+        b->with[i] = options->with[i];
+    for (size_t i = 0; i < count; i++)
+        b->with[options->with_count + i] = files[i];
+    options->with = b->with;
+    options->with_count += count;
+    return 0;
+}
+
+int backup_live_begin(struct backup_live *b, const struct global_options *global,
+                      const struct cs_store *store, struct engine_backup_options *options,
+                      struct error *err)
+{
+    const struct engine_listener *l = &options->listener;
+    int rc = find_absolute_state_dir(global, &b->state_dir, err);
+
+    if (rc)
+        return rc;
+    engine_bitmap_name(store, b->bitmap);
+    struct live_options live = {
+        .qmp = b->args->qmp,
+        .disks = b->args->disks.items,
+        .disk_count = b->args->disks.count,
+        .quiesce = b->args->quiesce,
+        .agent = b->args->agent,
+        .overlay_dir = b->args->overlay_dir,
+        .state_dir = b->state_dir,
+        .bitmap = b->bitmap,
+        .bitmap_prefix = (size_t)(strrchr(b->bitmap, '-') + 1 - b->bitmap),
+        .listener = {.warning = on_warning,
+                     .note = l->note,
+                     .progress = l->progress,
+                     .arg = l->arg,
+                     .cancel = l->cancel},
+    };
+    rc = live_freeze(&b->live, &live, err);
+    if (rc)
+        return rc;
+    options->images = live_images(b->live);
+    options->image_count = live_image_count(b->live);
+    options->bitmap_name = live_has_bitmaps(b->live) ? b->bitmap : NULL;
+    options->frozen_base = true;
+    options->running = true;
+    options->listener.cancel = live_cancel(b->live);
+    if (!options->name && live_name(b->live) && !engine_check_name(live_name(b->live), NULL))
+        options->name = live_name(b->live);
+    return add_side_files(b, options, err);
+}
+
+int backup_live_end(struct backup_live *b, int *rc, struct live_result *result, struct error *err)
+{
+    struct error why = {0};
+    int code = 0;
+
+    free(b->with);
+    if (!b->live) {
+        free(b->state_dir);
+        return 0;
+    }
+    if (live_finish(b->live, !*rc, result, &why)) {
+        message_warning("the machine is not back on all of its disks: %s; byre live status says "
+                        "where it is, and what to do",
+                        why.message);
+        code = EXIT_CODE_PARTIAL;
+    }
+    if (result->partial)
+        code = EXIT_CODE_PARTIAL;
+    if (*rc == ERROR_INTERRUPTED && result->trouble[0])
+        *rc =
+            error_set(err, ERROR_NO_SPACE, "given up, for the machine's sake: %s", result->trouble);
+    else if (!*rc && result->trouble[0])
+        message_warning("%s", result->trouble);
+    free(b->state_dir);
+    return code;
+}

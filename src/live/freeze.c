@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From a running machine to one that writes to overlays: refused before anything
+ * is touched, or undone, or done. The journal is ahead of each step.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "live/guard.h"
+#include "live/overlay.h"
+#include "live/session.h"
+
+enum { FREEZE_LIMIT = 30, THAW_TRIES = 3 }; /* seconds; times */
+
+/* ---- before anything is touched ---- */
+
+/* In a folder that several images share, names may be the same. */
+static char *choose_overlay(const struct journal *j, size_t i, const char *folder)
+{
+    const char *base = j->disks[i].base;
+    char *path = overlay_path(base, folder);
+    for (size_t k = 0; path != NULL && k < i; k++) {
+        char *numbered = NULL;
+        if (strcmp(j->disks[k].overlay, path) != 0)
+            continue;
+        if (asprintf(&numbered, "%s/disk-%zu" LIVE_OVERLAY_SUFFIX, folder, i) < 0)
+            numbered = NULL;
+        free(path);
+        path = numbered;
+    }
+    return path;
+}
+
+static int place_overlay(const struct live *l, size_t i, const char *folder, struct error *err)
+{
+    const struct journal *j = &l->journal;
+    struct journal_disk *d = &j->disks[i];
+    struct stat st;
+    if (stat(d->base, &st) < 0)
+        return error_sys(err, errno, "%s", d->base);
+    if (folder == NULL && !S_ISREG(st.st_mode))
+        return error_set(err, ERROR_USAGE,
+                         "disk %s: %s is a block device, beside which there is no room for a "
+                         "temporary overlay: name a folder with --overlay-dir",
+                         d->device, d->base);
+    d->overlay = choose_overlay(j, i, folder);
+    if (d->encrypted)
+        d->key_file = journal_key_path(j, i);
+    if (d->overlay == NULL || (d->encrypted && d->key_file == NULL))
+        return error_no_memory(err);
+    if (lstat(d->overlay, &st) == 0)
+        return error_set(err, ERROR_EXISTS,
+                         "%s is there already, and no journal tells of it: an overlay that an "
+                         "earlier backup has left? byre does not touch it",
+                         d->overlay);
+    uint64_t left = 0;
+    bool is_short = false;
+    int rc = overlay_is_short(d->overlay, 0, &is_short, &left, err);
+    if (rc == 0 && is_short)
+        rc = error_set(err, ERROR_NO_SPACE,
+                       "there is no room for what the machine writes during the backup: %s would "
+                       "have %llu MiB (--overlay-dir names another folder)",
+                       d->overlay, (unsigned long long)(left >> 20));
+    return rc;
+}
+
+static int place_overlays(struct live *l, struct error *err)
+{
+    const char *given = l->options.overlay_dir;
+    char *folder = given != NULL ? realpath(given, NULL) : NULL;
+    int rc = given != NULL && folder == NULL ? error_sys(err, errno, "%s", given) : 0;
+    for (size_t i = 0; rc == 0 && i < l->journal.disk_count; i++)
+        rc = place_overlay(l, i, folder, err);
+    free(folder);
+    return rc;
+}
+
+/* Connects, and puts right what is left of an earlier backup first. */
+static int open_machine(struct live *l, struct error *err)
+{
+    const struct live_recover_options recover = {.state_dir = l->options.state_dir,
+                                                 .listener = l->options.listener};
+    struct journal *j = &l->journal;
+    char *identity = NULL;
+    int rc = machine_identity(&l->options, &identity, err);
+    if (rc == 0)
+        rc = journal_open(j, l->options.state_dir, identity, err);
+    free(identity);
+    if (rc == 0 && j->stored) {
+        live_warn(&l->options.listener, "an earlier backup of this machine was broken off; what it "
+                                        "left is put right first");
+        rc = recover_journal(NULL, j, &recover, err);
+        if (rc < 0)
+            return error_wrap(err, "the machine still is as a broken backup has left it (byre live "
+                                   "status)");
+        journal_clear(j);
+    }
+    return rc == 0 ? machine_connect(&l->machine, &l->options, err) : rc;
+}
+
+static int plan(struct live *l, struct error *err)
+{
+    struct journal *j = &l->journal;
+    int rc = machine_describe(l->machine, j, err);
+    j->started = time(NULL);
+    j->byre = getpid();
+    j->phase = JOURNAL_PREPARING;
+    if (rc == 0)
+        rc = l->machine->ops->plan(l->machine, &l->options, j, err);
+    if (rc == 0)
+        rc = place_overlays(l, err);
+    for (size_t i = 0; rc == 0 && i < j->disk_count; i++)
+        l->wanted += j->disks[i].bitmap != NULL;
+    return rc;
+}
+
+/* ---- the switch ---- */
+
+static int prepare(struct live *l, size_t *created, struct error *err)
+{
+    struct journal *j = &l->journal;
+    int rc = journal_save(j, err);
+    for (; rc == 0 && *created < j->disk_count; *created += rc == 0)
+        rc = overlay_create(&j->disks[*created], err);
+    for (size_t i = 0; rc == 0 && i < j->disk_count; i++)
+        j->disks[i].step = JOURNAL_CREATED;
+    if (rc == 0 && l->machine->ops->prepare != NULL)
+        rc = l->machine->ops->prepare(l->machine, j, err);
+    return rc;
+}
+
+int freeze_thaw(struct machine *m, struct error *err)
+{
+    int rc = -1;
+    for (int i = 0; rc < 0 && i < THAW_TRIES; i++)
+        rc = m->ops->thaw(m, err);
+    return rc;
+}
+
+/* In the guard. */
+static void thaw_last(void *arg)
+{
+    freeze_thaw(arg, NULL);
+}
+
+/* Whether the machine writes to the overlays all the same, though it did not say so. */
+static bool has_switched(struct live *l)
+{
+    enum machine_where where = MACHINE_ON_BASE;
+    return l->machine->ops->look(l->machine, &l->journal, 0, &where, NULL) == 0 &&
+           where == MACHINE_ON_OVERLAY;
+}
+
+static int switch_over(struct live *l, struct error *err)
+{
+    struct journal *j = &l->journal;
+    j->phase = JOURNAL_SWITCHING;
+    int rc = journal_save(j, err);
+    if (rc == 0 && l->options.listener.cancel != NULL && *l->options.listener.cancel)
+        return error_set(err, ERROR_INTERRUPTED, "stopped");
+    double from = live_seconds();
+    if (rc == 0)
+        rc = l->machine->ops->switch_over(l->machine, j, err);
+    l->pause = live_seconds() - from;
+    return rc < 0 && has_switched(l) ? 0 : rc;
+}
+
+/* The guest's file systems are frozen as short as can be: thawed at once, on every path. */
+static int switch_quietly(struct live *l, struct error *err)
+{
+    struct machine *m = l->machine;
+    struct guard *guard = NULL;
+    struct error why = {0};
+    int fds[5] = {l->journal.lock};
+    if (m->ops->agent_begin == NULL)
+        return error_set(err, ERROR_UNSUPPORTED, "there is no way to a guest agent there");
+    int rc = m->ops->agent_begin(m, &l->options, &l->journal, err);
+    if (rc < 0)
+        return error_wrap(err, "--quiesce");
+    l->journal.phase = JOURNAL_FREEZING;
+    rc = journal_save(&l->journal, err);
+    size_t count = 1 + m->ops->agent_descriptors(m, fds + 1);
+    if (rc == 0)
+        rc = guard_start(&guard, FREEZE_LIMIT, fds, count, thaw_last, m, err);
+    if (rc < 0) {
+        m->ops->agent_end(m);
+        return rc;
+    }
+    double from = live_seconds();
+    rc = m->ops->freeze(m, err);
+    if (rc < 0)
+        error_wrap(err, "--quiesce");
+    else
+        rc = switch_over(l, err);
+    int thaw_rc = freeze_thaw(m, &why);
+    l->pause = live_seconds() - from;
+    bool late = guard_release(guard);
+    m->ops->agent_end(m);
+    if (thaw_rc < 0) {
+        live_warn(&l->options.listener,
+                  "THE GUEST'S FILE SYSTEMS ARE FROZEN STILL, AND COULD NOT BE THAWED: %s; in the "
+                  "guest, or by its agent: guest-fsfreeze-thaw",
+                  why.message);
+        l->partial = true;
+    } else if (late && rc == 0) {
+        live_warn(&l->options.listener,
+                  "freezing took longer than %d seconds, and was given up: the backup is as after "
+                  "a power cut",
+                  FREEZE_LIMIT);
+        l->partial = true;
+    }
+    return rc;
+}
+
+/* Nothing has changed yet but that there are overlays. */
+static void undo(struct live *l, size_t created)
+{
+    struct journal *j = &l->journal;
+    struct error err = {0};
+    if (l->machine->ops->unprepare != NULL)
+        l->machine->ops->unprepare(l->machine, j);
+    int rc = 0;
+    for (size_t i = 0; i < created; i++)
+        if (overlay_remove(&j->disks[i], &err) < 0)
+            rc = err.code;
+    if (rc == 0 && j->stored)
+        rc = journal_remove(j, &err);
+    if (rc < 0)
+        live_warn(&l->options.listener, "%s (byre live status)", err.message);
+}
+
+/* A base as it is now is what must be there when the overlay is committed; a power cut must not
+ * show it older. */
+static int take_stats(struct live *l, struct error *err)
+{
+    struct journal *j = &l->journal;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
+        struct journal_disk *d = &j->disks[i];
+        int fd = open(d->base, O_RDONLY | O_CLOEXEC);
+        d->step = JOURNAL_SWITCHED;
+        if (fd < 0 || fsync(fd) < 0)
+            rc = error_sys(err, errno, "%s", d->base);
+        if (fd >= 0)
+            close(fd);
+        if (rc == 0)
+            rc = journal_take_stat(&d->stat, d->base, err);
+    }
+    j->phase = JOURNAL_FROZEN;
+    return rc == 0 ? journal_save(j, err) : rc;
+}
+
+static int list_images(struct live *l, struct error *err)
+{
+    l->images = calloc(l->journal.disk_count + 1, sizeof *l->images);
+    if (l->images == NULL)
+        return error_no_memory(err);
+    for (size_t i = 0; i < l->journal.disk_count; i++)
+        l->images[i] = l->journal.disks[i].base;
+    return 0;
+}
+
+int live_freeze(struct live **out, const struct live_options *options, struct error *err)
+{
+    struct live_result result;
+    size_t created = 0;
+    *out = NULL;
+    struct live *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return error_no_memory(err);
+    l->options = *options;
+    l->journal.lock = -1;
+    int rc = open_machine(l, err);
+    if (rc == 0)
+        rc = plan(l, err);
+    if (rc == 0)
+        rc = list_images(l, err);
+    if (rc < 0) {
+        live_free(l);
+        return rc;
+    }
+    rc = prepare(l, &created, err);
+    if (rc == 0)
+        rc = options->quiesce ? switch_quietly(l, err) : switch_over(l, err);
+    if (rc < 0) {
+        undo(l, created);
+        live_free(l);
+        return rc;
+    }
+    rc = take_stats(l, err);
+    if (rc == 0 && l->machine->ops->check_bases != NULL)
+        rc = l->machine->ops->check_bases(l->machine, &l->journal, err);
+    if (rc == 0)
+        rc = live_collect_side_files(l, err);
+    if (rc == 0)
+        rc = watch_begin(&l->watch, l->machine, &l->journal, options->listener.cancel, err);
+    if (rc < 0) {
+        live_finish(l, false, &result, NULL);
+        return rc;
+    }
+    *out = l;
+    return 0;
+}

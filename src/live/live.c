@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is known of a frozen machine, and its end: back to the bases, whatever
+ * became of the backup and of the machine.
+ */
+#include "live/live.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "live/overlay.h"
+#include "live/session.h"
+
+size_t live_image_count(const struct live *l)
+{
+    return l->journal.disk_count;
+}
+
+const char *const *live_images(const struct live *l)
+{
+    return l->images;
+}
+
+const char *live_name(const struct live *l)
+{
+    return l->journal.name;
+}
+
+const char *const *live_side_files(const struct live *l, size_t *count)
+{
+    *count = l->side_file_count;
+    return (const char *const *)l->side_files;
+}
+
+bool live_has_bitmaps(const struct live *l)
+{
+    for (size_t i = 0; i < l->journal.disk_count; i++)
+        if (l->journal.disks[i].bitmap != NULL)
+            return true;
+    return false;
+}
+
+const volatile int *live_cancel(const struct live *l)
+{
+    return &l->watch.cancel;
+}
+
+/* ---- side files ---- */
+
+static int is_plain(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* Below the journal's folder, which is nobody else's to read. */
+int live_collect_side_files(struct live *l, struct error *err)
+{
+    struct dirent **list = NULL;
+    if (l->machine->ops->side_files == NULL)
+        return 0;
+    if (asprintf(&l->folder, "%s/side-files.XXXXXX", l->journal.folder) < 0) {
+        l->folder = NULL;
+        return error_no_memory(err);
+    }
+    if (mkdtemp(l->folder) == NULL)
+        return error_sys(err, errno, "%s", l->folder);
+    int rc = l->machine->ops->side_files(l->machine, l->folder, err);
+    int n = rc == 0 ? scandir(l->folder, &list, is_plain, alphasort) : 0;
+    if (n < 0)
+        return error_sys(err, errno, "%s", l->folder);
+    l->side_files = calloc((size_t)n + 1, sizeof *l->side_files);
+    if (l->side_files == NULL)
+        rc = error_no_memory(err);
+    for (int i = 0; i < n; i++) {
+        if (rc == 0 && asprintf(&l->side_files[i], "%s/%s", l->folder, list[i]->d_name) < 0) {
+            l->side_files[i] = NULL;
+            rc = error_no_memory(err);
+        }
+        l->side_file_count += rc == 0;
+        free(list[i]);
+    }
+    free(list);
+    return rc;
+}
+
+static void remove_side_files(struct live *l)
+{
+    for (size_t i = 0; i < l->side_file_count; i++) {
+        unlink(l->side_files[i]);
+        free(l->side_files[i]);
+    }
+    free(l->side_files);
+    if (l->folder != NULL)
+        rmdir(l->folder);
+    free(l->folder);
+}
+
+void live_free(struct live *l)
+{
+    machine_close(l->machine);
+    journal_close(&l->journal);
+    remove_side_files(l);
+    free(l->images);
+    free(l);
+}
+
+/* ---- the end ---- */
+
+static int finish_without_machine(struct live *l, struct error *err)
+{
+    const struct live_recover_options options = {.state_dir = l->options.state_dir,
+                                                 .listener = l->options.listener};
+    live_warn(&l->options.listener,
+              "the machine has ended meanwhile; what it wrote to the overlays "
+              "is committed without it");
+    machine_close(l->machine);
+    l->machine = NULL;
+    return recover_journal(NULL, &l->journal, &options, err);
+}
+
+/* Those of earlier runs are of no use once there is an archive; this one, where there is none. */
+static void drop_bitmaps(struct live *l, bool archived, struct live_result *result)
+{
+    struct machine *m = l->machine;
+    char prefix[64];
+    if (l->options.bitmap == NULL || m->ops->drop_bitmaps == NULL)
+        return;
+    snprintf(prefix, sizeof prefix, "%.*s",
+             (int)(archived ? l->options.bitmap_prefix : strlen(l->options.bitmap)),
+             l->options.bitmap);
+    for (size_t i = 0; i < l->journal.disk_count; i++) {
+        const struct journal_disk *d = &l->journal.disks[i];
+        struct error why = {0};
+        size_t left = 0;
+        if (d->bitmap == NULL)
+            continue;
+        if (m->ops->drop_bitmaps(m, &l->journal, i, prefix, archived ? d->bitmap : NULL, &left,
+                                 &why) < 0 ||
+            left > 0)
+            live_note(&l->options.listener,
+                      "%s: bitmaps of earlier runs stay, until the next backup removes them: %s",
+                      d->device, why.message);
+        result->bitmaps_obsolete += left;
+    }
+}
+
+static int finish_on_machine(struct live *l, bool archived, struct live_result *result,
+                             struct error *err)
+{
+    struct machine *m = l->machine;
+    int rc = commit_disks(m, &l->journal, &l->options.listener, &l->pause, err);
+    if (m->ops->resume != NULL)
+        m->ops->resume(m);
+    if (rc < 0)
+        return rc;
+    drop_bitmaps(l, archived, result);
+    return journal_remove(&l->journal, err);
+}
+
+/* Whether it still is there, now that nobody else speaks with it. */
+static bool is_gone(struct live *l)
+{
+    char *trouble = NULL;
+    bool gone = l->watch.gone;
+    if (!gone)
+        l->machine->ops->watch(l->machine, &l->journal, 0, &trouble, &gone, NULL);
+    free(trouble);
+    return gone;
+}
+
+int live_finish(struct live *l, bool archived, struct live_result *result, struct error *err)
+{
+    struct journal *j = &l->journal;
+    struct error why = {0};
+    watch_end(&l->watch);
+    *result = (struct live_result){.partial = l->partial, .disks = j->disk_count};
+    snprintf(result->trouble, sizeof result->trouble, "%s", l->watch.trouble);
+    for (size_t i = 0; i < j->disk_count; i++)
+        result->overlay_bytes += overlay_bytes(&j->disks[i]);
+    j->phase = archived ? JOURNAL_ARCHIVED : JOURNAL_FAILED;
+    int rc = journal_save(j, &why);
+    if (rc < 0) /* the machine comes first */
+        live_warn(&l->options.listener, "%s", why.message);
+    rc =
+        is_gone(l) ? finish_without_machine(l, &why) : finish_on_machine(l, archived, result, &why);
+    if (rc < 0 && l->machine != NULL && is_gone(l))
+        rc = finish_without_machine(l, &why);
+    if (rc < 0 && err != NULL)
+        *err = why;
+    result->left = rc < 0;
+    result->pause_seconds = l->pause;
+    live_free(l);
+    return rc;
+}
+
+/* ---- overlays that are no disks ---- */
+
+struct search {
+    const char *path;
+    bool found;
+};
+
+static int compare(void *arg, const char *path, struct journal *j, bool running,
+                   const struct error *why, struct error *err)
+{
+    struct search *s = arg;
+    struct stat a, b;
+    (void)path;
+    (void)running;
+    (void)why;
+    (void)err;
+    for (size_t i = 0; j != NULL && !s->found && i < j->disk_count; i++)
+        s->found = stat(s->path, &a) == 0 && stat(j->disks[i].overlay, &b) == 0 &&
+                   a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return 0;
+}
+
+bool live_is_overlay(const char *state_dir, const char *path)
+{
+    static const char suffix[] = LIVE_OVERLAY_SUFFIX;
+    size_t n = strlen(path);
+    struct search search = {.path = path};
+    if (n >= sizeof suffix - 1 && strcmp(path + n - (sizeof suffix - 1), suffix) == 0)
+        return true;
+    journal_each(state_dir, false, compare, &search, NULL);
+    return search.found;
+}

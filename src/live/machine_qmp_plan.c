@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From the nodes that plan.c found to files of this host: a name is QEMU's, in
+ * QEMU's folder, and means the file that QEMU has open, or byre would read
+ * another one.
+ */
+#include "live/machine_qmp.h"
+#include "live/plan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+        return a->st_rdev == b->st_rdev;
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whether the machine has that file open; true where nobody lets us see. */
+static bool has_open(const struct machine_qmp *mq, const struct stat *st)
+{
+    char path[48];
+    struct dirent *entry = NULL;
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%ld/fd", (long)mq->pid);
+    DIR *folder = mq->pid > 0 ? opendir(path) : NULL;
+    if (folder == NULL)
+        return true;
+    while (!found && (entry = readdir(folder)) != NULL) {
+        struct stat other;
+        found = fstatat(dirfd(folder), entry->d_name, &other, 0) == 0 && is_same_file(st, &other);
+    }
+    closedir(folder);
+    return found;
+}
+
+/* A name that leads nowhere in the folder where the machine is now is of no use to itself, either:
+ * QEMU opens the file by it again to write no more. */
+static int absolute(const struct machine_qmp *mq, const char *name, char **path, struct error *err)
+{
+    char link[48], folder[PATH_MAX];
+    struct stat st;
+    if (name[0] == '/') {
+        *path = strdup(name);
+        return *path == NULL ? error_no_memory(err) : 0;
+    }
+    snprintf(link, sizeof link, "/proc/%ld/cwd", (long)mq->pid);
+    ssize_t n = mq->pid > 0 ? readlink(link, folder, sizeof folder - 1) : -1;
+    folder[n > 0 ? n : 0] = 0;
+    if (asprintf(path, "%s/%s", folder[0] != 0 && folder[1] != 0 ? folder : "", name) < 0) {
+        *path = NULL;
+        return error_no_memory(err);
+    }
+    if (n > 0 && stat(*path, &st) == 0)
+        return 0;
+    free(*path);
+    *path = NULL;
+    return error_set(
+        err, ERROR_UNSUPPORTED,
+        "%s: the machine was given this relative name and has left the folder where it "
+        "was right, so that QEMU itself cannot open the file again: give it absolute "
+        "names",
+        name);
+}
+
+static int check_file(const struct machine_qmp *mq, const struct journal *j,
+                      const struct journal_disk *d, struct error *err)
+{
+    struct stat st, other;
+    if (stat(d->base, &st) < 0)
+        return error_sys(err, errno, "disk %s: %s", d->device, d->base);
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return error_set(err, ERROR_UNSUPPORTED, "disk %s: %s is neither a file nor a block device",
+                         d->device, d->base);
+    if (!has_open(mq, &st))
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "disk %s: %s is not the file that the machine has open by this name (is "
+                         "it in a container of its own?)",
+                         d->device, d->base);
+    for (size_t i = 0; &j->disks[i] != d; i++)
+        if (stat(j->disks[i].base, &other) == 0 && is_same_file(&st, &other))
+            return error_set(err, ERROR_UNSUPPORTED,
+                             "disks %s and %s cannot be frozen: both are in the file %s",
+                             j->disks[i].device, d->device, d->base);
+    return 0;
+}
+
+static int fill(const struct machine_qmp *mq, const struct graph *g, const struct plan_disk *p,
+                const char *bitmap, struct journal *j, struct error *err)
+{
+    const struct graph_node *node = &g->nodes[p->node];
+    char name[32];
+    struct journal_disk *d = journal_add_disk(j);
+    if (d == NULL)
+        return error_no_memory(err);
+    qmp_job_name(j->disk_count - 1, name);
+    d->overlay_node = strdup(name);
+    d->node = strdup(node->name);
+    d->device = strdup(p->device);
+    d->format = strdup(node->driver);
+    d->bitmap = bitmap != NULL && node->has_bitmaps ? strdup(bitmap) : NULL;
+    d->encrypted = node->encrypted;
+    d->size = node->size;
+    if (d->overlay_node == NULL || d->node == NULL || d->device == NULL || d->format == NULL)
+        return error_no_memory(err);
+    int rc = absolute(mq, g->nodes[p->file].file, &d->base, err);
+    return rc == 0 ? check_file(mq, j, d, err) : rc;
+}
+
+/* A file that was named by another way to it is the one that the machine has. */
+static int resolve_names(const struct machine_qmp *mq, const struct graph *g,
+                         const struct live_options *o, const char **names, struct error *err)
+{
+    for (size_t i = 0; i < o->disk_count; i++) {
+        struct stat st, other;
+        names[i] = o->disks[i];
+        if (strchr(o->disks[i], '/') == NULL || stat(o->disks[i], &st) < 0)
+            continue;
+        for (size_t k = 0; k < g->node_count; k++) {
+            char *path = NULL;
+            const struct graph_node *n = &g->nodes[k];
+            if ((strcmp(n->driver, "file") != 0 && strcmp(n->driver, "host_device") != 0) ||
+                n->read_only)
+                continue;
+            int rc = absolute(mq, n->file, &path, err);
+            if (rc == 0 && stat(path, &other) == 0 && is_same_file(&st, &other))
+                names[i] = n->file;
+            free(path);
+            if (rc == ERROR_NO_MEMORY)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+int machine_qmp_plan(struct machine *m, const struct live_options *o, struct journal *j,
+                     struct error *err)
+{
+    struct machine_qmp *mq = QMP_OF(m);
+    struct live_options options = *o;
+    struct graph g = {0};
+    struct plan plan = {0};
+    const char **names = calloc(o->disk_count + 1, sizeof *names);
+    int rc = names == NULL ? error_no_memory(err) : graph_read(&g, mq->q, err);
+    if (rc == 0)
+        rc = resolve_names(mq, &g, o, names, err);
+    options.disks = names;
+    if (rc == 0)
+        rc = plan_disks(&plan, &g, &options, err);
+    for (size_t i = 0; rc == 0 && i < plan.count; i++)
+        rc = fill(mq, &g, &plan.disks[i], o->bitmap, j, err);
+    plan_clear(&plan);
+    graph_clear(&g);
+    free(names);
+    return rc;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BYRE_LIVE_OVERLAY_H
+#define BYRE_LIVE_OVERLAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "live/journal.h"
+
+/* Temporary overlays as files: made by qemu-img, and never written to by byre. */
+
+enum { OVERLAY_KEY = 64 }; /* hex digits */
+
+/* The path of an overlay of ${base}: beside it, or in ${folder} where that is given. For the caller
+ * to free; NULL: no memory. */
+char *overlay_path(const char *base, const char *folder);
+
+/* A fresh overlay of ${d}'s base, and its key where that is encrypted, durable both. Owner and mode
+ * are the base's. ERROR_EXISTS: there is such a file. Nothing is left on failure. */
+int overlay_create(const struct journal_disk *d, struct error *err);
+
+/* Removes it, and its key; what is not there is removed. */
+int overlay_remove(const struct journal_disk *d, struct error *err);
+
+/* Whether nothing was ever written to it. ERROR_NOT_FOUND. */
+int overlay_is_empty(const struct journal_disk *d, bool *empty, struct error *err);
+
+/* What it takes on its disk, in bytes. */
+uint64_t overlay_bytes(const struct journal_disk *d);
+
+/* Whether its file system has less than ${more} bytes free beyond what byre leaves to it: a
+ * sixteenth, at most a GiB. Sets ${*left} to what is free. */
+int overlay_is_short(const char *path, uint64_t more, bool *is_short, uint64_t *left,
+                     struct error *err);
+
+int overlay_read_key(const char *path, char key[OVERLAY_KEY + 1], struct error *err);
+
+/* Writes it to the base with qemu-img, the machine being off, and flushes that. ${secret_file} is
+ * that of an encrypted base, or NULL. May be repeated. ERROR_IN_USE: somebody has one of them open.
+ */
+int overlay_commit(const struct journal_disk *d, const char *secret_file, struct error *err);
+
+/* The command that does it, for a person; for the caller to free. */
+char *overlay_commit_text(const struct journal_disk *d);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Whose bytes are right. A machine that writes to the overlay says it by that;
+ * else the journal: from the switch and until it says that the base is complete
+ * it is the overlay. A base that was written to since then, by whoever started
+ * a machine on it, makes a split that is not byre's to decide.
+ */
+#include "live/remedy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "live/overlay.h"
+
+static int set(struct remedy *r, enum remedy_action action, const char *state)
+{
+    r->action = action;
+    snprintf(r->state, sizeof r->state, "%s", state);
+    return 0;
+}
+
+static int split(struct remedy *r, const struct journal_disk *d, const char *why)
+{
+    r->action = REMEDY_SPLIT;
+    snprintf(r->state, sizeof r->state,
+             "split: the overlay holds writes that the base does not have, and %s; nothing is "
+             "touched. With the machine off, either commit the overlay, which may damage what the "
+             "base has got since, or have byre live recover --discard-overlay give it up; keep a "
+             "copy of %.200s before",
+             why, d->overlay);
+    return 0;
+}
+
+static int on_machine(struct machine *m, const struct journal_disk *d, bool there, bool empty,
+                      struct remedy *r)
+{
+    switch (r->where) {
+    case MACHINE_ON_OVERLAY:
+        return set(r, REMEDY_LIVE, "the machine writes to the overlay");
+    case MACHINE_COMMITTING:
+        return set(r, REMEDY_LIVE, "the machine writes to the overlay, and commits it");
+    case MACHINE_KNOWS:
+        if (m->same || empty || d->step == JOURNAL_COMPLETE)
+            return set(r, REMEDY_REMOVE,
+                       "the machine writes to the base, and still has the overlay open");
+        break;
+    default:
+        if (!there && d->step != JOURNAL_SWITCHED && d->step != JOURNAL_DISK_COMMITS)
+            return set(r, REMEDY_NOTHING, "the machine writes to the base; there is no overlay");
+        if (!there)
+            return set(r, REMEDY_SPLIT,
+                       "the machine writes to the base, and the overlay is not there: if it was "
+                       "committed, byre live recover --discard-overlay ends this");
+        if (empty || d->step == JOURNAL_COMPLETE)
+            return set(r, REMEDY_REMOVE,
+                       empty ? "the machine writes to the base; the overlay is empty"
+                             : "the machine writes to the base, which is complete");
+        break;
+    }
+    return split(r, d, "the machine runs on the base");
+}
+
+static int without_machine(const struct journal *j, const struct journal_disk *d, bool there,
+                           bool empty, struct remedy *r)
+{
+    bool switched = d->step == JOURNAL_SWITCHED || d->step == JOURNAL_DISK_COMMITS ||
+                    (j->phase == JOURNAL_SWITCHING && d->step < JOURNAL_COMPLETE);
+    if (!there && (!switched || j->phase == JOURNAL_SWITCHING))
+        return set(r, REMEDY_NOTHING, "the machine does not have it; there is no overlay");
+    if (!there)
+        return set(r, REMEDY_SPLIT,
+                   "the overlay, which has the newest writes, is not there: an unmounted file "
+                   "system? If it was committed, byre live recover --discard-overlay ends this");
+    if (d->step == JOURNAL_COMPLETE)
+        return set(r, REMEDY_REMOVE, "the base is complete; the overlay is to be removed");
+    if (empty)
+        return set(r, REMEDY_REMOVE, "the overlay is empty; the base is right");
+    if (!switched)
+        return split(r, d, "the machine was not to have written to it yet");
+    if (d->stat.known && d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
+        return split(r, d, "the base was changed since: was the machine started on it?");
+    return set(r, REMEDY_OFFLINE,
+               "the machine does not have it; the overlay has the newest writes");
+}
+
+int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r, struct error *err)
+{
+    const struct journal_disk *d = &j->disks[i];
+    bool empty = false, there = true;
+    *r = (struct remedy){.where = MACHINE_ELSEWHERE};
+    if (d->step == JOURNAL_REMOVED)
+        return set(r, REMEDY_NOTHING, "nothing is left of it");
+    int rc = m != NULL ? m->ops->look(m, j, i, &r->where, err) : 0;
+    if (rc < 0)
+        return rc;
+    rc = overlay_is_empty(d, &empty, err);
+    if (rc == ERROR_NOT_FOUND)
+        there = false;
+    else if (rc < 0 && r->where != MACHINE_ON_OVERLAY && r->where != MACHINE_COMMITTING)
+        return rc;
+    return r->where == MACHINE_ELSEWHERE ? without_machine(j, d, there, empty, r)
+                                         : on_machine(m, d, there, empty, r);
+}

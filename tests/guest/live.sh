@@ -4,7 +4,8 @@
 # while it is backed up again and again, every other time quiesced by its agent. Each archive is restored,
 # its file systems are checked, and it is booted: every record that was acknowledged before is there, none is
 # torn, and both disks are of one instant. Once byre is killed while the guest runs on overlays, once both
-# are. Not part of the suite: it installs Debian from the network, and the processor is emulated. Root; about 20 minutes; about 6 GB below TMPDIR, or /var/tmp.
+# are. Not part of the suite: it installs Debian from the network, and the processor is emulated. Root;
+# about 20 minutes; about 5 GB below TMPDIR, or /var/tmp.
 # usage: BYRE=build/release/src/cli/byre tests/guest/live.sh [DIR]
 #   DIR   where the guest was put before, or is to be put (default: a fresh one)
 #   RUNS  in the environment: how many backups (default: 10)
@@ -143,12 +144,12 @@ for ((run = 0; run < runs; run++)); do
     end=$(now)
     [ $code = 0 ] || { cat "$work/err" >&2; fail "backup $run, exit $code"; }
     after[run]=$(acknowledged)
-    read -r id bytes < <(tail -n 1 "$work/out" | python3 -c \
-        'import json, sys; s = json.load(sys.stdin); print(s["archive"], s["bytes_read"])')
+    read -r id bytes still < <(tail -n 1 "$work/out" | python3 -c \
+        'import json, sys; s = json.load(sys.stdin); print(s["archive"], s["bytes_read"], s["pause_seconds"])')
     ids[run]=$id
     read -r of_guest of_host < <(tool gaps "$work/acks" "$begin" "$end")
-    printf '   %s %-9s %5.1f s, records %d to %d, at most %s s apart (%s s on our clock), %d MiB were written since the last, %d MiB read\n' \
-        "${id:0:8}" "${kinds[run]}" "$(awk "BEGIN { print $end - $begin }")" "${before[run]}" "${after[run]}" "$of_guest" "$of_host" \
+    printf '   %s %-9s %5.1f s, records %d to %d, at most %s s apart (%s s on our clock; frozen for %.3f s), %d MiB were written since the last, %d MiB read\n' \
+        "${id:0:8}" "${kinds[run]}" "$(awk "BEGIN { print $end - $begin }")" "${before[run]}" "${after[run]}" "$of_guest" "$of_host" "$still" \
         $((written >> 20)) $((bytes >> 20))
     ((run == 0 || bytes <= written * 3 / 2 + (8 << 20))) || fail "read $bytes bytes, where $written were written"
     awk "BEGIN { exit !($of_host < $pause) }" || fail "the guest stood still for $of_host s"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs in the guest of live.sh. Writes numbered records to a file on the first disk, then to one on the second, then to
 PostgreSQL, each of them to the disk before the next; the number is told to the host only then, with the time since the
-one before. Now and then a file makes way for another, and its room is trimmed. Where there is a disk labelled VERIFY it holds all that there is against what it should be
-instead, and says so on the console."""
+one before. Now and then a file makes way for another, and its room is discarded. Where there is a disk labelled VERIFY
+it holds all that there is against what it should be instead, and says so on the console."""
 import glob
 import hashlib
 import os
@@ -56,7 +56,6 @@ def replace_filler():
     os.rename("/data/new", FILLER + hashlib.sha256(content).hexdigest())
     for path in old:
         os.unlink(path)
-    subprocess.run(["fstrim", "/data"], check=True)
 
 
 def write():

@@ -22,7 +22,7 @@ echo 'local all all trust' >"/etc/postgresql/$version/main/pg_hba.conf"
 
 install -m 755 records.py /usr/local/sbin/records
 mkdir -p /data /var/lib/records
-echo 'LABEL=data /data ext4 defaults,nofail 0 2' >>/etc/fstab
+echo 'LABEL=data /data ext4 defaults,nofail,discard 0 2' >>/etc/fstab
 cat >/etc/systemd/system/records.service <<UNIT
 [Unit]
 Description=Writes records, or holds those that there are against what they should be

@@ -61,13 +61,14 @@ static void add_json(struct printing *p, const struct live_report *report)
     format_time(report->started, started);
     for (size_t i = 0; i < report->disk_count; i++)
         json_array_append_new(disks, disk_json(&report->disks[i]));
-    json_array_append_new(
-        p->machines,
-        json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:b, s:b, s:o}", "journal",
-                  output_string(report->journal), "problem", optional(report->problem), "machine",
-                  optional(report->machine), "phase", optional(report->phase), "started", started,
-                  "byre", (json_int_t)report->byre, "running", report->running, "alive",
-                  report->alive, "guest_frozen", report->guest_frozen, "disks", disks));
+    json_array_append_new(p->machines,
+                          json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:b, s:b, s:o, s:o}",
+                                    "journal", output_string(report->journal), "problem",
+                                    optional(report->problem), "machine", optional(report->machine),
+                                    "phase", optional(report->phase), "started", started, "byre",
+                                    (json_int_t)report->byre, "running", report->running, "alive",
+                                    report->alive, "guest_frozen", report->guest_frozen, "disks",
+                                    disks, "last_command", optional(report->last_command)));
 }
 
 /* What others wrote is in it, so a terminal must not be steered by it. */
@@ -108,8 +109,9 @@ static void print_text(const struct live_report *report)
         for (size_t k = 0; k < disk->command_count; k++)
             print_line("      $ ", disk->commands[k]);
     }
-    print_line("  put right by byre live recover, or by the commands above and then\n      $ rm ",
-               report->journal);
+    if (report->last_command)
+        print_line("  put right by byre live recover, or by the commands above and then\n      $ ",
+                   report->last_command);
 }
 
 static void report_each(void *arg, const struct live_report *report)

@@ -297,7 +297,7 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
     if (rc == 0 && l->machine->ops->check_bases != NULL)
         rc = l->machine->ops->check_bases(l->machine, &l->journal, err);
     if (rc == 0)
-        rc = live_collect_side_files(l, err);
+        rc = side_files_collect(l, err);
     if (rc == 0)
         rc = watch_begin(&l->watch, l->machine, &l->journal, options->listener.cancel, err);
     if (rc < 0) {

@@ -118,6 +118,9 @@ void journal_close(struct journal *journal);
 /* A fresh absolute path for the key of overlay ${i}. */
 char *journal_key_path(const struct journal *journal, size_t i);
 
+/* The absolute path of the folder that side files are written to; for the caller to free. */
+char *journal_side_folder(const struct journal *journal);
+
 /* Calls ${each} with every journal below ${state_dir} and whether its lock is held by somebody; one
  * that cannot be read comes as NULL with ${why}. With ${lock}, each is locked while ${each} has it,
  * and ${running} tells those that cannot be. Read only, but for the lock. No folder: no journals.

@@ -219,6 +219,10 @@ int journal_save(struct journal *j, struct error *err)
 
 int journal_remove(struct journal *j, struct error *err)
 {
+    char *temporary = beside(j->path, ".tmp"); /* of one that was killed */
+    if (temporary != NULL)
+        unlink(temporary);
+    free(temporary);
     if (unlink(j->path) < 0 && errno != ENOENT)
         return error_sys(err, errno, "%s", j->path);
     j->stored = false;
@@ -233,6 +237,11 @@ void journal_close(struct journal *j)
     free(j->folder);
     free(j->path);
     j->folder = j->path = NULL;
+}
+
+char *journal_side_folder(const struct journal *j)
+{
+    return beside(j->path, "-side-files");
 }
 
 char *journal_key_path(const struct journal *j, size_t i)

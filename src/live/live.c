@@ -5,13 +5,10 @@
  */
 #include "live/live.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "live/overlay.h"
 #include "live/session.h"
@@ -50,61 +47,15 @@ const volatile int *live_cancel(const struct live *l)
     return &l->watch.cancel;
 }
 
-/* ---- side files ---- */
-
-static int is_plain(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
-/* Below the journal's folder, which is nobody else's to read. */
-int live_collect_side_files(struct live *l, struct error *err)
-{
-    struct dirent **list = NULL;
-    if (l->machine->ops->side_files == NULL)
-        return 0;
-    if (asprintf(&l->folder, "%s/side-files.XXXXXX", l->journal.folder) < 0) {
-        l->folder = NULL;
-        return error_no_memory(err);
-    }
-    if (mkdtemp(l->folder) == NULL)
-        return error_sys(err, errno, "%s", l->folder);
-    int rc = l->machine->ops->side_files(l->machine, l->folder, err);
-    int n = rc == 0 ? scandir(l->folder, &list, is_plain, alphasort) : 0;
-    if (n < 0)
-        return error_sys(err, errno, "%s", l->folder);
-    l->side_files = calloc((size_t)n + 1, sizeof *l->side_files);
-    if (l->side_files == NULL)
-        rc = error_no_memory(err);
-    for (int i = 0; i < n; i++) {
-        if (rc == 0 && asprintf(&l->side_files[i], "%s/%s", l->folder, list[i]->d_name) < 0) {
-            l->side_files[i] = NULL;
-            rc = error_no_memory(err);
-        }
-        l->side_file_count += rc == 0;
-        free(list[i]);
-    }
-    free(list);
-    return rc;
-}
-
-static void remove_side_files(struct live *l)
-{
-    for (size_t i = 0; i < l->side_file_count; i++) {
-        unlink(l->side_files[i]);
-        free(l->side_files[i]);
-    }
-    free(l->side_files);
-    if (l->folder != NULL)
-        rmdir(l->folder);
-    free(l->folder);
-}
-
 void live_free(struct live *l)
 {
+    if (l->journal.lock >= 0) /* else they are another one's */
+        side_files_remove(&l->journal);
+    for (size_t i = 0; i < l->side_file_count; i++)
+        free(l->side_files[i]);
+    free(l->side_files);
     machine_close(l->machine);
     journal_close(&l->journal);
-    remove_side_files(l);
     free(l->images);
     free(l);
 }

@@ -93,6 +93,7 @@ struct live_report {
     bool guest_frozen; /* file systems, perhaps */
     const struct live_report_disk *disks;
     size_t disk_count;
+    const char *last_command; /* what a person would type in the end, all disks being right */
 };
 
 /* Reads only. ${each} is called for each journal; all is lent. ${*broken}: how many are. */

@@ -188,13 +188,14 @@ static void say_qmp(const struct journal *j, void (*say)(void *arg, const char *
     FILE *f = open_memstream(&text, &size);
     if (f == NULL)
         return;
-    fputs("printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}'", f);
+    fputs("(printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}'", f);
     for (size_t i = 0; i < count; i++) {
         char *dump = json_dumps(commands[i], JSON_COMPACT);
         fprintf(f, " '%s'", dump != NULL ? dump : "");
         free(dump);
     }
-    fprintf(f, " | socat -t 5 - UNIX-CONNECT:%s", j->socket);
+    /* QEMU drops what it has not done yet of a client that hangs up */
+    fprintf(f, "; sleep 1) | socat -t 0 - UNIX-CONNECT:'%s'", j->socket);
     fclose(f);
     line = text;
     if (line != NULL)

@@ -115,6 +115,7 @@ int recover_journal(struct machine *given, struct journal *j, const struct live_
             *err = first;
         rc = first.code;
     }
+    side_files_remove(j);
     if (rc == 0)
         rc = journal_remove(j, err);
     if (m != given)

@@ -18,7 +18,6 @@ struct live {
     double pause;  /* seconds */
     size_t wanted; /* bitmaps: disks that can have one */
     const char **images;
-    char *folder; /* of side files, temporary; NULL: none */
     char **side_files;
     size_t side_file_count;
 };
@@ -47,7 +46,9 @@ int recover_journal(struct machine *m, struct journal *j, const struct live_reco
 void live_free(struct live *l);
 
 /* Has the machine write its side files, and lists them. */
-int live_collect_side_files(struct live *l, struct error *err);
+int side_files_collect(struct live *l, struct error *err);
+/* Removes those of ${j}, also those of a run that was killed. */
+void side_files_remove(const struct journal *j);
 
 /* Thaws, again and again for some seconds. */
 int freeze_thaw(struct machine *m, struct error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What broken backups left, as it is now, and what a person would type. Changes nothing. */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static int report_one(void *arg, const char *path, struct journal *j, bool runni
     struct live_report report = {.journal = path, .running = running};
     struct machine *m = NULL;
     struct error problem = {0};
+    char last[2 * PATH_MAX + 16];
     s->broken += !running;
     if (j == NULL) {
         report.problem = why->message;
@@ -109,6 +111,9 @@ static int report_one(void *arg, const char *path, struct journal *j, bool runni
     report.guest_frozen = !running && (j->phase == JOURNAL_FREEZING ||
                                        (j->phase == JOURNAL_SWITCHING && j->agent != NULL));
     report.disks = disks;
+    snprintf(last, sizeof last, "rm -f '%s' '%.*slock'", path, (int)(strlen(path) - strlen("json")),
+             path);
+    report.last_command = last;
     if (rc == 0)
         s->each(s->arg, &report);
     machine_close(m);

@@ -102,6 +102,7 @@ static int complete(struct machine *m, struct journal *j, size_t i, double *paus
 {
     struct rest rest = {.journal = j, .disk = i};
     struct guard *guard = NULL;
+    struct error why = {0};
     bool pivoted = false;
     int rc = guard_start(&guard, 0, &j->lock, 1, finish_disk, &rest, err);
     if (rc < 0)
@@ -111,6 +112,12 @@ static int complete(struct machine *m, struct journal *j, size_t i, double *paus
     if (rc == 0) {
         j->disks[i].step = JOURNAL_COMPLETE;
         rc = journal_save(j, err);
+        if (rc < 0) {
+            j->disks[i].step = JOURNAL_DISK_COMMITS;
+            journal_save(j, NULL); /* it may say so by now, if not surely for good */
+            if (!pivoted && m->ops->commit_abort(m, j, i, &why) < 0)
+                error_wrap(err, "the guest's writes may wait, for %s", why.message);
+        }
     }
     if (rc == 0 && !pivoted)
         rc = m->ops->pivot(m, j, i, err);

@@ -236,6 +236,7 @@ static const struct machine_ops ops = {
     .commit_begin = machine_qmp_commit_begin,
     .commit_progress = machine_qmp_commit_progress,
     .commit_complete = machine_qmp_commit_complete,
+    .commit_abort = machine_qmp_commit_abort,
     .pivot = machine_qmp_pivot,
     .forget = machine_qmp_forget,
     .drop_bitmaps = machine_qmp_drop_bitmaps,

@@ -159,6 +159,19 @@ int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, 
     return rc == 0 && !is(&job, "pending") ? failed(mq, name, &job, err) : rc;
 }
 
+int machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i, struct error *err)
+{
+    struct machine_qmp *mq = QMP_OF(m);
+    struct job job;
+    char name[32];
+    (void)j;
+    qmp_job_name(i, name);
+    int rc = order(mq, "job-cancel", name, err);
+    if (rc == 0)
+        rc = wait_for(mq, name, "concluded", &job, err);
+    return rc == 0 && job.there ? order(mq, "job-dismiss", name, err) : rc;
+}
+
 int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct error *err)
 {
     struct machine_qmp *mq = QMP_OF(m);

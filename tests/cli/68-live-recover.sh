@@ -202,3 +202,16 @@ for n in 1 2 3 4 5 6 7 8; do
     expect_exit 0 byre live recover
     all_there
 done
+
+# ---- the journal cannot be written at the moment in which the guest's writes wait for it ----
+fresh
+code=0
+strace -f -qq -P "${journal%.json}.tmp" -e trace=openat -o strace -e inject=openat:error=ENOSPC:when=6+ \
+    "$BYRE" backup --qmp qmp.sock >out 2>err || code=$?
+[ "$code" = 3 ] || { cat out err; fail "exit $code, not 3, with a full state folder"; }
+expect_says err 'No space left on device'
+timeout 20 qemu-io -f raw -c 'write -P 8 1M 64k' "nbd+unix:///root?socket=$T/nbd.sock" >out || fail "the guest's writes wait for ever"
+wrote 11
+expect_broken 'the machine writes to the overlay'
+expect_exit 0 byre live recover
+all_there

@@ -33,6 +33,9 @@ int qmp_place_find(struct machine *m, const struct journal *j, size_t i, struct 
 /* "byre-live-N", the job of a disk. */
 void qmp_job_name(size_t i, char name[32]);
 
+/* The job of a disk, where it is at its end and nobody has taken notice. */
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err);
+
 /* machine_ops */
 int machine_qmp_plan(struct machine *m, const struct live_options *o, struct journal *j,
                      struct error *err);

@@ -211,14 +211,17 @@ class Machine:
         client.shutdown()
         return data
 
-    def convert(self, path, disk):
-        """All of the disk in the file ${path}, which is like disk ${disk}."""
-        raw = path + ".raw"
-        source = ("-f", ("qcow2", "raw")[disk], path)
+    def source(self, path, disk):
+        """How qemu-img is told to open the file ${path}, which is like disk ${disk}."""
         if self.secret and disk == 0:
-            source = ("--object", f"secret,id=secret,file={self.secret}", "--image-opts",
-                      f"driver=qcow2,file.filename={path},encrypt.key-secret=secret")
-        qemu_img("convert", "-O", "raw", *source, raw)
+            return ("--object", f"secret,id=secret,file={self.secret}", "--image-opts",
+                    f"driver=qcow2,file.filename={path},encrypt.key-secret=secret")
+        return ("-f", ("qcow2", "raw")[disk], path)
+
+    def convert(self, path, disk):
+        """All of the disk in that file."""
+        raw = path + ".raw"
+        qemu_img("convert", "-O", "raw", *self.source(path, disk), raw)
         with open(raw, "rb") as file:
             data = file.read()
         os.unlink(raw)

@@ -11,13 +11,15 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
                           struct error *err)
 {
     struct journal_disk *d = &j->disks[i];
+    /* the phase was what told this of the others */
+    for (size_t k = 0; j->phase == JOURNAL_SWITCHING && k < j->disk_count; k++)
+        if (j->disks[k].step == JOURNAL_CREATED)
+            j->disks[k].step = JOURNAL_SWITCHED;
     d->step = JOURNAL_DISK_COMMITS;
     j->phase = JOURNAL_COMMITTING;
     int rc = journal_save(j, err);
     if (rc == 0)
         rc = overlay_commit(d, o->secret_file, err);
-    if (rc == 0)
-        rc = machine_settle_offline(j, i, err);
     if (rc == 0) {
         d->step = JOURNAL_COMPLETE;
         rc = journal_save(j, err);
@@ -34,7 +36,7 @@ static int remove_overlay(struct machine *m, struct journal *j, size_t i,
     int rc = 0;
     if (m != NULL && remedy->where == MACHINE_KNOWS)
         rc = m->ops->forget(m, j, i, err);
-    if (rc == 0 && m == NULL && d->step >= JOURNAL_SWITCHED)
+    if (rc == 0 && m == NULL && d->step >= JOURNAL_CREATED)
         rc = machine_settle_offline(j, i, err);
     if (rc == 0)
         rc = overlay_remove(d, err);

@@ -323,15 +323,6 @@ static int take_as_it_is(struct live *l, struct error *err)
     return side_files_collect(l, err);
 }
 
-/* The lock is held all the same: nobody else backs it up meanwhile. */
-static int take_as_it_is(struct live *l, struct error *err)
-{
-    live_note(&l->options.listener, "%s is shut off: its disks are backed up as files",
-              l->journal.name);
-    l->off = true;
-    return side_files_collect(l, err);
-}
-
 int live_freeze(struct live **out, const struct live_options *options, struct error *err)
 {
     struct live_result result;

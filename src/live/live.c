@@ -67,7 +67,9 @@ int live_confirm(struct live *l, struct error *err)
     if (fleece_first(j) == j->disk_count)
         return 0;
     watch_end(&l->watch);
-    bool kept = l->watch.trouble[0] == 0;
+    if (l->watch.trouble[0] != 0)
+        return error_set(err, ERROR_INTERRUPTED, "%s", l->watch.trouble);
+    bool kept = true;
     for (size_t i = 0; rc == 0 && !l->watch.gone && i < j->disk_count; i++) {
         enum machine_where where = MACHINE_ON_OVERLAY;
         if (j->disks[i].mode == JOURNAL_CONTENT)

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "live/overlay.h"
 
@@ -60,6 +61,18 @@ static int on_machine(struct machine *m, const struct journal_disk *d, bool ther
     return split(r, d, "the machine runs on the base");
 }
 
+/* Where byre died right after the switch, no journal tells how it left the base. But whatever the
+ * overlay has was written after that. */
+static bool base_is_newer(const struct journal_disk *d)
+{
+    struct stat base, overlay;
+    if (stat(d->base, &base) < 0 || stat(d->overlay, &overlay) < 0)
+        return false;
+    return base.st_mtim.tv_sec > overlay.st_mtim.tv_sec ||
+           (base.st_mtim.tv_sec == overlay.st_mtim.tv_sec &&
+            base.st_mtim.tv_nsec > overlay.st_mtim.tv_nsec);
+}
+
 static int without_machine(const struct journal *j, const struct journal_disk *d, bool there,
                            bool empty, struct remedy *r)
 {
@@ -77,7 +90,8 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
         return set(r, REMEDY_REMOVE, "the overlay is empty; the base is right");
     if (!switched)
         return split(r, d, "the machine was not to have written to it yet");
-    if (d->stat.known && d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
+    if (d->step != JOURNAL_DISK_COMMITS &&
+        (d->stat.known ? !journal_is_same(&d->stat, d->base) : base_is_newer(d)))
         return split(r, d, "the base was changed since: was the machine started on it?");
     return set(r, REMEDY_OFFLINE,
                "the machine does not have it; the overlay has the newest writes");

@@ -75,6 +75,18 @@ static int on_machine(struct machine *m, const struct journal_disk *d, bool ther
     return split(r, d, "the machine runs on the base");
 }
 
+/* Where byre died right after the switch, no journal tells how it left the base. But whatever the
+ * overlay has was written after that. */
+static bool base_is_newer(const struct journal_disk *d)
+{
+    struct stat base, overlay;
+    if (stat(d->base, &base) < 0 || stat(d->overlay, &overlay) < 0)
+        return false;
+    return base.st_mtim.tv_sec > overlay.st_mtim.tv_sec ||
+           (base.st_mtim.tv_sec == overlay.st_mtim.tv_sec &&
+            base.st_mtim.tv_nsec > overlay.st_mtim.tv_nsec);
+}
+
 static int without_machine(const struct journal *j, const struct journal_disk *d,
                            enum machine_where start, bool there, bool empty, struct remedy *r)
 {
@@ -95,7 +107,8 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
     /* perhaps it had gone back, and has written more than the overlay has since */
     if (d->step == JOURNAL_DISK_COMMITS && start == MACHINE_ON_BASE)
         return split(r, d, "libvirt starts the machine on the base");
-    if (d->stat.known && d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
+    if (d->step != JOURNAL_DISK_COMMITS &&
+        (d->stat.known ? !journal_is_same(&d->stat, d->base) : base_is_newer(d)))
         return split(r, d, "the base was changed since: was the machine started on it?");
     if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
         return split(r, d, "whether that was written to since cannot be seen of a block device");

@@ -179,6 +179,21 @@ expect_exit 0 byre live recover --discard-overlay
 nothing_left_of_it
 io root.qcow2 'read -P 99 20M 1M'
 
+# The same where byre died before it knew how the machine had left the base.
+fresh
+killed_at fsync 1 "$T/root.qcow2"
+wrote 10
+crash
+machine root=root.qcow2 data=data.raw
+guest root 'write -P 98 20M 1M'
+shut_down
+fingerprint root.qcow2 root.qcow2.byre-live >before-split
+expect_exit 1 byre live recover
+expect_says err 'split'
+fingerprint root.qcow2 root.qcow2.byre-live | cmp before-split - || fail "a split was touched"
+expect_exit 0 byre live recover --discard-overlay
+nothing_left_of_it
+
 # ---- killed before each writing of the journal, and before an overlay goes ----
 # preparing, switching, frozen, archived, committing, complete, complete
 for n in 1 2 3 4 5 6 7 8; do

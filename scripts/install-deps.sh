@@ -41,6 +41,7 @@ test  zsh               completion, asked as a person would
 test  fish              the same
 test  lintian           what Debian has to say of the package
 test  strace            kills the program at chosen system calls
+test  socat             types what live status prints
 test  libarchive-tools  bsdtar: a second reader of exports
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer

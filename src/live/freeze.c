@@ -299,7 +299,7 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
     if (rc == 0)
         rc = side_files_collect(l, err);
     if (rc == 0)
-        rc = watch_begin(&l->watch, l->machine, &l->journal, options->listener.cancel, err);
+        rc = watch_begin(&l->watch, l->machine, &l->journal, &l->options.listener, err);
     if (rc < 0) {
         live_finish(l, false, &result, NULL);
         return rc;

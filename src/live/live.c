@@ -42,11 +42,6 @@ bool live_has_bitmaps(const struct live *l)
     return false;
 }
 
-const volatile int *live_cancel(const struct live *l)
-{
-    return &l->watch.cancel;
-}
-
 void live_free(struct live *l)
 {
     if (l->journal.lock >= 0) /* else they are another one's */

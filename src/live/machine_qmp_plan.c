@@ -119,8 +119,26 @@ static int is_file_of(const struct machine_qmp *mq, const struct graph *g, size_
     return rc;
 }
 
+/* Whether QEMU's name of ${n} tells of a chain below that it was given, and did not find by ${n}.
+ */
+static bool is_given_chain(const struct graph_node *n)
+{
+    if (strncmp(n->file, "json:", 5) != 0)
+        return false;
+    json_t *name = json_loads(n->file + 5, 0, NULL);
+    bool given = json_object_get(name, "backing") != NULL;
+    json_decref(name);
+    return given;
+}
+
+/* A file whose header does not say the format of the one below is read as one that probes. */
+static bool is_format_of(const struct graph_node *below, const struct graph_node *n)
+{
+    return strcmp(below->driver, n->backing_format[0] != 0 ? n->backing_format : "qcow2") == 0;
+}
+
 /* The machine may have been given another chain below a file than its header names, and then the
- * guest's disk is not what the files are. Where QEMU names a node by a mere file, it is. */
+ * guest's disk is not what the files are. */
 static int check_chain(const struct machine_qmp *mq, const struct graph *g, size_t node,
                        const char *device, struct error *err)
 {
@@ -129,16 +147,15 @@ static int check_chain(const struct machine_qmp *mq, const struct graph *g, size
         size_t below = graph_child(g, node, "backing");
         bool same = false;
         int rc = 0;
-        if (strncmp(n->file, "json:", 5) != 0)
+        if (!is_given_chain(n))
             return 0;
         if (below == GRAPH_NONE && n->backing[0] == 0)
             return 0;
-        if (below != GRAPH_NONE && n->backing[0] != 0 &&
-            strcmp(g->nodes[below].driver, n->backing_format) == 0)
+        if (below != GRAPH_NONE && n->backing[0] != 0 && is_format_of(&g->nodes[below], n))
             rc = is_file_of(mq, g, below, n->backing, &same, err);
         if (rc < 0)
             return rc;
-        if (!same || (strcmp(n->backing_format, "raw") == 0 &&
+        if (!same || (strcmp(g->nodes[below].driver, "raw") == 0 &&
                       strncmp(g->nodes[below].file, "json:", 5) == 0))
             return error_set(
                 err, ERROR_UNSUPPORTED,

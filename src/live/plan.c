@@ -195,22 +195,23 @@ static bool has_fuse(const struct graph *g, size_t top)
     return false;
 }
 
-/* Whether the name of ${n} says nothing that its file would not. A chain that was put together node
- * by node is in the name, too: whether it is that of the files, machine_qmp_plan.c sees. */
-static bool is_plain(const struct graph_node *n)
+/* Whether the name says more of the disk than the file does, say a slice of it. A chain that was
+ * put together node by node is in it, too: whether it is that of the files, machine_qmp_plan.c
+ * sees. */
+static bool is_more_than_file(const struct graph_node *n)
 {
-    bool plain = true;
     const char *key;
     json_t *value;
+    bool more = false;
     if (strncmp(n->file, "json:", 5) != 0)
-        return true;
-    json_t *name = strcmp(n->driver, "qcow2") == 0 ? json_loads(n->file + 5, 0, NULL) : NULL;
+        return false;
+    json_t *name = json_loads(n->file + 5, 0, NULL);
     json_object_foreach (name, key, value)
-        plain = plain && (strcmp(key, "driver") == 0 || strcmp(key, "file") == 0 ||
-                          strcmp(key, "backing") == 0 || strncmp(key, "encrypt.", 8) == 0);
-    plain = plain && json_is_object(name);
+        more |= strcmp(key, "driver") != 0 && strcmp(key, "file") != 0 &&
+                strcmp(key, "backing") != 0 && strncmp(key, "encrypt.", 8) != 0;
+    more |= !json_is_object(name);
     json_decref(name);
-    return plain;
+    return more;
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -257,7 +258,7 @@ static int refuse(const struct graph *g, size_t top, size_t node, bool *content,
                  "node %.64s is no file or block device of this host but %.32s", n->name,
                  file == GRAPH_NONE ? "nothing" : g->nodes[file].driver);
         hint = content_hint;
-    } else if (strncmp(g->nodes[file].file, "json:", 5) == 0 || !is_plain(n)) {
+    } else if (is_more_than_file(n) || strncmp(g->nodes[file].file, "json:", 5) == 0) {
         snprintf(reason, sizeof reason, "node %.64s is more than a file by its name: %.256s",
                  n->name, n->file);
         hint = content_hint;

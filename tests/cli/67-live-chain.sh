@@ -61,6 +61,20 @@ with_chain link.qcow2
 expect_exit 0 byre backup --qmp qmp.sock --name chain
 shut_down
 
+# Where a header does not say a format, it is qcow2 that is found there.
+cp top.qcow2 kept.qcow2
+python3 - top.qcow2 <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    head = f.read(65536)
+    f.seek(head.index(struct.pack(">I", 0xe2792aca)))  # the extension that says it
+    f.write(b"byre")  # now of no meaning to anybody
+END
+with_chain middle.qcow2
+expect_exit 0 byre backup --qmp qmp.sock --name unsaid
+shut_down
+cp kept.qcow2 top.qcow2
+
 cp middle.qcow2 other.qcow2
 with_chain other.qcow2
 refused

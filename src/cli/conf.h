@@ -29,6 +29,12 @@ enum conf_key {
     /* of a job */
     CONF_IN_REPOSITORY,
     CONF_IMAGES,
+    CONF_DOMAIN,
+    CONF_CONNECT,
+    CONF_QMP,
+    CONF_DISKS,
+    CONF_QUIESCE,
+    CONF_OVERLAY_DIR,
     CONF_NAME,
     CONF_TAGS,
     CONF_WITH,
@@ -98,6 +104,9 @@ const struct conf_value *conf_value(const struct conf *conf, const struct conf_s
 /* Its only item, or NULL. */
 const char *conf_text(const struct conf *conf, const struct conf_section *section,
                       enum conf_key key);
+
+/* Whether ${job} saves anything: images, or a machine. */
+bool conf_saves(const struct conf_section *job);
 
 /* Whether a key of "yes" and "no" has "yes". */
 bool conf_flag(const struct conf *conf, const struct conf_section *section, enum conf_key key);

@@ -17,10 +17,16 @@ const struct conf_section *conf_find(const struct conf *conf, enum conf_kind kin
     return NULL;
 }
 
+bool conf_saves(const struct conf_section *job)
+{
+    return job->values[CONF_IMAGES].count || job->values[CONF_DOMAIN].count ||
+           job->values[CONF_QMP].count;
+}
+
 const struct conf_value *conf_value(const struct conf *conf, const struct conf_section *section,
                                     enum conf_key key)
 {
-    bool own = key >= CONF_KEEP_LAST && key <= CONF_CHECK && !section->values[CONF_IMAGES].count;
+    bool own = key >= CONF_KEEP_LAST && key <= CONF_CHECK && !conf_saves(section);
 
     if (!section->values[key].count && section->kind == CONF_JOB && !own) {
         const struct conf_section *defaults = conf_find(conf, CONF_DEFAULTS, "");
@@ -110,21 +116,46 @@ static bool has_work(const struct conf *conf, const struct conf_section *job)
         if (conf_value(conf, job, key)->count)
             return true;
     }
-    return job->values[CONF_IMAGES].count || conf_flag(conf, job, CONF_PRUNE) ||
+    return conf_saves(job) || conf_flag(conf, job, CONF_PRUNE) ||
            (check && strcmp(check, "no") != 0);
+}
+
+/* What is saved is one of three, and each has keys of its own. */
+static int check_machine(const struct conf *conf, const struct conf_section *job, struct error *err)
+{
+    static const enum conf_key of_machines[] = {CONF_DISKS, CONF_QUIESCE, CONF_OVERLAY_DIR};
+    bool domain = job->values[CONF_DOMAIN].count;
+    bool qmp = job->values[CONF_QMP].count;
+
+    if (job->values[CONF_IMAGES].count && (domain || qmp))
+        return conf_wrong(conf, job, domain ? CONF_DOMAIN : CONF_QMP, err,
+                          "there are images: a job saves those or a machine");
+    if (domain && qmp)
+        return conf_wrong(conf, job, CONF_QMP, err, "there is a domain already");
+    if (job->values[CONF_CONNECT].count && !domain)
+        return conf_wrong(conf, job, CONF_CONNECT, err, "there is no domain");
+    for (size_t i = 0; i < sizeof of_machines / sizeof of_machines[0]; i++) {
+        if (job->values[of_machines[i]].count && !domain && !qmp)
+            return conf_wrong(conf, job, of_machines[i], err, "there is no domain or qmp");
+    }
+    return 0;
 }
 
 static int check_job(const struct conf *conf, const struct conf_section *job, struct error *err)
 {
-    static const enum conf_key of_images[] = {CONF_TAGS, CONF_WITH, CONF_BITMAP, CONF_COMPRESSION};
+    static const enum conf_key of_backups[] = {CONF_TAGS, CONF_WITH, CONF_BITMAP, CONF_COMPRESSION};
     struct error reason = {0};
+    int rc = check_machine(conf, job, err);
 
+    if (rc)
+        return rc;
     if (!has_work(conf, job))
-        return wrong(conf, job, job->line, NULL, err,
-                     "there is nothing to do: no images, keep rules, prune or check");
-    for (size_t i = 0; i < sizeof of_images / sizeof of_images[0]; i++) {
-        if (job->values[of_images[i]].count && !job->values[CONF_IMAGES].count)
-            return conf_wrong(conf, job, of_images[i], err, "there are no images");
+        return wrong(
+            conf, job, job->line, NULL, err,
+            "there is nothing to do: no images, domain or qmp, keep rules, prune or check");
+    for (size_t i = 0; i < sizeof of_backups / sizeof of_backups[0]; i++) {
+        if (job->values[of_backups[i]].count && !conf_saves(job))
+            return conf_wrong(conf, job, of_backups[i], err, "there are no images");
     }
     if (!job->values[CONF_NAME].count && engine_check_name(job->name, &reason))
         return wrong(conf, job, job->line, "name", err, reason.message);

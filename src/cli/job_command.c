@@ -81,7 +81,7 @@ bool job_has_step(const struct job *job, enum job_step step)
 
     switch (step) {
     case JOB_BACKUP:
-        return job->section->values[CONF_IMAGES].count > 0;
+        return conf_saves(job->section);
     case JOB_FORGET:
         for (unsigned key = CONF_KEEP_LAST; key <= CONF_KEEP_TAG; key++) {
             if (conf_value(job->conf, job->section, key)->count)
@@ -171,6 +171,28 @@ static int add_matches(const struct job *job, const char *pattern, size_t first,
     return rc;
 }
 
+/* A running machine, where the job has one instead of images. */
+static int add_machine(const struct job *job, struct words *argv, struct error *err)
+{
+    bool domain = job->section->values[CONF_DOMAIN].count;
+    int rc = 0;
+
+    if (!domain && !job->section->values[CONF_QMP].count)
+        return 0;
+    rc = add(argv, "domain", domain ? text(job, CONF_DOMAIN) : NULL, err);
+    if (!rc && domain)
+        rc = add(argv, "connect", text(job, CONF_CONNECT), err);
+    if (!rc)
+        rc = add(argv, "qmp", text(job, CONF_QMP), err);
+    if (!rc)
+        rc = add_each(job, argv, "disk", CONF_DISKS, err);
+    if (!rc)
+        rc = add(argv, "overlay-dir", text(job, CONF_OVERLAY_DIR), err);
+    if (!rc && conf_flag(job->conf, job->section, CONF_QUIESCE))
+        rc = words_add(argv, err, "--quiesce");
+    return rc;
+}
+
 static int add_backup(const struct job *job, struct words *argv, struct error *err)
 {
     const struct conf_value *images = conf_value(job->conf, job->section, CONF_IMAGES);
@@ -181,10 +203,13 @@ static int add_backup(const struct job *job, struct words *argv, struct error *e
         rc = add_each(job, argv, "tag", CONF_TAGS, err);
     if (!rc)
         rc = add_each(job, argv, "with", CONF_WITH, err);
-    if (!rc && conf_flag(job->conf, job->section, CONF_BITMAP))
+    /* Where there is a monitor, there is no need to ask for bitmaps, and it is an error. */
+    if (!rc && conf_flag(job->conf, job->section, CONF_BITMAP) && !text(job, CONF_QMP))
         rc = words_add(argv, err, "--bitmap");
     if (!rc)
         rc = add(argv, "compression", text(job, CONF_COMPRESSION), err);
+    if (!rc)
+        rc = add_machine(job, argv, err);
     first = argv->count;
     for (size_t i = 0; !rc && i < images->count; i++)
         rc = add_matches(job, images->items[i], first, argv, err);

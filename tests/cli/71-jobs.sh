@@ -121,6 +121,16 @@ assert a["name"] == "Web server" and a["tags"] == ["nightly", "two words"], a'
 expect_exit 0 byre --json run --dry-run web
 expect_json "all[0]['dry_run'] and all[0]['steps'][1]['argv'][-2:] == ['--name=Web server', '--keep-last=2']"
 
+# A machine takes the place of images.
+cp byre.conf kept.conf
+conf 'domain = my vm' 'connect = qemu:///system' 'disks = vda, vdb' 'quiesce = yes'
+expect_exit 0 byre --json run --dry-run web
+expect_json "all[0]['steps'][0]['argv'][-5:] == ['--domain=my vm', '--connect=qemu:///system', '--disk=vda', '--disk=vdb', '--quiesce']"
+conf 'qmp = /run/m.qmp' 'bitmap = yes' 'quiesce = no' 'overlay-dir = /var/tmp'
+expect_exit 0 byre --json run --dry-run web
+expect_json "all[0]['steps'][0]['argv'][-3:] == ['--name=web', '--qmp=/run/m.qmp', '--overlay-dir=/var/tmp']"
+mv kept.conf byre.conf
+
 # ---- failures ----
 # Nothing is forgotten where nothing was saved; after and failure hooks are told.
 rm -f after.* failure.*

@@ -64,7 +64,8 @@ static int spawn(struct child *child, int output, char *const *env)
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, options->into ? options->into : output,
+                                     STDOUT_FILENO);
     if (options->capture)
         posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
     if (options->folder != NULL)

@@ -18,8 +18,6 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
     int rc = journal_save(j, err);
     if (rc == 0)
         rc = overlay_commit(d, o->secret_file, err);
-    if (rc == 0)
-        rc = machine_settle_offline(j, i, err);
     if (rc == 0) {
         d->step = JOURNAL_COMPLETE;
         rc = journal_save(j, err);
@@ -33,7 +31,7 @@ static int remove_overlay(struct machine *m, struct journal *j, size_t i, struct
 {
     struct journal_disk *d = &j->disks[i];
     int rc = m != NULL ? m->ops->forget(m, j, i, err) : 0;
-    if (rc == 0 && m == NULL && d->step >= JOURNAL_SWITCHED)
+    if (rc == 0 && m == NULL && d->step >= JOURNAL_CREATED)
         rc = machine_settle_offline(j, i, err);
     if (rc == 0)
         rc = overlay_remove(d, err);

@@ -47,15 +47,23 @@ int backup_live_check(const struct backup_live_args *args, const struct global_o
                       const struct option_list *operands)
 {
     struct error err = {0};
+    const char *machine = args->domain ? args->domain : args->qmp;
     char *state_dir = NULL;
     int code = 0;
 
-    if (!args->qmp && !operands->count)
-        return fail_usage("backup needs IMAGE..., or --qmp");
-    if (args->qmp && operands->count)
-        return fail_usage("--qmp names the machine, whose disks are backed up: no IMAGE besides");
-    if (!args->qmp && (args->disks.count || args->quiesce || args->agent || args->overlay_dir))
-        return fail_usage("%s is for a running machine: with --qmp only",
+    if (!machine && !operands->count)
+        return fail_usage("backup needs IMAGE..., --domain or --qmp");
+    if (args->qmp && args->domain)
+        return fail_usage("--domain and --qmp each name a machine: one of them");
+    if (machine && operands->count)
+        return fail_usage("%s names the machine, whose disks are backed up: no IMAGE besides",
+                          args->domain ? "--domain" : "--qmp");
+    if (args->connect && !args->domain)
+        return fail_usage("--connect is for --domain");
+    if (args->agent && args->domain)
+        return fail_usage("--agent is for --qmp: libvirt knows where the agent is");
+    if (!machine && (args->disks.count || args->quiesce || args->agent || args->overlay_dir))
+        return fail_usage("%s is for a running machine: with --domain or --qmp only",
                           args->disks.count ? "--disk"
                           : args->quiesce   ? "--quiesce"
                           : args->agent     ? "--agent"
@@ -120,6 +128,8 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
     engine_bitmap_name(store, b->bitmap);
     struct live_options live = {
         .qmp = b->args->qmp,
+        .domain = b->args->domain,
+        .connect = b->args->connect,
         .disks = b->args->disks.items,
         .disk_count = b->args->disks.count,
         .quiesce = b->args->quiesce,
@@ -140,11 +150,14 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
         return rc;
     options->images = live_images(b->live);
     options->image_count = live_image_count(b->live);
+    if (!options->name && live_name(b->live) && !engine_check_name(live_name(b->live), NULL))
+        options->name = live_name(b->live);
+    if (live_is_off(b->live))
+        return add_side_files(b, options, err);
+    options->bitmap = false;
     options->bitmap_name = live_has_bitmaps(b->live) ? b->bitmap : NULL;
     options->frozen_base = true;
     options->running = true;
-    if (!options->name && live_name(b->live) && !engine_check_name(live_name(b->live), NULL))
-        options->name = live_name(b->live);
     return add_side_files(b, options, err);
 }
 

@@ -10,6 +10,8 @@
 
 struct backup_live_args {
     const char *qmp;
+    const char *domain;
+    const char *connect;
     struct option_list disks;
     bool quiesce;
     const char *agent;

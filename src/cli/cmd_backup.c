@@ -78,7 +78,9 @@ static int run(const struct cli *cli)
         .bitmap = args->bitmap,
         .bitmap_name = args->bitmap_name,
     };
-    struct backup_live live = {.args = &args->live};
+    const struct backup_live_args *live_args = &args->live;
+    bool is_live = live_args->qmp || live_args->domain;
+    struct backup_live live = {.args = live_args};
     struct cs_store *store = NULL;
     struct error err = {0};
     int code;
@@ -91,14 +93,15 @@ static int run(const struct cli *cli)
     code = backup_live_check(&args->live, &cli->options, &cli->operands);
     if (code)
         return code;
-    if (args->live.qmp && (args->bitmap || args->bitmap_name || args->dry_run))
-        return fail_usage("%s is of no use with --qmp", args->dry_run  ? "--dry-run"
-                                                        : args->bitmap ? "--bitmap"
-                                                                       : "--bitmap-name");
+    if (live_args->qmp && args->bitmap)
+        return fail_usage("--bitmap is of no use with --qmp: there are bitmaps where there can be");
+    if (is_live && (args->bitmap_name || args->dry_run))
+        return fail_usage("%s is of no use with %s", args->dry_run ? "--dry-run" : "--bitmap-name",
+                          live_args->qmp ? "--qmp" : "--domain");
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
-    code = back_up(cli, store, &options, args->live.qmp ? &live : NULL);
+    code = back_up(cli, store, &options, is_live ? &live : NULL);
     cs_close(store);
     return code;
 }
@@ -127,6 +130,9 @@ static const struct option_spec specs[] = {
      "the images have that bitmap (byre bitmap name)", NULL},
     {"dry-run", 0, OPTION_FLAG, ARG(dry_run), NULL, "save nothing", NULL},
     COMPRESSION_OPTION(ARG(compression)),
+    {"domain", 0, OPTION_VALUE, ARG(live.domain), "DOMAIN",
+     "the disks of this domain of libvirt, running or not", NULL},
+    {"connect", 0, OPTION_VALUE, ARG(live.connect), "URI", "of its libvirt", NULL},
     {"qmp", 0, OPTION_VALUE, ARG(live.qmp), "SOCKET",
      "the disks of the running machine with this monitor", NULL},
     {"disk", 0, OPTION_LIST, ARG(live.disks), "NODE|all", "only this one; may be repeated", NULL},
@@ -144,9 +150,9 @@ const struct command cmd_backup = {
     .summary = "backs up disk images, each with its whole chain, as one archive",
     .specs = specs,
     .args_size = sizeof(struct backup_args),
-    .description =
-        "With --qmp the disks are those of a running machine, which goes on running: it writes to\n"
-        "temporary overlays meanwhile. What a broken backup leaves: byre live status.\n",
+    .description = "With --domain or --qmp the disks are those of a running machine, which goes on "
+                   "running: it writes to\n"
+                   "temporary overlays meanwhile. What a broken backup leaves: byre live status.\n",
     .operands_min = 0,
     .operands_max = COMMAND_ANY,
     .run = run,

@@ -114,7 +114,7 @@ static int complete(struct machine *m, struct journal *j, size_t i, double *paus
     if (rc == 0 && !pivoted)
         rc = m->ops->pivot(m, j, i, err);
     double took = live_seconds() - from;
-    if (pause != NULL && took > *pause)
+    if (pause != NULL && !pivoted && took > *pause)
         *pause = took;
     guard_release(guard);
     return rc;

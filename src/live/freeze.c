@@ -114,7 +114,7 @@ static int plan(struct live *l, struct error *err)
     if (rc == 0)
         rc = l->machine->ops->plan(l->machine, &l->options, j, err);
     if (rc == 0)
-        rc = place_overlays(l, err);
+        rc = l->machine->off ? 0 : place_overlays(l, err);
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++)
         l->wanted += j->disks[i].bitmap != NULL;
     return rc;
@@ -288,6 +288,15 @@ static int list_images(struct live *l, struct error *err)
     return 0;
 }
 
+/* The lock is held all the same: nobody else backs it up meanwhile. */
+static int take_as_it_is(struct live *l, struct error *err)
+{
+    live_note(&l->options.listener, "%s is shut off: its disks are backed up as files",
+              l->journal.name);
+    l->off = true;
+    return side_files_collect(l, err);
+}
+
 int live_freeze(struct live **out, const struct live_options *options, struct error *err)
 {
     struct live_result result;
@@ -303,9 +312,15 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
         rc = plan(l, err);
     if (rc == 0)
         rc = list_images(l, err);
+    if (rc == 0 && l->machine->off)
+        rc = take_as_it_is(l, err);
     if (rc < 0) {
         live_free(l);
         return rc;
+    }
+    if (l->off) {
+        *out = l;
+        return 0;
     }
     rc = prepare(l, &created, err);
     if (rc == 0)

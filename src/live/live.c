@@ -23,6 +23,11 @@ const char *const *live_images(const struct live *l)
     return l->images;
 }
 
+bool live_is_off(const struct live *l)
+{
+    return l->off;
+}
+
 const char *live_name(const struct live *l)
 {
     return l->journal.name;
@@ -123,6 +128,11 @@ int live_finish(struct live *l, bool archived, struct live_result *result, struc
 {
     struct journal *j = &l->journal;
     struct error why = {0};
+    if (l->off) {
+        *result = (struct live_result){.disks = j->disk_count};
+        live_free(l);
+        return 0;
+    }
     watch_end(&l->watch);
     *result = (struct live_result){.partial = l->partial, .disks = j->disk_count};
     snprintf(result->trouble, sizeof result->trouble, "%s", l->watch.trouble);

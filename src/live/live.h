@@ -54,7 +54,9 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
 /* Lent until live_finish. */
 size_t live_image_count(const struct live *live);
 const char *const *live_images(const struct live *live); /* bases */
-const char *live_name(const struct live *live);          /* the machine's; NULL: it has none */
+bool live_is_off(const struct live *live); /* shut off: its disks are files like others, and there
+                                              is no bitmap nor anything to cancel for */
+const char *live_name(const struct live *live); /* the machine's; NULL: it has none */
 const char *const *live_side_files(const struct live *live, size_t *count);
 bool live_has_bitmaps(const struct live *live); /* all that can have one have this run's */
 

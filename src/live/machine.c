@@ -35,6 +35,13 @@ int machine_settle_offline(const struct journal *j, size_t i, struct error *err)
     return j->kind == JOURNAL_LIBVIRT ? machine_settle_offline_libvirt(j, i, err) : 0;
 }
 
+int machine_look_offline(const struct journal *j, size_t i, enum machine_where *where,
+                         struct error *err)
+{
+    *where = MACHINE_ELSEWHERE;
+    return j->kind == JOURNAL_LIBVIRT ? machine_look_offline_libvirt(j, i, where, err) : 0;
+}
+
 void machine_commands(const struct journal *j, size_t i, enum machine_where where,
                       void (*say)(void *arg, const char *line), void *arg)
 {

@@ -91,6 +91,8 @@ struct machine {
     const struct machine_ops *ops;
     enum journal_kind kind;
     bool same; /* set by machine_find: it is the process that the journal knew */
+    bool off;  /* set by machine_connect: it is shut off. Then plan and side_files alone are to be
+                  asked for: its disks are files like others */
 };
 
 /* Connects as ${o} asks, which names one kind; ${j} is not opened yet. machine_close ends it. */
@@ -116,6 +118,13 @@ int machine_connect(struct machine **m, const struct live_options *o, struct err
 int machine_describe(struct machine *m, struct journal *j, struct error *err);
 int machine_find(struct machine **m, const struct journal *j, struct error *err);
 void machine_close(struct machine *m);
+
+/* Which of both a machine that is off writes to once it is started, as far as somebody keeps that
+ * (libvirt); else MACHINE_ELSEWHERE. */
+int machine_look_offline(const struct journal *j, size_t i, enum machine_where *where,
+                         struct error *err);
+int machine_look_offline_libvirt(const struct journal *j, size_t i, enum machine_where *where,
+                                 struct error *err);
 
 /* What a person would type to put ${i} right, where it is as ${where} says, line by line. After it
  * the overlay is not needed. With the machine off there is nothing to say here. */

@@ -43,6 +43,8 @@ static bool is_block_device(const char *path)
 static int on_machine(struct machine *m, const struct journal_disk *d, bool there, bool empty,
                       struct remedy *r)
 {
+    /* a process that has written to the overlay comes back to the base by a commit alone */
+    bool back = m->same && d->step >= JOURNAL_SWITCHED;
     switch (r->where) {
     case MACHINE_ON_OVERLAY:
         return set(r, REMEDY_LIVE, "the machine writes to the overlay");
@@ -54,12 +56,14 @@ static int on_machine(struct machine *m, const struct journal_disk *d, bool ther
                        "the machine writes to the base, and still has the overlay open");
         break;
     default:
-        if (!there && d->step != JOURNAL_SWITCHED && d->step != JOURNAL_DISK_COMMITS)
+        if (!there && (back || (d->step != JOURNAL_SWITCHED && d->step != JOURNAL_DISK_COMMITS)))
             return set(r, REMEDY_NOTHING, "the machine writes to the base; there is no overlay");
         if (!there)
             return set(r, REMEDY_SPLIT,
                        "the machine writes to the base, and the overlay is not there: if it was "
                        "committed, byre live recover --discard-overlay ends this");
+        if (back)
+            return set(r, REMEDY_REMOVE, "the machine has gone back to the base");
         if (empty || d->step == JOURNAL_COMPLETE)
             return set(r, REMEDY_REMOVE,
                        empty ? "the machine writes to the base; the overlay is empty"
@@ -69,8 +73,8 @@ static int on_machine(struct machine *m, const struct journal_disk *d, bool ther
     return split(r, d, "the machine runs on the base");
 }
 
-static int without_machine(const struct journal *j, const struct journal_disk *d, bool there,
-                           bool empty, struct remedy *r)
+static int without_machine(const struct journal *j, const struct journal_disk *d,
+                           enum machine_where start, bool there, bool empty, struct remedy *r)
 {
     bool switched = d->step == JOURNAL_SWITCHED || d->step == JOURNAL_DISK_COMMITS ||
                     (j->phase == JOURNAL_SWITCHING && d->step < JOURNAL_COMPLETE);
@@ -86,6 +90,9 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
         return set(r, REMEDY_REMOVE, "the overlay is empty; the base is right");
     if (!switched)
         return split(r, d, "the machine was not to have written to it yet");
+    /* perhaps it had gone back, and has written more than the overlay has since */
+    if (d->step == JOURNAL_DISK_COMMITS && start == MACHINE_ON_BASE)
+        return split(r, d, "libvirt starts the machine on the base");
     if (d->stat.known && d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
         return split(r, d, "the base was changed since: was the machine started on it?");
     if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
@@ -97,11 +104,13 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
 int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r, struct error *err)
 {
     const struct journal_disk *d = &j->disks[i];
+    enum machine_where start = MACHINE_ELSEWHERE;
     bool empty = false, there = true;
     *r = (struct remedy){.where = MACHINE_ELSEWHERE};
     if (d->step == JOURNAL_REMOVED)
         return set(r, REMEDY_NOTHING, "nothing is left of it");
-    int rc = m != NULL ? m->ops->look(m, j, i, &r->where, err) : 0;
+    int rc =
+        m != NULL ? m->ops->look(m, j, i, &r->where, err) : machine_look_offline(j, i, &start, err);
     if (rc < 0)
         return rc;
     rc = overlay_is_empty(d, &empty, err);
@@ -109,6 +118,6 @@ int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r
         there = false;
     else if (rc < 0 && r->where != MACHINE_ON_OVERLAY && r->where != MACHINE_COMMITTING)
         return rc;
-    return r->where == MACHINE_ELSEWHERE ? without_machine(j, d, there, empty, r)
+    return r->where == MACHINE_ELSEWHERE ? without_machine(j, d, start, there, empty, r)
                                          : on_machine(m, d, there, empty, r);
 }

@@ -17,6 +17,7 @@ struct live {
     bool partial;  /* something asked for is missing */
     double pause;  /* seconds */
     size_t wanted; /* bitmaps: disks that can have one */
+    bool off;      /* the machine is shut off: its disks are files like others */
     const char **images;
     char **side_files;
     size_t side_file_count;

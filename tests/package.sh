@@ -46,7 +46,7 @@ awk '$2 != "root/root" || $1 !~ /^(drwxr-xr-x|-rw-r--r--)$/ { print }' contents 
 sed -E 's|^(\S+ \S+) .* (\S+)$|\1 \2|' odd >odd-modes
 expect_equal "$(cat odd-modes)" '-rwxr-xr-x root/root ./usr/bin/byre' "odd modes"
 for path in share/man/man1/byre-backup.1.gz share/man/man5/byre.conf.5.gz lib/systemd/system/byre@.timer \
-    share/doc/byre/{copyright,changelog.gz,changelog.Debian.gz,README.md,examples/keeper.conf} \
+    share/doc/byre/{copyright,changelog.gz,changelog.Debian.gz,README.md,examples/{keeper,machine}.conf} \
     share/zsh/vendor-completions/_byre; do
     grep -q " ./usr/$path\$" contents || fail "the package lacks $path"
 done

@@ -19,6 +19,7 @@ install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md
               ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/chunkstore/FORMAT.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${scripts}/byre.conf.example ${scripts}/cron.example ${scripts}/systemd/keeper.conf
+              ${scripts}/systemd/machine.conf
         DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # For byre drill --command.

@@ -17,13 +17,15 @@ expect_silent verified
 systemd-analyze security --offline=true --no-pager --threshold=25 units/byre@.service >exposure ||
     fail "systemd-analyze security: $(tail -n 1 exposure)"
 
-# As a drop-in says, it also runs as a user who only keeps repositories.
-mkdir -p kept/byre@.service.d
-cp units/byre@.service kept
-cp "$scripts/systemd/keeper.conf" kept/byre@.service.d/override.conf
-systemd-analyze verify --man=no kept/byre@web.service >verified 2>&1 ||
-    fail "systemd-analyze verify: $(cat verified)"
-expect_silent verified
+# As a drop-in says, it also runs as a user who only keeps repositories, or backs up machines.
+for drop_in in keeper machine; do
+    mkdir -p "$drop_in/byre@.service.d"
+    cp units/byre@.service "$drop_in"
+    sed "s|=byre |=$BYRE |" "$scripts/systemd/$drop_in.conf" >"$drop_in/byre@.service.d/override.conf"
+    systemd-analyze verify --man=no "$drop_in/byre@web.service" >verified 2>&1 ||
+        fail "systemd-analyze verify: $drop_in: $(cat verified)"
+    expect_silent verified
+done
 
 # unit KEY: what the service has for it.
 unit() { sed -n "s/^$1=//p" units/byre@.service; }

@@ -33,6 +33,10 @@ static int remove_overlay(struct machine *m, struct journal *j, size_t i, struct
     int rc = m != NULL ? m->ops->forget(m, j, i, err) : 0;
     if (rc == 0 && m == NULL && d->step >= JOURNAL_CREATED)
         rc = machine_settle_offline(j, i, err);
+    if (rc == 0 && d->step > JOURNAL_PLANNED && d->step < JOURNAL_COMPLETE) {
+        d->step = JOURNAL_COMPLETE; /* or its absence would look like a loss */
+        rc = journal_save(j, err);
+    }
     if (rc == 0)
         rc = overlay_remove(d, err);
     if (rc == 0)

@@ -21,6 +21,8 @@ build zlib1g-dev        compresses clusters as QEMU does; second opinion on stre
 build libjansson-dev    JSON: records, --json, names such as json:{...}
 build libinih-dev       splits the lines of the configuration of jobs
 build libarchive-dev    tar: exports and imports
+build libvirt-dev       its domains, backed up while they run
+build libxml2-dev       what libvirt says of them
 build dpkg-dev          dpkg-shlibdeps: what the package depends on
 build file              tells it what is a program
 run   qemu-utils        qemu-img and qemu-io: make images, judge what came back
@@ -49,6 +51,8 @@ test  systemd           systemd-analyze: verifies the units and their sandbox
 test  qemu-system-common qemu-storage-daemon: somebody who holds an image open
 test  qemu-system-x86   boots what was restored
 test  python3-libnbd    a guest of a running machine, which knows what it wrote
+test  libvirt-daemon    libvirtd: domains that are backed up
+test  libvirt-clients   virsh
 test  python3-nacl      the second reader: its seals, signatures and hashes
 test  python3-zstandard the second reader's decompression
 test  python3-cryptography its GMAC, which the other lacks

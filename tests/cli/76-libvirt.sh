@@ -99,7 +99,8 @@ on_bases() {
     for list in "domblklist m" "domblklist m --inactive"; do
         # shellcheck disable=SC2086
         virsh $list >disks
-        grep -q "vda *$T/a.qcow2\$" disks && grep -q "vdb *$T/b.raw\$" disks || fail "$(cat disks)"
+        grep -q "vda *$T/a.qcow2\$" disks || fail "$(cat disks)"
+        grep -q "vdb *$T/b.raw\$" disks || fail "$(cat disks)"
     done
     virsh dumpxml --inactive m | diff m.defined - || fail "the domain is defined otherwise"
     { virsh checkpoint-list m --name && virsh snapshot-list m --name; } | tr -d '\n' >lists
@@ -121,7 +122,7 @@ stopped_at() {
         kill -0 $tracer 2>/dev/null || break
     done
     virsh domblklist m >disks
-    grep -q "vda *$T/a.qcow2.byre-live\$" disks && grep -q "vdb *$T/b.raw.byre-live\$" disks ||
+    [ "$(grep -cE "vd[ab] *$T/(a.qcow2|b.raw).byre-live\$" disks)" = 2 ] ||
         fail "the domain is not on its overlays: $(cat disks said)"
 }
 

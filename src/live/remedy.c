@@ -151,6 +151,7 @@ int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r
         there = false;
     else if (rc < 0 && r->where != MACHINE_ON_OVERLAY && r->where != MACHINE_COMMITTING)
         return rc;
-    return r->where == MACHINE_ELSEWHERE ? without_machine(j, d, start, there, empty, r)
-                                         : on_machine(m, d, there, empty, r);
+    return m == NULL || r->where == MACHINE_ELSEWHERE
+               ? without_machine(j, d, start, there, empty, r)
+               : on_machine(m, d, there, empty, r);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "live/wire.h"
 
 enum { TICK = 50, LIMIT = 600000 }; /* milliseconds */
@@ -180,6 +181,25 @@ int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct err
 
 /* ---- by hand ---- */
 
+/* What means something in an address of socat has a backslash before it. */
+static char *socat_address(const char *socket)
+{
+    static const char start[] = "UNIX-CONNECT:";
+    char *address = malloc(sizeof start + 2 * strlen(socket)), *word = NULL;
+    if (address == NULL)
+        return NULL;
+    char *to = stpcpy(address, start);
+    for (; *socket != 0; socket++) {
+        if (strchr(":,!\"'\\([{", *socket) != NULL)
+            *to++ = '\\';
+        *to++ = *socket;
+    }
+    *to = 0;
+    word = words_quote(address);
+    free(address);
+    return word;
+}
+
 void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
                      json_t *const *commands, size_t count)
 {
@@ -190,12 +210,16 @@ void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char 
         return;
     fputs("(printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}'", f);
     for (size_t i = 0; i < count; i++) {
-        char *dump = json_dumps(commands[i], JSON_COMPACT);
-        fprintf(f, " '%s'", dump != NULL ? dump : "");
+        char *dump = json_dumps(commands[i], JSON_COMPACT | JSON_ENSURE_ASCII);
+        char *word = dump != NULL ? words_quote(dump) : NULL;
+        fprintf(f, " %s", word != NULL ? word : "");
+        free(word);
         free(dump);
     }
     /* QEMU drops what it has not done yet of a client that hangs up */
-    fprintf(f, "; sleep 1) | socat -t 0 - UNIX-CONNECT:'%s'", j->socket);
+    char *address = socat_address(j->socket);
+    fprintf(f, "; sleep 1) | socat -t 0 - %s", address != NULL ? address : "");
+    free(address);
     fclose(f);
     line = text;
     if (line != NULL)

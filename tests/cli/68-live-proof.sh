@@ -57,3 +57,80 @@ for disk in root.qcow2 data.raw; do
     back_on root=root.qcow2 data=data.raw
 done
 all_there
+
+# ---- names that mean something to a shell, to QEMU or to socat ----
+# as_typed: what status prints, typed.
+as_typed() {
+    local line
+    byre live status >typed || true
+    ! grep -q '[^[:print:]]' typed || fail "status steers the terminal"
+    sed -n 's/^ *\$ //p' typed >typed.sh
+    [ -s typed.sh ] || { cat typed; fail "status tells no commands"; }
+    while IFS= read -r line <&8; do
+        sh -c "$line" >typed.out 2>&1 || { cat typed.out; fail "as typed: $line"; }
+        for _ in {1..100}; do
+            [ -n "$machine_pid" ] || break
+            [ "$(qmp 'any(j["status"] in ("created", "running", "waiting", "aborting")
+                for j in r[0])' query-jobs '{}')" = True ] || break
+        done
+    done 8<typed.sh
+}
+
+odd="$T/it's \"odd\", \$(touch pwned); a:b,c=d"$'\n\e[2J'
+mkdir "$odd"
+qemu-img create -q -f qcow2 "$odd/root.qcow2" 16M
+odd_machine() {
+    local node
+    node=$(python3 -c 'import json, sys; print(json.dumps({"driver": "qcow2", "node-name": "root",
+        "file": {"driver": "file", "filename": sys.argv[1] + "/root.qcow2"}}))' "$odd")
+    ln -sfn "$odd" odd
+    rm -f odd/qmp
+    (cd odd && exec qemu-storage-daemon --blockdev "$node" \
+        --nbd-server "addr.type=unix,addr.path=$T/nbd.sock" \
+        --export type=nbd,id=x,name=root,node-name=root,writable=on \
+        --chardev socket,id=qmp,path=qmp,server=on,wait=off --monitor chardev=qmp \
+        --daemonize --pidfile "$T/qsd.pid")
+    ln -sfn odd/qmp qmp.sock
+    machine_pid=$(cat qsd.pid)
+}
+for way in alive dead; do
+    odd_machine
+    held
+    guest root "write -P 7 5M 1M" "write -P ${#way} 7M 1M"
+    guest_copy root root.want
+    killed_while_held
+    [ $way = alive ] || crash
+    as_typed
+    expect_missing pwned odd/pwned
+    nothing_left_of_it
+    [ $way = dead ] || shut_down
+    same_content odd/root.qcow2 root.want qcow2 raw
+done
+
+# ---- an overlay that the machine has changed to say that another file is its base ----
+# broken: a backup was killed, and then the machine, while both disks had writes in their overlays.
+broken() {
+    fresh
+    held
+    journal=$(echo "$T"/state/live/*.json)
+    wrote "$1"
+    killed_while_held
+    crash
+}
+broken 3
+cp noise victim
+truncate -s 32M victim
+cp victim victim.before
+qemu-img rebase -u -b "$T/victim" -F raw root.qcow2.byre-live
+expect_exit 0 byre live recover
+cmp victim victim.before || fail "a file was written to that is no disk"
+all_there
+broken 4
+mv root.qcow2.byre-live kept
+qemu-img create -q -f qcow2 -o data_file=victim root.qcow2.byre-live 32M
+expect_exit 1 byre live recover
+expect_says err 'root.qcow2.byre-live: .*another file'
+cp victim.before victim
+mv kept root.qcow2.byre-live
+expect_exit 0 byre live recover
+all_there

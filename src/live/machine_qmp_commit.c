@@ -160,6 +160,18 @@ int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, 
     return rc == 0 && !is(&job, "pending") ? failed(mq, name, &job, err) : rc;
 }
 
+void machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i)
+{
+    struct machine_qmp *mq = QMP_OF(m);
+    struct job job;
+    char name[32];
+    (void)j;
+    qmp_job_name(i, name);
+    if (order(mq, "job-cancel", name, NULL) == 0 &&
+        wait_for(mq, name, "concluded", &job, NULL) == 0 && job.there)
+        order(mq, "job-dismiss", name, NULL);
+}
+
 int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct error *err)
 {
     struct machine_qmp *mq = QMP_OF(m);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Whose bytes are right is proven, never guessed: an overlay goes, or is committed, only where that
 # loses nothing, whatever failed on the way, and whoever has laid hands on it meanwhile.
+HERE=$(realpath "$(dirname "$0")")
 # shellcheck disable=SC1091 source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck disable=SC1091 source=tests/cli/live.sh
@@ -132,5 +133,38 @@ expect_exit 1 byre live recover
 expect_says err 'root.qcow2.byre-live: .*another file'
 cp victim.before victim
 mv kept root.qcow2.byre-live
+expect_exit 0 byre live recover
+all_there
+
+# ---- the machine does not go back, after the journal has said that the base is complete ----
+fresh
+python3 "$HERE/qmp_proxy.py" "$T/proxy.sock" "$T/qmp.sock" job-finalize job-cancel \
+    "$T/root.qcow2" "$T/data.raw" &
+proxy_pid=$!
+at_end "kill $proxy_pid || true"
+until [ -e proxy.sock ]; do read -rt 0.02 <> <(:) || true; done
+wrote 5
+expect_exit 3 byre backup --qmp proxy.sock
+expect_says err 'could not write the overlay back: .*cancel'
+wrote 6
+crash
+kill $proxy_pid
+wait $proxy_pid || true
+rm proxy.sock
+expect_exit 3 byre live status
+expect_exit 0 byre live recover
+all_there
+
+# ---- the journal cannot be written when the base is complete: no write of the guest waits ----
+fresh
+code=0
+# preparing, switching, frozen, archived, committing, complete
+strace -f -qq -o strace.out -P "${journal%.json}.tmp" -e trace=openat \
+    -e inject=openat:error=ENOSPC:when=6 "$BYRE" backup --qmp "$T/qmp.sock" >out 2>&1 || code=$?
+expect_equal $code 3 exit
+expect_says out 'No space left'
+wrote 9
+expect_equal "$(qmp 'len(r[0])' query-jobs '{}')" 0 jobs
+crash
 expect_exit 0 byre live recover
 all_there

@@ -7,7 +7,7 @@
 #include "chunkstore.h"
 #include "cli/command.h"
 #include "cli/conf.h"
-#include "cli/words.h"
+#include "base/words.h"
 
 /*
  * One job of the configuration. Its steps are byre's own commands, each a

@@ -15,7 +15,7 @@ enum { TICK = 100 }; /* milliseconds */
 
 static bool is_to_commit(const struct journal_disk *d)
 {
-    return d->mode == JOURNAL_OVERLAY &&
+    return d->mode == JOURNAL_OVERLAY && !d->undecided &&
            (d->step == JOURNAL_SWITCHED || d->step == JOURNAL_DISK_COMMITS);
 }
 
@@ -75,6 +75,39 @@ static void copy(struct machine *m, struct journal *j, const struct live_listene
     }
 }
 
+/* The machine writes to the overlay all the same. Where nobody can tell, what the journal says
+ * stays: without the machine both are equal. */
+static void take_back(struct machine *m, struct journal *j, size_t i, struct error *err)
+{
+    enum machine_where where = MACHINE_ELSEWHERE;
+    if (m->ops->look(m, j, i, &where, NULL) < 0 || where != MACHINE_ON_OVERLAY)
+        return;
+    j->disks[i].step = JOURNAL_DISK_COMMITS;
+    if (journal_save(j, NULL) < 0 && err != NULL)
+        error_add(err, "; its journal says that the base is complete, which it is not, and cannot "
+                       "be written: keep the overlay");
+}
+
+/* From ready to the base. While a job is pending the guest's writes wait, so that it must not be
+ * left so. */
+static int go_back(struct machine *m, struct journal *j, size_t i, bool *pivoted, struct error *err)
+{
+    int rc = m->ops->commit_complete(m, j, i, pivoted, err);
+    if (rc < 0)
+        return rc;
+    j->disks[i].step = JOURNAL_COMPLETE;
+    rc = journal_save(j, err);
+    if (*pivoted)
+        return rc;
+    if (rc == 0)
+        rc = m->ops->pivot(m, j, i, err);
+    else
+        m->ops->commit_abort(m, j, i);
+    if (rc < 0)
+        take_back(m, j, i, err);
+    return rc;
+}
+
 struct rest {
     struct journal *journal;
     size_t disk;
@@ -84,16 +117,12 @@ struct rest {
 static void finish_disk(void *arg)
 {
     struct rest *rest = arg;
-    struct journal *j = rest->journal;
     struct machine *m = NULL;
     bool pivoted = false;
-    if (machine_find(&m, j, NULL) < 0)
+    if (machine_find(&m, rest->journal, NULL) < 0)
         return;
-    if (m->same && m->ops->commit_complete(m, j, rest->disk, &pivoted, NULL) == 0) {
-        j->disks[rest->disk].step = JOURNAL_COMPLETE;
-        if (journal_save(j, NULL) == 0 && !pivoted)
-            m->ops->pivot(m, j, rest->disk, NULL);
-    }
+    if (m->same)
+        go_back(m, rest->journal, rest->disk, &pivoted, NULL);
     machine_close(m);
 }
 
@@ -108,19 +137,7 @@ static int complete(struct machine *m, struct journal *j, size_t i, double *paus
     if (rc < 0)
         return rc;
     double from = live_seconds();
-    rc = m->ops->commit_complete(m, j, i, &pivoted, err);
-    if (rc == 0) {
-        j->disks[i].step = JOURNAL_COMPLETE;
-        rc = journal_save(j, err);
-        if (rc < 0) {
-            j->disks[i].step = JOURNAL_DISK_COMMITS;
-            journal_save(j, NULL); /* it may say so by now, if not surely for good */
-            if (!pivoted && m->ops->commit_abort(m, j, i, &why) < 0)
-                error_wrap(err, "the guest's writes may wait, for %s", why.message);
-        }
-    }
-    if (rc == 0 && !pivoted)
-        rc = m->ops->pivot(m, j, i, err);
+    rc = go_back(m, j, i, &pivoted, err);
     double took = live_seconds() - from;
     if (pause != NULL && !pivoted && took > *pause)
         *pause = took;
@@ -139,7 +156,8 @@ int commit_disks(struct machine *m, struct journal *j, const struct live_listene
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
         struct journal_disk *d = &j->disks[i];
         struct error why = {0};
-        if (failed[i] || d->step == JOURNAL_REMOVED || d->step < JOURNAL_DISK_COMMITS)
+        if (failed[i] || d->undecided || d->step == JOURNAL_REMOVED ||
+            d->step < JOURNAL_DISK_COMMITS)
             continue;
         int disk_rc = is_to_commit(d) ? complete(m, j, i, pause, &why) : 0;
         if (disk_rc == 0)

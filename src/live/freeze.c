@@ -268,7 +268,8 @@ static int take_stats(struct live *l, struct error *err)
 {
     struct journal *j = &l->journal;
     int rc = 0;
-    for (size_t i = 0; i < j->disk_count; i++) /* all of them, whatever comes: they have to go back */
+    for (size_t i = 0; i < j->disk_count;
+         i++) /* all of them, whatever comes: they have to go back */
         j->disks[i].step = JOURNAL_SWITCHED;
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
         struct journal_disk *d = &j->disks[i];

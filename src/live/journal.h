@@ -70,6 +70,7 @@ struct journal_disk { /* strings are owned, NULL where there is nothing */
     uint64_t size;     /* of the disk, in bytes */
     struct journal_stat stat;
     enum journal_step step;
+    bool undecided; /* not part of it: nobody but people may say whose bytes are right */
 };
 
 struct journal {
@@ -146,6 +147,8 @@ struct journal_disk *journal_add_disk(struct journal *journal);
 
 /* Whether ${path} is now what ${stat} says. A base that is not there is not the same. */
 bool journal_is_same(const struct journal_stat *stat, const char *path);
+/* Whether it is that file, whatever was written to it. */
+bool journal_is_same_file(const struct journal_stat *stat, const char *path);
 int journal_take_stat(struct journal_stat *stat, const char *path, struct error *err);
 
 /* This machine's boot, and since when process ${pid} runs; 0 where it does not. */

@@ -66,9 +66,8 @@ struct machine_ops {
      */
     int (*commit_complete)(struct machine *m, struct journal *j, size_t i, bool *pivoted,
                            struct error *err);
-    /* The journal could not be made to say so: the machine goes on with the overlay. NULL where it
-     * always has pivoted by then. */
-    int (*commit_abort)(struct machine *m, struct journal *j, size_t i, struct error *err);
+    /* The journal cannot say so: the machine goes on with the overlay. NULL: never pending. */
+    void (*commit_abort)(struct machine *m, struct journal *j, size_t i);
     /* The journal says so: the machine goes on with the base. */
     int (*pivot)(struct machine *m, struct journal *j, size_t i, struct error *err);
     /* It does not use the overlay any more: forget it, and what belongs to it. */

@@ -3,36 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/words.h"
 #include "live/machine.h"
 
-/* ${text} for a shell: fresh memory, NULL where there is none. */
-static char *quote(const char *text)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "._-/:+=@%,";
-    char *quoted = malloc(4 * strlen(text) + 3);
-    char *at = quoted;
-
-    if (!quoted)
-        return NULL;
-    if (*text && !text[strspn(text, plain)]) {
-        strcpy(quoted, text);
-        return quoted;
-    }
-    *at++ = '\'';
-    for (; *text; text++) {
-        if (*text == '\'')
-            at = stpcpy(at, "'\\''");
-        else
-            *at++ = *text;
-    }
-    strcpy(at, "'");
-    return quoted;
-}
-
-struct words {
+struct terms {
     void (*say)(void *arg, const char *line);
     void *arg;
     char *uri;
@@ -42,9 +17,9 @@ struct words {
     char *overlay;
 };
 
-static void say(const struct words *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(const struct terms *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-static void say(const struct words *w, const char *fmt, ...)
+static void say(const struct terms *w, const char *fmt, ...)
 {
     char *line = NULL;
     va_list args;
@@ -59,7 +34,7 @@ static void say(const struct words *w, const char *fmt, ...)
     free(line);
 }
 
-static void say_all(const struct words *w, const struct journal_disk *disk,
+static void say_all(const struct terms *w, const struct journal_disk *disk,
                     enum machine_where where)
 {
     if (where == MACHINE_ON_OVERLAY)
@@ -81,14 +56,14 @@ void machine_commands_libvirt(const struct journal *j, size_t i, enum machine_wh
                               void (*tell)(void *arg, const char *line), void *arg)
 {
     const struct journal_disk *disk = &j->disks[i];
-    struct words w = {
+    struct terms w = {
         .say = tell,
         .arg = arg,
-        .uri = quote(j->uri ? j->uri : ""),
-        .name = quote(j->name ? j->name : j->uuid),
-        .target = quote(disk->node),
-        .base = quote(disk->base),
-        .overlay = quote(disk->overlay ? disk->overlay : ""),
+        .uri = words_quote(j->uri ? j->uri : ""),
+        .name = words_quote(j->name ? j->name : j->uuid),
+        .target = words_quote(disk->node),
+        .base = words_quote(disk->base),
+        .overlay = words_quote(disk->overlay ? disk->overlay : ""),
     };
 
     if (w.uri && w.name && w.target && w.base && w.overlay)

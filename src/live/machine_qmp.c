@@ -38,11 +38,15 @@ static size_t find_overlay(const struct graph *g, const struct journal_disk *d)
     return GRAPH_NONE;
 }
 
-static bool has_file(const struct graph *g, const char *path)
+/* Whether it can write there. */
+static bool has_base(const struct graph *g, const struct journal_disk *d)
 {
-    for (size_t i = 0; i < g->node_count; i++)
-        if (strcmp(g->nodes[i].file, path) == 0)
+    for (size_t i = 0; i < g->node_count; i++) {
+        const struct graph_node *n = &g->nodes[i];
+        if (n->is_block && !n->read_only &&
+            (strcmp(n->name, d->node) == 0 || strcmp(n->file, d->base) == 0))
             return true;
+    }
     return false;
 }
 
@@ -52,8 +56,7 @@ static enum machine_where where_is(const struct graph *g, const struct journal *
     const struct journal_disk *d = &j->disks[i];
     bool used = false, job = false;
     if (overlay == GRAPH_NONE)
-        return graph_find(g, d->node) != GRAPH_NONE || has_file(g, d->base) ? MACHINE_ON_BASE
-                                                                            : MACHINE_ELSEWHERE;
+        return has_base(g, d) ? MACHINE_ON_BASE : MACHINE_ELSEWHERE;
     for (size_t n = 0; graph_parent(g, overlay, n) != GRAPH_NONE; n++) {
         const struct graph_node *p = &g->nodes[graph_parent(g, overlay, n)];
         job |= p->is_job || strcmp(p->driver, "commit_top") == 0 ||

@@ -71,6 +71,6 @@ int machine_qmp_commit_progress(struct machine *m, struct journal *j, size_t i, 
                                 uint64_t *done, uint64_t *total, bool *ready, struct error *err);
 int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, bool *pivoted,
                                 struct error *err);
-int machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i, struct error *err);
+void machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i);
 int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct error *err);
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "live/wire.h"
 
 enum { TICK = 50, LIMIT = 600000 }; /* milliseconds */
@@ -163,17 +164,16 @@ int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, 
     return rc == 0 && !is(&job, "pending") ? failed(mq, name, &job, err) : rc;
 }
 
-int machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i, struct error *err)
+void machine_qmp_commit_abort(struct machine *m, struct journal *j, size_t i)
 {
     struct machine_qmp *mq = QMP_OF(m);
     struct job job;
     char name[32];
     (void)j;
     qmp_job_name(i, name);
-    int rc = order(mq, "job-cancel", name, err);
-    if (rc == 0)
-        rc = wait_for(mq, name, "concluded", &job, err);
-    return rc == 0 && job.there ? order(mq, "job-dismiss", name, err) : rc;
+    if (order(mq, "job-cancel", name, NULL) == 0 &&
+        wait_for(mq, name, "concluded", &job, NULL) == 0 && job.there)
+        order(mq, "job-dismiss", name, NULL);
 }
 
 int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct error *err)
@@ -207,6 +207,25 @@ int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err)
 
 /* ---- by hand ---- */
 
+/* What means something in an address of socat has a backslash before it. */
+static char *socat_address(const char *socket)
+{
+    static const char start[] = "UNIX-CONNECT:";
+    char *address = malloc(sizeof start + 2 * strlen(socket)), *word = NULL;
+    if (address == NULL)
+        return NULL;
+    char *to = stpcpy(address, start);
+    for (; *socket != 0; socket++) {
+        if (strchr(":,!\"'\\([{", *socket) != NULL)
+            *to++ = '\\';
+        *to++ = *socket;
+    }
+    *to = 0;
+    word = words_quote(address);
+    free(address);
+    return word;
+}
+
 void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
                      json_t *const *commands, size_t count)
 {
@@ -217,12 +236,16 @@ void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char 
         return;
     fputs("(printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}'", f);
     for (size_t i = 0; i < count; i++) {
-        char *dump = json_dumps(commands[i], JSON_COMPACT);
-        fprintf(f, " '%s'", dump != NULL ? dump : "");
+        char *dump = json_dumps(commands[i], JSON_COMPACT | JSON_ENSURE_ASCII);
+        char *word = dump != NULL ? words_quote(dump) : NULL;
+        fprintf(f, " %s", word != NULL ? word : "");
+        free(word);
         free(dump);
     }
     /* QEMU drops what it has not done yet of a client that hangs up */
-    fprintf(f, "; sleep 1) | socat -t 0 - UNIX-CONNECT:'%s'", j->socket);
+    char *address = socat_address(j->socket);
+    fprintf(f, "; sleep 1) | socat -t 0 - %s", address != NULL ? address : "");
+    free(address);
     fclose(f);
     line = text;
     if (line != NULL)

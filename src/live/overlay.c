@@ -19,10 +19,11 @@
 
 #include "base/io.h"
 #include "base/program.h"
+#include "base/words.h"
 #include "live/fleece.h"
 #include "live/live.h"
 
-enum { TRIES = 20, HEADER = 48, MAX_L1 = 32 << 20 };
+enum { TRIES = 20, HEADER = 80, MAX_L1 = 32 << 20, DATA_FILE = 4 };
 
 char *overlay_path(const char *base, const char *folder)
 {
@@ -57,6 +58,20 @@ static int sync_file(const char *path, struct error *err)
 }
 
 /* ---- qemu-img ---- */
+
+/* ${path} as a value of an option: a comma there is two. */
+static char *option_value(const char *path)
+{
+    char *value = malloc(2 * strlen(path) + 1), *to = value;
+    for (; value != NULL && *path != 0; path++) {
+        if (*path == ',')
+            *to++ = ',';
+        *to++ = *path;
+    }
+    if (value != NULL)
+        *to = 0;
+    return value;
+}
 
 /* The last line of what it said. */
 static const char *last_line(char *output)
@@ -155,8 +170,12 @@ static int format_file(const struct journal_disk *d, struct error *err)
     bool again = true;
     int rc = 0;
     snprintf(size, sizeof size, "%llu", (unsigned long long)d->size);
-    if (d->key_file != NULL && asprintf(&secret, "secret,id=key,file=%s", d->key_file) < 0)
+    char *key = option_value(d->key_file != NULL ? d->key_file : "");
+    if (key == NULL || asprintf(&secret, "secret,id=key,file=%s", key) < 0) {
+        free(key);
         return error_no_memory(err);
+    }
+    free(key);
     argv[n++] = "qemu-img";
     argv[n++] = "create";
     argv[n++] = "-q";
@@ -221,7 +240,7 @@ static int read_l1(int fd, const struct journal_disk *d, bool *empty, struct err
 {
     uint8_t header[HEADER];
     uint32_t magic, entries;
-    uint64_t offset;
+    uint64_t offset, incompatible;
     int rc = io_read(fd, d->overlay, 0, header, sizeof header, err);
     if (rc < 0)
         return rc;
@@ -230,8 +249,14 @@ static int read_l1(int fd, const struct journal_disk *d, bool *empty, struct err
     memcpy(&offset, header + 40, sizeof offset);
     entries = be32toh(entries);
     offset = be64toh(offset);
+    memcpy(&incompatible, header + 72, sizeof incompatible);
     if (be32toh(magic) != 0x514649fb || entries > MAX_L1 / 8 || offset > INT64_MAX / 2)
         return error_set(err, ERROR_CORRUPT, "%s: is no qcow2 file", d->overlay);
+    if ((be64toh(incompatible) & DATA_FILE) != 0)
+        return error_set(err, ERROR_CORRUPT,
+                         "%s: has its data in another file, so that it is not the one that byre "
+                         "made: nothing is done with it",
+                         d->overlay);
     uint8_t *l1 = malloc((size_t)entries * 8 + 1);
     if (l1 == NULL)
         return error_no_memory(err);
@@ -284,75 +309,58 @@ int overlay_is_short(const char *path, uint64_t more, bool *is_short, uint64_t *
 
 /* ---- the way back without a machine ---- */
 
-/* ${path} as a value of an option: a comma there is two. */
-static char *option_value(const char *path)
-{
-    char *value = malloc(2 * strlen(path) + 1), *to = value;
-    for (; value != NULL && *path != 0; path++) {
-        if (*path == ',')
-            *to++ = ',';
-        *to++ = *path;
-    }
-    if (value != NULL)
-        *to = 0;
-    return value;
-}
-
-static int commit_encrypted(const struct journal_disk *d, const char *secret_file,
-                            struct error *err)
+/* qemu-img's words. Overlay and base are those of the journal, and not what the overlay says of
+ * itself: the machine could write there, and qemu-img may be run by root. */
+static int commit_words(const struct journal_disk *d, const char *secret_file, struct words *words,
+                        struct error *err)
 {
     char *overlay = option_value(d->overlay), *base = option_value(d->base);
     char *key = option_value(d->key_file != NULL ? d->key_file : "");
-    char *secret = option_value(secret_file != NULL ? secret_file : "");
-    char *image = NULL, *key_object = NULL, *secret_object = NULL;
-    int rc = overlay == NULL || base == NULL || key == NULL || secret == NULL ||
-                     asprintf(&key_object, "secret,id=key,file=%s", key) < 0 ||
-                     asprintf(&secret_object, "secret,id=disk,file=%s", secret) < 0 ||
-                     asprintf(&image,
-                              "driver=qcow2,file.driver=file,file.filename=%s,encrypt.key-secret="
-                              "key,backing.driver=%s,backing.file.driver=file,"
-                              "backing.file.filename=%s,backing.encrypt.key-secret=disk",
-                              overlay, d->format, base) < 0
-                 ? error_no_memory(err)
-                 : 0;
-    const char *const argv[] = {"qemu-img",     "commit",   "-q",       "-d",
-                                "--object",     key_object, "--object", secret_object,
-                                "--image-opts", image,      NULL};
+    char *secret = option_value(secret_file);
+    int rc =
+        overlay == NULL || base == NULL || key == NULL || secret == NULL ? error_no_memory(err) : 0;
+    const char *const first[] = {"qemu-img", "commit", "-q", "-d"};
+    for (size_t i = 0; rc == 0 && i < sizeof first / sizeof first[0]; i++)
+        rc = words_add(words, err, "%s", first[i]);
+    if (rc == 0 && d->encrypted && (rc = words_add(words, err, "--object")) == 0 &&
+        (rc = words_add(words, err, "secret,id=key,file=%s", key)) == 0 &&
+        (rc = words_add(words, err, "--object")) == 0)
+        rc = words_add(words, err, "secret,id=disk,file=%s", secret);
     if (rc == 0)
-        rc = run(argv, NULL, err);
+        rc = words_add(words, err, "--image-opts");
+    if (rc == 0)
+        rc = words_add(words, err,
+                       "driver=qcow2,file.driver=file,file.filename=%s%s,backing.driver=%s,"
+                       "backing.file.filename=%s%s",
+                       overlay, d->encrypted ? ",encrypt.key-secret=key" : "", d->format, base,
+                       d->encrypted ? ",backing.encrypt.key-secret=disk" : "");
     free(overlay);
     free(base);
     free(key);
     free(secret);
-    free(image);
-    free(key_object);
-    free(secret_object);
     return rc;
 }
 
 int overlay_commit(const struct journal_disk *d, const char *secret_file, struct error *err)
 {
-    const char *const argv[] = {"qemu-img", "commit", "-q", "-d", "-f", "qcow2", d->overlay, NULL};
-    int rc = 0;
+    struct words words = {0};
     if (d->encrypted && secret_file == NULL)
         return error_set(err, ERROR_AUTH,
                          "%s is encrypted: byre live recover --secret-file FILE, with the disk's "
                          "secret",
                          d->base);
-    rc = d->encrypted ? commit_encrypted(d, secret_file, err) : run(argv, NULL, err);
+    int rc = commit_words(d, secret_file != NULL ? secret_file : "", &words, err);
+    if (rc == 0)
+        rc = run((const char *const *)words.items, NULL, err);
+    words_clear(&words);
     return rc == 0 ? sync_file(d->base, err) : rc;
 }
 
 char *overlay_commit_text(const struct journal_disk *d)
 {
-    char *text = NULL;
-    int n = d->encrypted
-                ? asprintf(&text,
-                           "qemu-img commit -d --object secret,id=key,file='%s' --object "
-                           "secret,id=disk,file=SECRET-OF-THE-DISK --image-opts "
-                           "'driver=qcow2,file.filename=%s,encrypt.key-secret=key,backing.driver="
-                           "%s,backing.file.filename=%s,backing.encrypt.key-secret=disk'",
-                           d->key_file != NULL ? d->key_file : "", d->overlay, d->format, d->base)
-                : asprintf(&text, "qemu-img commit -d -f qcow2 '%s'", d->overlay);
-    return n < 0 ? NULL : text;
+    struct words words = {0};
+    char *text =
+        commit_words(d, "SECRET-OF-THE-DISK", &words, NULL) == 0 ? words_quoted(&words) : NULL;
+    words_clear(&words);
+    return text;
 }

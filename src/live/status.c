@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What broken backups left, as it is now, and what a person would type. Changes nothing. */
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "live/live.h"
 #include "live/overlay.h"
 #include "live/remedy.h"
@@ -33,16 +32,6 @@ static void add_line(void *arg, const char *text)
     }
 }
 
-__attribute__((format(printf, 2, 3))) static void add(struct lines *lines, const char *fmt, ...)
-{
-    char text[8192];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    add_line(lines, text);
-}
-
 static void list_commands(const struct journal *j, size_t i, const struct remedy *remedy,
                           struct lines *lines)
 {
@@ -56,11 +45,21 @@ static void list_commands(const struct journal *j, size_t i, const struct remedy
             add_line(lines, text);
         free(text);
     }
-    if (d->mode == JOURNAL_CONTENT)
-        add(lines, "rm -r '%.*s'", (int)(strrchr(d->overlay, '/') - d->overlay), d->overlay);
-    else
-        add(lines, "rm '%s'%s%s%s", d->overlay, d->key_file != NULL ? " '" : "",
-            d->key_file != NULL ? d->key_file : "", d->key_file != NULL ? "'" : "");
+    struct words rm = {0};
+    words_add(&rm, NULL, "rm");
+    if (d->mode == JOURNAL_CONTENT) {
+        words_add(&rm, NULL, "-r");
+        words_add(&rm, NULL, "%.*s", (int)(strrchr(d->overlay, '/') - d->overlay), d->overlay);
+    } else {
+        words_add(&rm, NULL, "%s", d->overlay);
+        if (d->key_file != NULL)
+            words_add(&rm, NULL, "%s", d->key_file);
+    }
+    char *line = words_quoted(&rm);
+    if (line != NULL)
+        add_line(lines, line);
+    free(line);
+    words_clear(&rm);
 }
 
 static int look(struct machine *m, struct journal *j, size_t i, struct live_report_disk *disk,
@@ -88,7 +87,8 @@ static int report_one(void *arg, const char *path, struct journal *j, bool runni
     struct live_report report = {.journal = path, .running = running};
     struct machine *m = NULL;
     struct error problem = {0};
-    char last[2 * PATH_MAX + 16];
+    struct words last = {0};
+    char *last_line = NULL;
     s->broken += !running;
     if (j == NULL) {
         report.problem = why->message;
@@ -115,9 +115,11 @@ static int report_one(void *arg, const char *path, struct journal *j, bool runni
     report.guest_frozen = !running && (j->phase == JOURNAL_FREEZING ||
                                        (j->phase == JOURNAL_SWITCHING && j->agent != NULL));
     report.disks = disks;
-    snprintf(last, sizeof last, "rm -f '%s' '%.*slock'", path, (int)(strlen(path) - strlen("json")),
-             path);
-    report.last_command = last;
+    words_add(&last, NULL, "rm");
+    words_add(&last, NULL, "-f");
+    words_add(&last, NULL, "%s", path);
+    words_add(&last, NULL, "%.*slock", (int)(strlen(path) - strlen("json")), path);
+    report.last_command = last_line = words_quoted(&last);
     if (rc == 0)
         s->each(s->arg, &report);
     machine_close(m);
@@ -130,6 +132,8 @@ static int report_one(void *arg, const char *path, struct journal *j, bool runni
     free(disks);
     free(lines);
     free(states);
+    free(last_line);
+    words_clear(&last);
     return rc;
 }
 

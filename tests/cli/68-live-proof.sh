@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Whose bytes are right is proven, never guessed: an overlay goes, or is committed, only where that
 # loses nothing, whatever failed on the way, and whoever has laid hands on it meanwhile.
+HERE=$(realpath "$(dirname "$0")")
 # shellcheck disable=SC1091 source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck disable=SC1091 source=tests/cli/live.sh
@@ -56,4 +57,114 @@ for disk in root.qcow2 data.raw; do
     expect_says out "$disk: Input/output error"
     back_on root=root.qcow2 data=data.raw
 done
+all_there
+
+# ---- names that mean something to a shell, to QEMU or to socat ----
+# as_typed: what status prints, typed.
+as_typed() {
+    local line
+    byre live status >typed || true
+    ! grep -q '[^[:print:]]' typed || fail "status steers the terminal"
+    sed -n 's/^ *\$ //p' typed >typed.sh
+    [ -s typed.sh ] || { cat typed; fail "status tells no commands"; }
+    while IFS= read -r line <&8; do
+        sh -c "$line" >typed.out 2>&1 || { cat typed.out; fail "as typed: $line"; }
+        for _ in {1..100}; do
+            [ -n "$machine_pid" ] || break
+            [ "$(qmp 'any(j["status"] in ("created", "running", "waiting", "aborting")
+                for j in r[0])' query-jobs '{}')" = True ] || break
+        done
+    done 8<typed.sh
+}
+
+odd="$T/it's \"odd\", \$(touch pwned); a:b,c=d"$'\n\e[2J'
+mkdir "$odd"
+qemu-img create -q -f qcow2 "$odd/root.qcow2" 16M
+odd_machine() {
+    local node
+    node=$(python3 -c 'import json, sys; print(json.dumps({"driver": "qcow2", "node-name": "root",
+        "file": {"driver": "file", "filename": sys.argv[1] + "/root.qcow2"}}))' "$odd")
+    ln -sfn "$odd" odd
+    rm -f odd/qmp
+    (cd odd && exec qemu-storage-daemon --blockdev "$node" \
+        --nbd-server "addr.type=unix,addr.path=$T/nbd.sock" \
+        --export type=nbd,id=x,name=root,node-name=root,writable=on \
+        --chardev socket,id=qmp,path=qmp,server=on,wait=off --monitor chardev=qmp \
+        --daemonize --pidfile "$T/qsd.pid")
+    ln -sfn odd/qmp qmp.sock
+    machine_pid=$(cat qsd.pid)
+}
+for way in alive dead; do
+    odd_machine
+    held
+    guest root "write -P 7 5M 1M" "write -P ${#way} 7M 1M"
+    guest_copy root root.want
+    killed_while_held
+    [ $way = alive ] || crash
+    as_typed
+    expect_missing pwned odd/pwned
+    nothing_left_of_it
+    [ $way = dead ] || shut_down
+    same_content odd/root.qcow2 root.want qcow2 raw
+done
+
+# ---- an overlay that the machine has changed to say that another file is its base ----
+# broken: a backup was killed, and then the machine, while both disks had writes in their overlays.
+broken() {
+    fresh
+    held
+    journal=$(echo "$T"/state/live/*.json)
+    wrote "$1"
+    killed_while_held
+    crash
+}
+broken 3
+cp noise victim
+truncate -s 32M victim
+cp victim victim.before
+qemu-img rebase -u -b "$T/victim" -F raw root.qcow2.byre-live
+expect_exit 0 byre live recover
+cmp victim victim.before || fail "a file was written to that is no disk"
+all_there
+broken 4
+mv root.qcow2.byre-live kept
+qemu-img create -q -f qcow2 -o data_file=victim root.qcow2.byre-live 32M
+expect_exit 1 byre live recover
+expect_says err 'root.qcow2.byre-live: .*another file'
+cp victim.before victim
+mv kept root.qcow2.byre-live
+expect_exit 0 byre live recover
+all_there
+
+# ---- the machine does not go back, after the journal has said that the base is complete ----
+fresh
+python3 "$HERE/qmp_proxy.py" "$T/proxy.sock" "$T/qmp.sock" job-finalize job-cancel \
+    "$T/root.qcow2" "$T/data.raw" &
+proxy_pid=$!
+at_end "kill $proxy_pid || true"
+until [ -e proxy.sock ]; do read -rt 0.02 <> <(:) || true; done
+wrote 5
+expect_exit 3 byre backup --qmp proxy.sock
+expect_says err 'could not write the overlay back: .*cancel'
+wrote 6
+crash
+kill $proxy_pid
+wait $proxy_pid || true
+rm proxy.sock
+expect_exit 3 byre live status
+expect_exit 0 byre live recover
+all_there
+
+# ---- the journal cannot be written when the base is complete: no write of the guest waits ----
+fresh
+code=0
+# preparing, switching, frozen, archived, committing, complete
+strace -f -qq -o strace.out -P "${journal%.json}.tmp" -e trace=openat \
+    -e inject=openat:error=ENOSPC:when=6 "$BYRE" backup --qmp "$T/qmp.sock" >out 2>&1 || code=$?
+expect_equal $code 3 exit
+expect_says out 'No space left'
+wrote 9
+expect_equal "$(qmp 'len(r[0])' query-jobs '{}')" 0 jobs
+crash
+expect_exit 0 byre live recover
 all_there

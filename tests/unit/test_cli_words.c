@@ -10,14 +10,24 @@
 
 #include <cmocka.h>
 
-#include "cli/words.h"
+#include "base/words.h"
 
 static void a_shell_reads_the_same_words(void **state)
 {
     static const char *const cases[] = {
-        "plain", "",         " ",        "two words", "it's", "''",   "\"", "$HOME",  "`id`",
-        "a\nb",  "a\\b\\",   "*?[x]",    "~",         "#no",  "-n",   "!",  "a;b|c&", "<>()",
-        "{a,b}", "\xff\xfe", "\xc3\xa4", "=",         "a=b",  "%s%n", "\t",
+        "plain",    "",
+        " ",        "two words",
+        "it's",     "''",
+        "\"",       "$HOME",
+        "`id`",     "a\nb",
+        "a\\b\\",   "*?[x]",
+        "~",        "#no",
+        "-n",       "!",
+        "a;b|c&",   "<>()",
+        "{a,b}",    "\xff\xfe",
+        "\xc3\xa4", "=",
+        "a=b",      "%s%n",
+        "\t",       "\033[2J%\\it's\177!",
     };
     struct words words = {0};
     char *line;

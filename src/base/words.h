@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BYRE_CLI_WORDS_H
-#define BYRE_CLI_WORDS_H
+#ifndef BYRE_BASE_WORDS_H
+#define BYRE_BASE_WORDS_H
 
 #include <stddef.h>
 
@@ -25,5 +25,8 @@ int words_add_environment(struct words *words, char *const *environment, const c
 /* All words in one line, as a shell takes them apart again: quoted where they have to be. For the
  * caller to free; NULL: no memory. */
 char *words_quoted(const struct words *words);
+
+/* The same of one. */
+char *words_quote(const char *word);
 
 #endif

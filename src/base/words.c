@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Lists of words, and how a shell is told of them. */
-#include "cli/words.h"
+#include "base/words.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -57,14 +57,39 @@ int words_add_environment(struct words *words, char *const *environment, const c
     return rc;
 }
 
+/* What steers a terminal must not be in a line that is shown: the shell makes it anew. */
+static void quote_control(FILE *out, const char *word)
+{
+    fputs("\"$(printf '", out);
+    for (; *word; word++) {
+        if (*word == '\'')
+            fputs("'\\''", out);
+        else if (*word == '\\' || *word == '%')
+            fprintf(out, "%c%c", *word, *word);
+        else if ((unsigned char)*word < ' ' || *word == 0x7f)
+            fprintf(out, "\\%03o", (unsigned)*word);
+        else
+            putc(*word, out);
+    }
+    fputs("')\"", out);
+}
+
 /* Single quotes keep everything but themselves. */
 static void quote(FILE *out, const char *word)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "%+,-./:=@_";
+    size_t len = strlen(word);
+    bool steers = false;
 
-    if (*word && !word[strspn(word, plain)]) {
+    for (size_t i = 0; i < len; i++)
+        steers |= (unsigned char)word[i] < ' ' || word[i] == 0x7f;
+    if (len && !word[strspn(word, plain)]) {
         fputs(word, out);
+        return;
+    }
+    if (steers && word[len - 1] != '\n') { /* which $() would drop */
+        quote_control(out, word);
         return;
     }
     putc('\'', out);
@@ -95,4 +120,11 @@ char *words_quoted(const struct words *words)
         return NULL;
     }
     return line;
+}
+
+char *words_quote(const char *word)
+{
+    char *items[] = {(char *)word, NULL};
+
+    return words_quoted(&(struct words){.items = items, .count = 1});
 }

@@ -18,8 +18,8 @@
 
 #include "base/be.h"
 #include "base/io.h"
-#include "engine/path.h"
 #include "base/program.h"
+#include "engine/path.h"
 
 enum {
     ANSWER_MAX = 4 << 20, /* bytes of what qemu-img tells */

@@ -49,6 +49,7 @@ test  util-linux        setarch: no address randomisation below the thread sanit
 test  systemd           systemd-analyze: verifies the units and their sandbox
 test  qemu-system-common qemu-storage-daemon: somebody who holds an image open
 test  qemu-system-x86   boots what was restored
+test  python3-libnbd    a guest of a running machine, which knows what it wrote
 test  python3-nacl      the second reader: its seals, signatures and hashes
 test  python3-zstandard the second reader's decompression
 test  python3-cryptography its GMAC, which the other lacks

@@ -52,6 +52,9 @@ char *machine_qmp_fleece_trouble(const json_t *event);
 void machine_qmp_fleece_commands(const struct journal *j, size_t i, enum machine_where where,
                                  void (*say)(void *arg, const char *line), void *arg);
 
+/* The job of a disk, where it is at its end and nobody has taken notice. */
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err);
+
 /* machine_ops */
 int machine_qmp_fleece_begin(struct machine *m, struct journal *j, struct error *err);
 int machine_qmp_fleece_end(struct machine *m, struct journal *j, bool archived, struct error *err);

@@ -75,7 +75,9 @@ int machine_qmp_forget(struct machine *m, struct journal *j, size_t i, struct er
     struct machine_qmp *mq = QMP_OF(m);
     struct qmp_place place;
     char name[40];
-    int rc = qmp_place_find(m, j, i, &place, err);
+    int rc = machine_qmp_dismiss(m, i, err);
+    if (rc == 0)
+        rc = qmp_place_find(m, j, i, &place, err);
     if (rc == 0 && place.overlay[0] != 0)
         rc = qmp_call(mq->q, "blockdev-del", json_pack("{s:s}", "node-name", place.overlay), NULL,
                       err);

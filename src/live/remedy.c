@@ -8,7 +8,8 @@
 #include "live/remedy.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "live/overlay.h"
@@ -22,14 +23,22 @@ static int set(struct remedy *r, enum remedy_action action, const char *state)
 
 static int split(struct remedy *r, const struct journal_disk *d, const char *why)
 {
+    char *command = overlay_commit_text(d);
     r->action = REMEDY_SPLIT;
     snprintf(r->state, sizeof r->state,
              "split: the overlay holds writes that the base does not have, and %s; nothing is "
-             "touched. With the machine off, either commit the overlay, which may damage what the "
-             "base has got since, or have byre live recover --discard-overlay give it up; keep a "
-             "copy of %.200s before",
-             why, d->overlay);
+             "touched. With the machine off, and copies kept, either give the overlay up by byre "
+             "live recover --discard-overlay, or commit it, over what the base has got since: %s",
+             why, command != NULL ? command : "qemu-img commit");
+    free(command);
     return 0;
+}
+
+/* A block device keeps no time of what was written to it. */
+static bool is_block_device(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
 static int on_machine(struct machine *m, const struct journal_disk *d, bool there, bool empty,
@@ -80,6 +89,8 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
         return split(r, d, "the machine was not to have written to it yet");
     if (d->stat.known && d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
         return split(r, d, "the base was changed since: was the machine started on it?");
+    if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
+        return split(r, d, "whether that was written to since cannot be seen of a block device");
     return set(r, REMEDY_OFFLINE,
                "the machine does not have it; the overlay has the newest writes");
 }

@@ -142,3 +142,31 @@ LUKS=$T/secret machine luks=luks.qcow2
 guest_copy luks luks.now
 cmp luks.want luks.now
 shut_down
+
+# ---- a block device, beside which there is no room ----
+[ "$(id -u)" = 0 ] || exit 0
+qemu-img create -q -f qcow2 block.qcow2 16M
+truncate -s 20M block.qcow2
+device=$(losetup --show -f block.qcow2) || skip "no loop device"
+at_end "losetup -d $device"
+mkdir room
+qemu-storage-daemon --blockdev "driver=qcow2,node-name=block,file.driver=host_device,file.filename=$device" \
+    --nbd-server "addr.type=unix,addr.path=$T/nbd.sock" \
+    --export type=nbd,id=x-block,name=block,node-name=block,writable=on \
+    --chardev "socket,id=qmp,path=$T/qmp.sock,server=on,wait=off" --monitor chardev=qmp \
+    --daemonize --pidfile qsd.pid
+machine_pid=$(cat qsd.pid)
+guest block 'write -P 7 1M 2M'
+guest_copy block block.want
+expect_exit 2 byre backup --qmp qmp.sock --name block
+expect_says err 'overlay-dir'
+# byre may not be let see who else has it open
+expect_exit 0 byre --json backup --qmp qmp.sock --name block --overlay-dir room --assume-stopped
+expect_json 'd["bytes_read"] >= 2 << 20'
+expect_empty_folder room
+guest block 'write -P 8 9M 64k'
+expect_exit 0 byre --json backup --qmp qmp.sock --name block --overlay-dir room --assume-stopped
+guest_copy block block.want
+expect_exit 0 byre restore block --flatten --format raw --to block.raw
+cmp block.want block.raw
+shut_down

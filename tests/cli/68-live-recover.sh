@@ -65,8 +65,9 @@ by_hand() {
     while IFS= read -r line <&8; do
         bash -c "$line" >hand.out 2>&1 || { cat hand.out; fail "as typed: $line"; }
         for _ in {1..100}; do
-            [ -n "$machine_pid" ] && [ "$(qmp 'any(j["status"] in ("created", "running", "waiting",
-                "aborting") for j in r[0])' query-jobs '{}')" = True ] || break
+            [ -n "$machine_pid" ] || break
+            [ "$(qmp 'any(j["status"] in ("created", "running", "waiting", "aborting")
+                for j in r[0])' query-jobs '{}')" = True ] || break
         done
     done 8<hand.sh
 }

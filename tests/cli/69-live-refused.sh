@@ -42,11 +42,10 @@ expect_says err 'one.qcow2.byre-live is there already'
 rm one.qcow2.byre-live
 
 # Another client has the monitor.
-exec 9<> <(:)
 python3 -c '
-import socket, sys
+import signal, socket, sys
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(100)
-print("there", flush=True); sys.stdin.read()' qmp.sock < <(cat <&9) >client &
+print("there", flush=True); signal.pause()' qmp.sock >client &
 client=$!
 at_end "kill $client 2>/dev/null"
 until [ -s client ]; do :; done

@@ -131,7 +131,6 @@ static int complete(struct machine *m, struct journal *j, size_t i, double *paus
 {
     struct rest rest = {.journal = j, .disk = i};
     struct guard *guard = NULL;
-    struct error why = {0};
     bool pivoted = false;
     int rc = guard_start(&guard, 0, &j->lock, 1, finish_disk, &rest, err);
     if (rc < 0)

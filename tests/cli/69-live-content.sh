@@ -227,7 +227,6 @@ python3 guest.py check near.raw far.raw >/dev/null
 
 # ---- and byre too ----
 vm
-goes_on
 held --content
 killed_while_held
 crash
@@ -240,17 +239,17 @@ as_before
 qemu-img convert -f raw -O qcow2 noise one.qcow2
 cp one.qcow2 two.qcow2
 touch one.raw two.raw
-luks_tool create -q -f qcow2 --object "secret,id=disk,data=x" \
-    -o encrypt.format=luks,encrypt.key-secret=disk,encrypt.iter-time=10 luks.qcow2 1M
+qemu-img create -q -f qcow2 --object secret,id=disk,data=x \
+    -o encrypt.format=aes,encrypt.key-secret=disk secret.qcow2 1M 2>/dev/null
 # fuse FILE FILE: a machine whose disks one and two are in these files.
 fuse() {
     rm -f qmp.sock
     qemu-storage-daemon --object secret,id=disk,data=x --object throttle-group,id=t \
         --blockdev "driver=qcow2,node-name=one,file.driver=file,file.filename=$T/$1" \
         --blockdev "driver=qcow2,node-name=two,file.driver=file,file.filename=$T/$2" \
-        --blockdev "driver=file,node-name=file,filename=$T/luks.qcow2" \
+        --blockdev "driver=file,node-name=file,filename=$T/secret.qcow2" \
         --blockdev driver=throttle,node-name=more,throttle-group=t,file=file \
-        --blockdev driver=qcow2,node-name=luks,file=more,encrypt.format=luks,encrypt.key-secret=disk \
+        --blockdev driver=qcow2,node-name=secret,file=more,encrypt.format=aes,encrypt.key-secret=disk \
         --export "type=fuse,id=x,node-name=one,mountpoint=$T/one.raw,writable=on" \
         --export "type=fuse,id=y,node-name=two,mountpoint=$T/two.raw,writable=on" \
         --chardev "socket,id=qmp,path=$T/qmp.sock,server=on,wait=off" --monitor chardev=qmp \
@@ -267,7 +266,7 @@ fuse_backup() {
     as_before
 }
 fuse one.qcow2 two.qcow2
-expect_exit 1 byre backup --qmp qmp.sock --content --disk luks
+expect_exit 1 byre backup --qmp qmp.sock --content --disk secret
 expect_says err 'but no encrypted one'
 fuse_backup '> 4 << 20'
 qemu-io -f raw -c 'write -q -P 1 1M 64k' one.raw

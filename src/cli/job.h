@@ -4,10 +4,10 @@
 
 #include <jansson.h>
 
+#include "base/words.h"
 #include "chunkstore.h"
 #include "cli/command.h"
 #include "cli/conf.h"
-#include "base/words.h"
 
 /*
  * One job of the configuration. Its steps are byre's own commands, each a

@@ -139,9 +139,15 @@ static bool is_locked(const char *journal_path)
 
 /* ---- the file ---- */
 
+/* Files are written to, and deleted, by what it says. */
+static bool is_ours(const struct stat *st)
+{
+    return st->st_uid == geteuid() && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 static int load(struct journal *j, struct error *err)
 {
-    struct stat st;
+    struct stat st, folder;
     char *text = NULL;
     int fd = open(j->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
@@ -151,6 +157,11 @@ static int load(struct journal *j, struct error *err)
         rc = error_sys(err, errno, "%s", j->path);
     else if (!S_ISREG(st.st_mode) || st.st_size > MAX_SIZE)
         rc = error_set(err, ERROR_CORRUPT, "%s: is no journal of a live backup", j->path);
+    else if (!is_ours(&st) || stat(j->folder, &folder) < 0 || !is_ours(&folder))
+        rc = error_set(err, ERROR_AUTH,
+                       "%s: it, or its folder, is another user's, or others may write to it: "
+                       "nothing is done by what it says",
+                       j->path);
     else if ((text = malloc((size_t)st.st_size + 1)) == NULL)
         rc = error_no_memory(err);
     if (rc == 0)
@@ -326,12 +337,18 @@ int journal_take_stat(struct journal_stat *s, const char *path, struct error *er
     return 0;
 }
 
+/* The number of a device may be another one after each start of the host. */
+bool journal_is_same_file(const struct journal_stat *s, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (S_ISBLK(st.st_mode) || st.st_ino == s->inode);
+}
+
 bool journal_is_same(const struct journal_stat *s, const char *path)
 {
     struct journal_stat now = {0};
-    return journal_take_stat(&now, path, NULL) == 0 && now.device == s->device &&
-           now.inode == s->inode && now.size == s->size && now.seconds == s->seconds &&
-           now.nanoseconds == s->nanoseconds;
+    return journal_take_stat(&now, path, NULL) == 0 && now.inode == s->inode &&
+           now.size == s->size && now.seconds == s->seconds && now.nanoseconds == s->nanoseconds;
 }
 
 static size_t read_small(const char *path, char *buf, size_t room)

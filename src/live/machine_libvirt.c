@@ -192,6 +192,15 @@ static int make(struct domain **out, const char *uri, const char *name, struct e
     return rc;
 }
 
+/* A libvirt that does not answer does not say that it is off. */
+static int is_active(const struct domain *d, bool *active, struct error *err)
+{
+    int answer = virDomainIsActive(d->handle);
+
+    *active = answer == 1;
+    return answer < 0 ? domain_error(err, "domain %s", virDomainGetName(d->handle)) : 0;
+}
+
 /* Not by the URI: there are many for the same. */
 int machine_identity_libvirt(const struct live_options *o, char **identity, struct error *err)
 {
@@ -212,13 +221,19 @@ int machine_identity_libvirt(const struct live_options *o, char **identity, stru
 int machine_connect_libvirt(struct machine **m, const struct live_options *o, struct error *err)
 {
     struct domain *d = NULL;
+    bool active = false;
     int rc = make(&d, o->connect, o->domain, err);
 
     *m = NULL;
     if (rc)
         return rc;
     d->listener = o->listener;
-    d->machine.off = virDomainIsActive(d->handle) != 1;
+    rc = is_active(d, &active, err);
+    if (rc) {
+        close_domain(&d->machine);
+        return rc;
+    }
+    d->machine.off = !active;
     *m = &d->machine;
     return 0;
 }
@@ -249,6 +264,7 @@ int machine_describe_libvirt(struct machine *m, struct journal *j, struct error 
 int machine_find_libvirt(struct machine **m, const struct journal *j, struct error *err)
 {
     struct domain *d = NULL;
+    bool active = false;
     char boot_id[sizeof j->boot_id] = "";
     pid_t pid;
     int rc = make(&d, j->uri, j->uuid, err);
@@ -256,9 +272,12 @@ int machine_find_libvirt(struct machine **m, const struct journal *j, struct err
     *m = NULL;
     if (rc)
         return rc;
-    if (virDomainIsActive(d->handle) != 1) {
+    rc = is_active(d, &active, err);
+    if (!rc && !active)
+        rc = error_set(err, ERROR_NOT_FOUND, "domain %s is shut off", j->name);
+    if (rc) {
         close_domain(&d->machine);
-        return error_set(err, ERROR_NOT_FOUND, "domain %s is shut off", j->name);
+        return rc;
     }
     journal_boot_id(boot_id);
     pid = domain_process(d);

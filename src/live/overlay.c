@@ -24,6 +24,7 @@
 #include "live/live.h"
 
 enum { TRIES = 20, HEADER = 80, MAX_L1 = 32 << 20, DATA_FILE = 4 };
+enum { QEMU_LOCKS = 100, QEMU_LOCKS_LEN = 200 }; /* bytes of a file that QEMU locks */
 
 char *overlay_path(const char *base, const char *folder)
 {
@@ -223,12 +224,35 @@ int overlay_create(const struct journal_disk *d, struct error *err)
     return rc;
 }
 
+int overlay_check_unused(const struct journal_disk *d, struct error *err)
+{
+    struct flock probe = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = QEMU_LOCKS, .l_len = QEMU_LOCKS_LEN};
+    int fd = open(d->overlay, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : error_sys(err, errno, "%s", d->overlay);
+    int rc = 0;
+    if (fcntl(fd, F_OFD_GETLK, &probe) == 0 && probe.l_type != F_UNLCK)
+        rc = error_set(err, ERROR_IN_USE,
+                       "%s: a machine has it open still, though byre cannot find that: it is not "
+                       "removed",
+                       d->overlay);
+    close(fd);
+    return rc;
+}
+
+/* A power cut must not bring it back where the journal, that tells of it, is gone. */
 int overlay_remove(const struct journal_disk *d, struct error *err)
 {
     if (d->mode == JOURNAL_CONTENT)
         return fleece_remove(d, err);
-    if (unlink(d->overlay) < 0 && errno != ENOENT)
+    if (unlink(d->overlay) == 0) {
+        int rc = sync_folder_of(d->overlay, err);
+        if (rc < 0)
+            return rc;
+    } else if (errno != ENOENT) {
         return error_sys(err, errno, "%s", d->overlay);
+    }
     if (d->key_file != NULL && unlink(d->key_file) < 0 && errno != ENOENT)
         return error_sys(err, errno, "%s", d->key_file);
     return 0;

@@ -23,6 +23,9 @@ char *overlay_path(const char *base, const char *folder);
  * are the base's. ERROR_EXISTS: there is such a file. Nothing is left on failure. */
 int overlay_create(const struct journal_disk *d, struct error *err);
 
+/* ERROR_IN_USE: QEMU has it open, wherever that runs. One that is not there is not in use. */
+int overlay_check_unused(const struct journal_disk *d, struct error *err);
+
 /* Removes it, and its key; what is not there is removed. */
 int overlay_remove(const struct journal_disk *d, struct error *err);
 

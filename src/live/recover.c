@@ -17,6 +17,7 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
         if (j->disks[k].step == JOURNAL_CREATED)
             j->disks[k].step = JOURNAL_SWITCHED;
     d->step = JOURNAL_DISK_COMMITS;
+    d->stat.known = false; /* from here on it is byre that writes to the base */
     j->phase = JOURNAL_COMMITTING;
     int rc = journal_save(j, err);
     if (rc == 0)
@@ -36,6 +37,8 @@ static int remove_overlay(struct machine *m, struct journal *j, size_t i, struct
     int rc = m != NULL ? m->ops->forget(m, j, i, err) : 0;
     if (rc == 0 && m == NULL && d->step >= JOURNAL_CREATED)
         rc = machine_settle_offline(j, i, err);
+    if (rc == 0 && d->mode == JOURNAL_OVERLAY)
+        rc = overlay_check_unused(d, err);
     if (rc == 0 && d->step > JOURNAL_PLANNED && d->step < JOURNAL_COMPLETE) {
         d->step = JOURNAL_COMPLETE; /* or its absence would look like a loss */
         rc = journal_save(j, err);
@@ -107,6 +110,7 @@ int recover_journal(struct machine *given, struct journal *j, const struct live_
         struct error why = {0};
         if (recover_disk(m, j, i, o, &live, &why) == 0)
             continue;
+        j->disks[i].undecided = true; /* so what the journal says of it must stay */
         error_wrap(&why, "disk %s", j->disks[i].device);
         live_warn(&o->listener, "%s", why.message);
         if (first.code == 0)

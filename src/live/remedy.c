@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "live/overlay.h"
@@ -87,6 +88,46 @@ static bool base_is_newer(const struct journal_disk *d)
             base.st_mtim.tv_nsec > overlay.st_mtim.tv_nsec);
 }
 
+/* Whether somebody has written to ${path} since this host was started. */
+static bool is_of_this_boot(const char *path)
+{
+    struct timespec now, up;
+    struct stat st;
+    return stat(path, &st) == 0 && clock_gettime(CLOCK_REALTIME, &now) == 0 &&
+           clock_gettime(CLOCK_BOOTTIME, &up) == 0 && st.st_mtim.tv_sec > now.tv_sec - up.tv_sec;
+}
+
+/* Whether the overlay must not be written to the base, for that is not the one it was. While a
+ * commit goes on it is written to; but not any more by a machine that ran before this host was
+ * started. */
+static const char *why_not_commit(const struct journal *j, const struct journal_disk *d)
+{
+    char boot_id[40];
+    journal_boot_id(boot_id);
+    if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
+        return "whether that was written to since cannot be seen of a block device";
+    if (!d->stat.known)
+        return d->step != JOURNAL_DISK_COMMITS && base_is_newer(d)
+                   ? "the base was changed since: was the machine started on it?"
+                   : NULL;
+    if (d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
+        return "the base was changed since: was the machine started on it?";
+    if (!journal_is_same_file(&d->stat, d->base))
+        return "another file has taken the place of the base: was it restored?";
+    if (d->step == JOURNAL_DISK_COMMITS && strcmp(boot_id, j->boot_id) != 0 &&
+        is_of_this_boot(d->base))
+        return "the base was changed since this host was started: was the machine started on it?";
+    return NULL;
+}
+
+/* An overlay with anything in it cannot have been committed to a base that is as it was. */
+static bool is_untouched(const struct journal_disk *d)
+{
+    struct stat st;
+    return d->stat.known && stat(d->base, &st) == 0 && S_ISREG(st.st_mode) &&
+           journal_is_same(&d->stat, d->base);
+}
+
 static int without_machine(const struct journal *j, const struct journal_disk *d,
                            enum machine_where start, bool there, bool empty, struct remedy *r)
 {
@@ -107,11 +148,9 @@ static int without_machine(const struct journal *j, const struct journal_disk *d
     /* perhaps it had gone back, and has written more than the overlay has since */
     if (d->step == JOURNAL_DISK_COMMITS && start == MACHINE_ON_BASE)
         return split(r, d, "libvirt starts the machine on the base");
-    if (d->step != JOURNAL_DISK_COMMITS &&
-        (d->stat.known ? !journal_is_same(&d->stat, d->base) : base_is_newer(d)))
-        return split(r, d, "the base was changed since: was the machine started on it?");
-    if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
-        return split(r, d, "whether that was written to since cannot be seen of a block device");
+    const char *why = why_not_commit(j, d);
+    if (why != NULL)
+        return split(r, d, why);
     return set(r, REMEDY_OFFLINE,
                "the machine does not have it; the overlay has the newest writes");
 }
@@ -151,7 +190,9 @@ int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r
         there = false;
     else if (rc < 0 && r->where != MACHINE_ON_OVERLAY && r->where != MACHINE_COMMITTING)
         return rc;
-    return m == NULL || r->where == MACHINE_ELSEWHERE
-               ? without_machine(j, d, start, there, empty, r)
-               : on_machine(m, d, there, empty, r);
+    rc = m == NULL || r->where == MACHINE_ELSEWHERE ? without_machine(j, d, start, there, empty, r)
+                                                    : on_machine(m, d, there, empty, r);
+    if (rc == 0 && r->action == REMEDY_REMOVE && there && !empty && is_untouched(d))
+        rc = split(r, d, "the base is as it was at the switch, so that nobody has committed it");
+    return rc;
 }

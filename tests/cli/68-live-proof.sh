@@ -168,3 +168,91 @@ expect_equal "$(qmp 'len(r[0])' query-jobs '{}')" 0 jobs
 crash
 expect_exit 0 byre live recover
 all_there
+
+# ---- recovering where something is not as it was left ----
+# journal_says STATEMENT: changes the journal, which is d, by Python.
+journal_says() {
+    python3 -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+exec(sys.argv[2])
+json.dump(d, open(sys.argv[1], "w"))' "$journal" "$1"
+}
+
+# refused PATTERN: nobody but people may decide, and no file is touched.
+refused() {
+    fingerprint ./*.qcow2 ./*.raw ./*.byre-live >before
+    expect_exit 1 byre live recover
+    expect_says err "$1"
+    fingerprint ./*.qcow2 ./*.raw ./*.byre-live | cmp before - || fail "something was touched"
+}
+
+# A machine that byre cannot see, from a container say, may have written to an overlay that looks
+# empty.
+fresh
+held
+killed_while_held
+journal_says 'd["machine"] = d["machine_since"] = 0'
+mv qmp.sock away
+refused 'has it open still'
+mv away qmp.sock
+wrote 5
+expect_exit 0 byre live recover
+all_there
+
+# The host lost power during the commit; then the machine was started on the base, and is off again.
+broken 6
+journal_says 'd["phase"] = "committing"; d["boot_id"] = "another"
+for disk in d["disks"]: disk["step"] = "committing"'
+machine root=root.qcow2 data=data.raw
+guest root 'write -P 99 20M 1M'
+guest data 'write -P 99 12M 64k'
+shut_down
+refused 'was the machine started on it'
+# Had nobody started it, it were committed.
+touch -d '2001-02-03' root.qcow2 data.raw
+expect_exit 0 byre live recover
+nothing_left_of_it
+
+# A base that was restored meanwhile is not committed to.
+broken 7
+journal_says 'd["phase"] = "committing"
+for disk in d["disks"]: disk["step"] = "committing"'
+for disk in root.qcow2 data.raw; do cp $disk restored && mv restored $disk; done
+refused 'another file has taken the place'
+expect_exit 0 byre live recover --discard-overlay
+nothing_left_of_it
+
+# It is said to be complete, or the machine to have gone back by itself, and the base is as it was.
+broken 8
+journal_says 'for disk in d["disks"]: disk["step"] = "complete"'
+refused 'nobody has committed it'
+journal_says 'for disk in d["disks"]: disk["step"] = "switched"'
+# Only the host has given its devices other numbers.
+journal_says 'for disk in d["disks"]: disk["stat"]["device"] += 1'
+expect_exit 0 byre live recover
+all_there
+
+# One disk can be put right, and the other cannot: what is known of that must not be forgotten.
+broken 9
+machine root=root.qcow2.byre-live data=data.raw
+guest data 'write -P 99 12M 64k'
+expect_exit 1 byre live recover
+expect_says err 'disk (x-)?data: split'
+shut_down
+expect_missing root.qcow2.byre-live
+same_content root.qcow2 root.want qcow2 raw
+refused 'disk (x-)?data: split'
+expect_exit 0 byre live recover --discard-overlay
+nothing_left_of_it
+
+# A journal that another user has, or could have, written does not tell root what to delete.
+broken 10
+chmod 622 "$journal"
+refused 'nothing is done by what it says'
+chmod 600 "$journal"
+chmod 777 "${journal%/*}"
+refused 'nothing is done by what it says'
+chmod 700 "${journal%/*}"
+expect_exit 0 byre live recover
+all_there

@@ -22,6 +22,8 @@ build libjansson-dev    JSON: records, --json, names such as json:{...}
 build libinih-dev       splits the lines of the configuration of jobs
 build libarchive-dev    tar: exports and imports
 build libnbd-dev        disks that an NBD server has
+build libvirt-dev       its domains, backed up while they run
+build libxml2-dev       what libvirt says of them
 build dpkg-dev          dpkg-shlibdeps: what the package depends on
 build file              tells it what is a program
 run   qemu-utils        qemu-img, qemu-io, qemu-nbd: make images, judge what came back, read other formats
@@ -42,12 +44,16 @@ test  zsh               completion, asked as a person would
 test  fish              the same
 test  lintian           what Debian has to say of the package
 test  strace            kills the program at chosen system calls
+test  socat             types what live status prints
 test  libarchive-tools  bsdtar: a second reader of exports
 test  mount             losetup: block devices as sources and targets
 test  util-linux        setarch: no address randomisation below the thread sanitizer
 test  systemd           systemd-analyze: verifies the units and their sandbox
 test  qemu-system-common qemu-storage-daemon: somebody who holds an image open
 test  qemu-system-x86   boots what was restored
+test  libvirt-daemon    libvirtd: domains that are backed up
+test  libvirt-clients   virsh
+test  python3-libnbd    a guest of a running machine, which knows what it wrote
 test  python3-nacl      the second reader: its seals, signatures and hashes
 test  python3-zstandard the second reader's decompression
 test  python3-cryptography its GMAC, which the other lacks

@@ -3,7 +3,9 @@
 # Makes a small Debian machine to try restores on: it boots by itself (BIOS, a disk on virtio, console
 # on the first serial port), holds its files against their sums there, and asks for a login.
 # Root; a few minutes; about 1 GB.
-# usage: make-guest.sh DIR [SUITE]
+# usage: make-guest.sh [--payload FOLDER] DIR [SUITE]
+#   FOLDER more to be in guest.qcow2: it is copied to /root/payload, and its program setup.sh is run there,
+#          in the system on the disk and with its network, but with no service of it
 #   DIR    where base.qcow2 goes, and guest.qcow2, an overlay of it; a base that is there is taken
 #   SUITE  of Debian (default: bookworm)
 #   MIRROR in the environment: where packages come from (default: http://deb.debian.org/debian)
@@ -12,7 +14,12 @@ set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/sbin:/sbin
 
-if (($# < 1 || $# > 2)); then
+payload=
+if [ "${1:-}" = --payload ] && (($# > 1)); then
+    payload=$(realpath "$2")
+    shift 2
+fi
+if (($# < 1 || $# > 2)) || [[ $1 = -* ]]; then
     sed -n 's/^# usage: /usage: /p; /^#   /s/^# //p' "$0" >&2
     exit 2
 fi
@@ -20,6 +27,7 @@ fi
 for tool in qemu-img qemu-storage-daemon losetup mkfs.ext4 debootstrap chroot python3; do
     command -v $tool >/dev/null || { echo "make-guest.sh: $tool is missing (Debian: debootstrap qemu-utils qemu-system-common e2fsprogs)" >&2; exit 1; }
 done
+[ -z "$payload" ] || [ -x "$payload/setup.sh" ] || { echo "make-guest.sh: there is no program $payload/setup.sh" >&2; exit 1; }
 [ -e /dev/fuse ] || { echo "make-guest.sh: there is no /dev/fuse" >&2; exit 1; }
 mkdir -p "$1"
 dir=$(realpath "$1") suite=${2:-bookworm}
@@ -161,6 +169,10 @@ TTYPath=/dev/ttyS0
 [Install]
 WantedBy=multi-user.target
 END
+if [ -n "$payload" ]; then
+    cp -r "$payload" "$mnt/root/payload"
+    inside sh -c 'cd /root/payload && ./setup.sh'
+fi
 inside sh -c 'systemctl enable whole.service && find /usr /etc -xdev -type f ! -path /etc/resolv.conf ! -path /etc/hostname \
     ! -path /etc/machine-id ! -path "/etc/ld.so.cache" ! -name policy-rc.d -print0 | sort -z | xargs -0 sha256sum >/var/lib/sums'
 detach

@@ -20,6 +20,7 @@ struct program_options {
     const char *folder;         /* to run in; NULL: the one byre runs in */
     char *const *environment;   /* "NAME=value", up to a NULL, added to byre's without BYRE_* */
     bool capture;               /* what it says; else that goes to stderr */
+    int into;                   /* a descriptor that takes its stdout, all of it; 0: none */
     bool terminate;             /* SIGTERM first, when it is to stop; and whatever it leaves
                                    behind in its process group is killed */
     int out;                    /* 0, or a descriptor that takes its stdout, all of it */

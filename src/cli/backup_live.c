@@ -10,6 +10,7 @@
 #include "cli/exit_code.h"
 #include "cli/fail.h"
 #include "cli/message.h"
+#include "cli/signals.h"
 
 static int find_state_dir(const struct global_options *global, char **path, struct error *err)
 {
@@ -99,6 +100,12 @@ static void on_warning(void *arg, const char *message)
     message_warning("%s", message);
 }
 
+static void on_danger(void *arg)
+{
+    (void)arg;
+    signals_stop();
+}
+
 static int add_side_files(struct backup_live *b, struct engine_backup_options *options,
                           struct error *err)
 {
@@ -151,6 +158,7 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
         .listener = {.warning = on_warning,
                      .note = l->note,
                      .progress = l->progress,
+                     .stop = on_danger,
                      .arg = l->arg,
                      .cancel = l->cancel},
     };
@@ -171,7 +179,6 @@ int backup_live_begin(struct backup_live *b, const struct global_options *global
     options->bitmap_name = live_has_bitmaps(b->live) ? b->bitmap : NULL;
     options->frozen_base = true;
     options->running = true;
-    options->listener.cancel = live_cancel(b->live);
     return add_side_files(b, options, err);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 static volatile int seen;
+static volatile int cancel; /* seen, or not wanted any more */
 static atomic_bool status_asked;
 
 static void on_signal(int signal_number)
@@ -18,6 +19,7 @@ static void on_signal(int signal_number)
         return;
     }
     __atomic_store_n(&seen, signal_number, __ATOMIC_RELAXED);
+    __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
 }
 
 static void on_status(int signal_number)
@@ -45,7 +47,12 @@ void signals_setup(void)
 
 const volatile int *signals_cancel(void)
 {
-    return &seen;
+    return &cancel;
+}
+
+void signals_stop(void)
+{
+    __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
 }
 
 int signals_seen(void)

@@ -13,6 +13,9 @@ void signals_setup(void);
 /* Becomes non-zero when a stop was asked for. */
 const volatile int *signals_cancel(void);
 
+/* Has it become so without a signal, from any thread. */
+void signals_stop(void);
+
 /* The signal that asked for it, or 0. */
 int signals_seen(void);
 

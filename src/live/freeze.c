@@ -223,21 +223,43 @@ static int switch_quietly(struct live *l, struct error *err)
     return rc;
 }
 
-/* Nothing has changed yet but that there are overlays. */
-static void undo(struct live *l, size_t created)
+/* Whether the machine surely writes to the bases: the switch is of all disks, or of none. */
+static bool is_on_bases(struct live *l)
+{
+    enum machine_where where = MACHINE_ELSEWHERE;
+    return l->journal.phase < JOURNAL_SWITCHING ||
+           (l->machine->ops->look(l->machine, &l->journal, 0, &where, NULL) == 0 &&
+            (where == MACHINE_ON_BASE || where == MACHINE_KNOWS));
+}
+
+static int remove_overlays(struct live *l, size_t created, struct error *err)
 {
     struct journal *j = &l->journal;
-    struct error err = {0};
+    int rc = 0;
     if (l->machine->ops->unprepare != NULL)
         l->machine->ops->unprepare(l->machine, j);
+    for (size_t i = 0; rc == 0 && i < created; i++)
+        rc = overlay_remove(&j->disks[i], err);
+    return rc == 0 && j->stored ? journal_remove(j, err) : rc;
+}
+
+/* Nothing has changed yet but that there are overlays; or nobody knows, and then it is as after any
+ * other backup that was broken off. */
+static void undo(struct live *l, size_t created)
+{
+    const struct live_recover_options recover = {.state_dir = l->options.state_dir,
+                                                 .listener = l->options.listener};
+    struct error err = {0};
     int rc = 0;
-    for (size_t i = 0; i < created; i++)
-        if (overlay_remove(&j->disks[i], &err) < 0)
-            rc = err.code;
-    if (rc == 0 && j->stored)
-        rc = journal_remove(j, &err);
+    if (is_on_bases(l)) {
+        rc = remove_overlays(l, created, &err);
+    } else {
+        machine_close(l->machine);
+        l->machine = NULL;
+        rc = recover_journal(NULL, &l->journal, &recover, &err);
+    }
     if (rc < 0)
-        live_warn(&l->options.listener, "%s (byre live status)", err.message);
+        live_warn(&l->options.listener, "something is left: %s (byre live status)", err.message);
 }
 
 /* A base as it is now is what must be there when the overlay is committed; a power cut must not
@@ -347,9 +369,14 @@ int live_freeze(struct live **out, const struct live_options *options, struct er
     if (rc == 0)
         rc = side_files_collect(l, err);
     if (rc == 0)
-        rc = watch_begin(&l->watch, l->machine, &l->journal, options->listener.cancel, err);
+        rc = watch_begin(&l->watch, l->machine, &l->journal, &l->options.listener, err);
     if (rc < 0) {
-        live_finish(l, false, &result, NULL);
+        struct error why = {0};
+        if (live_finish(l, false, &result, &why) < 0)
+            live_warn(&options->listener,
+                      "the machine is not back on all of its disks: %s (byre "
+                      "live status)",
+                      why.message);
         return rc;
     }
     *out = l;

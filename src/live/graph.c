@@ -23,6 +23,10 @@ static void describe(struct graph_node *n, const json_t *info)
     const json_t *format = json_object_get(json_object_get(image, "format-specific"), "data");
     n->driver = text(info, "drv");
     n->file = text(image, "filename");
+    n->backing = text(image, "full-backing-filename");
+    if (n->backing[0] == 0)
+        n->backing = text(image, "backing-filename");
+    n->backing_format = text(image, "backing-filename-format");
     n->size = (uint64_t)json_integer_value(json_object_get(image, "virtual-size"));
     n->read_only = json_is_true(json_object_get(info, "ro"));
     n->encrypted = json_is_true(json_object_get(info, "encrypted")) ||
@@ -55,6 +59,8 @@ static void add_nodes(struct graph *g, const json_t *named, const json_t *list)
                                  .name = text(item, "name"),
                                  .driver = "",
                                  .file = "",
+                                 .backing = "",
+                                 .backing_format = "",
                                  .is_block = strcmp(type, "block-driver") == 0,
                                  .is_job = strcmp(type, "block-job") == 0};
         if (n->is_block)

@@ -13,12 +13,14 @@
 /* The block graph of a QEMU, as it was when it was asked: its nodes, and who uses which. */
 
 struct graph_node {
-    int64_t id;         /* QEMU's, of the edges */
-    const char *name;   /* all text is lent by the graph */
-    const char *driver; /* "" where it is not known */
-    const char *file;   /* its file, as QEMU names it; "" */
-    uint64_t size;      /* bytes */
-    bool is_block;      /* a node; else whoever uses one: a device, an export, a job */
+    int64_t id;                 /* QEMU's, of the edges */
+    const char *name;           /* all text is lent by the graph */
+    const char *driver;         /* "" where it is not known */
+    const char *file;           /* its file, as QEMU names it; "" */
+    const char *backing;        /* its header's backing file, in full; "" */
+    const char *backing_format; /* what the header says of it; "" */
+    uint64_t size;              /* bytes */
+    bool is_block;              /* a node; else whoever uses one: a device, an export, a job */
     bool is_job;
     bool read_only;
     bool encrypted;

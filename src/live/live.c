@@ -58,11 +58,6 @@ bool live_has_bitmaps(const struct live *l)
     return false;
 }
 
-const volatile int *live_cancel(const struct live *l)
-{
-    return &l->watch.cancel;
-}
-
 /* A machine that is gone has told before what went wrong; and nothing could be read from it since.
  */
 int live_confirm(struct live *l, struct error *err)
@@ -72,7 +67,9 @@ int live_confirm(struct live *l, struct error *err)
     if (fleece_first(j) == j->disk_count)
         return 0;
     watch_end(&l->watch);
-    bool kept = l->watch.trouble[0] == 0;
+    if (l->watch.trouble[0] != 0)
+        return error_set(err, ERROR_INTERRUPTED, "%s", l->watch.trouble);
+    bool kept = true;
     for (size_t i = 0; rc == 0 && !l->watch.gone && i < j->disk_count; i++) {
         enum machine_where where = MACHINE_ON_OVERLAY;
         if (j->disks[i].mode == JOURNAL_CONTENT)
@@ -82,7 +79,7 @@ int live_confirm(struct live *l, struct error *err)
     if (rc == 0 && !kept)
         rc = error_set(err, ERROR_CHANGED,
                        "the machine has not kept what it overwrote up to the end of the backup");
-    return rc == 0 ? watch_begin(&l->watch, l->machine, j, l->options.listener.cancel, err) : rc;
+    return rc == 0 ? watch_begin(&l->watch, l->machine, j, &l->options.listener, err) : rc;
 }
 
 void live_free(struct live *l)

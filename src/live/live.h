@@ -18,6 +18,9 @@ struct live_listener { /* every member may be NULL */
     void (*warning)(void *arg, const char *message);
     void (*note)(void *arg, const char *message);
     void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total); /* bytes */
+    /* From another thread: the machine is in danger, so what the caller does between live_freeze
+     * and live_finish has to end. */
+    void (*stop)(void *arg);
     void *arg;
     const volatile int *cancel; /* becomes non-zero to stop: ERROR_INTERRUPTED */
 };
@@ -61,7 +64,6 @@ bool live_is_off(const struct live *live); /* shut off: its disks are files like
 const char *live_name(const struct live *live); /* the machine's; NULL: it has none */
 const char *const *live_side_files(const struct live *live, size_t *count);
 bool live_has_bitmaps(const struct live *live); /* all that can have one have this run's */
-const volatile int *live_cancel(const struct live *live); /* asked for, or space runs out */
 
 /* When all was read: whether the machine has kept what it should have, up to now. ERROR_CHANGED. */
 int live_confirm(struct live *live, struct error *err);

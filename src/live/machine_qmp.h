@@ -34,7 +34,7 @@ int qmp_place_find(struct machine *m, const struct journal *j, size_t i, struct 
 void qmp_job_name(size_t i, char name[32]);
 
 /* Of fresh bitmaps, in bytes. */
-uint64_t qmp_granularity(uint64_t size);
+uint64_t machine_qmp_granularity(uint64_t size);
 
 /* Says one line of shell that sends ${count} commands. */
 void machine_qmp_say(const struct journal *j, void (*say)(void *arg, const char *line), void *arg,
@@ -51,6 +51,9 @@ char *machine_qmp_fleece_trouble(const json_t *event);
 /* and what a person would type. */
 void machine_qmp_fleece_commands(const struct journal *j, size_t i, enum machine_where where,
                                  void (*say)(void *arg, const char *line), void *arg);
+
+/* The job of a disk, where it is at its end and nobody has taken notice. */
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err);
 
 /* machine_ops */
 int machine_qmp_fleece_begin(struct machine *m, struct journal *j, struct error *err);

@@ -153,8 +153,12 @@ int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, 
     *pivoted = false;
     qmp_job_name(i, name);
     int rc = query(mq, name, &job, err);
-    if (rc == 0 && is(&job, "ready"))
+    if (rc == 0 && is(&job, "ready")) {
         rc = order(mq, "job-complete", name, err);
+        /* whoever was here before may have asked for it already: then it is not ready any more */
+        if (rc < 0 && query(mq, name, &job, NULL) == 0 && job.there && !is(&job, "ready"))
+            rc = 0;
+    }
     if (rc == 0)
         rc = wait_for(mq, name, "pending", &job, err);
     return rc == 0 && !is(&job, "pending") ? failed(mq, name, &job, err) : rc;
@@ -189,6 +193,16 @@ int machine_qmp_pivot(struct machine *m, struct journal *j, size_t i, struct err
     if (!job.there || job.error[0] != 0)
         return failed(mq, name, &job, err);
     return order(mq, "job-dismiss", name, err);
+}
+
+int machine_qmp_dismiss(struct machine *m, size_t i, struct error *err)
+{
+    struct machine_qmp *mq = QMP_OF(m);
+    struct job job;
+    char name[32];
+    qmp_job_name(i, name);
+    int rc = query(mq, name, &job, err);
+    return rc == 0 && is(&job, "concluded") ? order(mq, "job-dismiss", name, err) : rc;
 }
 
 /* ---- by hand ---- */

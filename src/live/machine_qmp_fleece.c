@@ -108,11 +108,11 @@ void machine_qmp_fleece_actions(const struct journal *j, json_t *actions)
         if (!is_content(d))
             continue;
         if (d->bitmap != NULL)
-            json_array_append_new(actions,
-                                  json_pack("{s:s, s:{s:s, s:s, s:b, s:I}}", "type",
-                                            "block-dirty-bitmap-add", "data", "node", d->node,
-                                            "name", d->bitmap, "persistent", d->bitmap_stays,
-                                            "granularity", (json_int_t)qmp_granularity(d->size)));
+            json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:b, s:I}}", "type",
+                                                     "block-dirty-bitmap-add", "data", "node",
+                                                     d->node, "name", d->bitmap, "persistent",
+                                                     d->bitmap_stays, "granularity",
+                                                     (json_int_t)machine_qmp_granularity(d->size)));
         each_old(d, actions, add_disable);
         json_array_append_new(actions,
                               json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "type", "blockdev-backup",

@@ -97,6 +97,78 @@ static int check_file(const struct machine_qmp *mq, const struct journal *j,
     return 0;
 }
 
+/* Whether the file of ${node} is the one that ${name} means. */
+static int is_file_of(const struct machine_qmp *mq, const struct graph *g, size_t node,
+                      const char *name, bool *same, struct error *err)
+{
+    size_t file = graph_child(g, node, "file");
+    char *wanted = NULL, *path = NULL;
+    struct stat a, b;
+    int rc = 0;
+    *same = false;
+    if (file == GRAPH_NONE || strncmp(g->nodes[file].file, "json:", 5) == 0 ||
+        (strcmp(g->nodes[file].driver, "file") != 0 &&
+         strcmp(g->nodes[file].driver, "host_device") != 0))
+        return 0;
+    rc = absolute(mq, name, &wanted, err);
+    if (rc == 0)
+        rc = absolute(mq, g->nodes[file].file, &path, err);
+    *same = rc == 0 && stat(wanted, &a) == 0 && stat(path, &b) == 0 && is_same_file(&a, &b);
+    free(wanted);
+    free(path);
+    return rc;
+}
+
+/* Whether QEMU's name of ${n} tells of a chain below that it was given, and did not find by ${n}.
+ */
+static bool is_given_chain(const struct graph_node *n)
+{
+    if (strncmp(n->file, "json:", 5) != 0)
+        return false;
+    json_t *name = json_loads(n->file + 5, 0, NULL);
+    bool given = json_object_get(name, "backing") != NULL;
+    json_decref(name);
+    return given;
+}
+
+/* A file whose header does not say the format of the one below is read as one that probes. */
+static bool is_format_of(const struct graph_node *below, const struct graph_node *n)
+{
+    return strcmp(below->driver, n->backing_format[0] != 0 ? n->backing_format : "qcow2") == 0;
+}
+
+/* The machine may have been given another chain below a file than its header names, and then the
+ * guest's disk is not what the files are. */
+static int check_chain(const struct machine_qmp *mq, const struct graph *g, size_t node,
+                       const char *device, struct error *err)
+{
+    for (size_t steps = 0; steps < g->node_count; steps++) {
+        const struct graph_node *n = &g->nodes[node];
+        size_t below = graph_child(g, node, "backing");
+        bool same = false;
+        int rc = 0;
+        if (!is_given_chain(n))
+            return 0;
+        if (below == GRAPH_NONE && n->backing[0] == 0)
+            return 0;
+        if (below != GRAPH_NONE && n->backing[0] != 0 && is_format_of(&g->nodes[below], n))
+            rc = is_file_of(mq, g, below, n->backing, &same, err);
+        if (rc < 0)
+            return rc;
+        if (!same || (strcmp(g->nodes[below].driver, "raw") == 0 &&
+                      strncmp(g->nodes[below].file, "json:", 5) == 0))
+            return error_set(
+                err, ERROR_UNSUPPORTED,
+                "disk %s cannot be frozen: the machine has other files below node %s than its "
+                "header names (%s, format %s): qemu-img rebase -u puts that right; --content reads "
+                "such a disk through the machine",
+                device, n->name, n->backing[0] != 0 ? n->backing : "none",
+                n->backing_format[0] != 0 ? n->backing_format : "not said");
+        node = below;
+    }
+    return 0;
+}
+
 static int fill(const struct machine_qmp *mq, const struct graph *g, const struct plan_disk *p,
                 const char *bitmap, struct journal *j, struct error *err)
 {
@@ -116,7 +188,9 @@ static int fill(const struct machine_qmp *mq, const struct graph *g, const struc
     if (d->overlay_node == NULL || d->node == NULL || d->device == NULL || d->format == NULL)
         return error_no_memory(err);
     int rc = absolute(mq, g->nodes[p->file].file, &d->base, err);
-    return rc == 0 ? check_file(mq, j, d, err) : rc;
+    if (rc == 0)
+        rc = check_file(mq, j, d, err);
+    return rc == 0 ? check_chain(mq, g, p->node, d->device, err) : rc;
 }
 
 /* Those of ${bitmap}'s kind that tell everything since they were made. One that was disabled by

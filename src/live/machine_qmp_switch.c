@@ -75,7 +75,9 @@ int machine_qmp_forget(struct machine *m, struct journal *j, size_t i, struct er
     struct machine_qmp *mq = QMP_OF(m);
     struct qmp_place place;
     char name[40];
-    int rc = qmp_place_find(m, j, i, &place, err);
+    int rc = machine_qmp_dismiss(m, i, err);
+    if (rc == 0)
+        rc = qmp_place_find(m, j, i, &place, err);
     if (rc == 0 && place.overlay[0] != 0)
         rc = qmp_call(mq->q, "blockdev-del", json_pack("{s:s}", "node-name", place.overlay), NULL,
                       err);
@@ -97,7 +99,7 @@ void machine_qmp_unprepare(struct machine *m, struct journal *j)
 /* ---- the switch ---- */
 
 /* A bitmap is no finer than what others would make by default, nor more than a few million bits. */
-uint64_t qmp_granularity(uint64_t size)
+uint64_t machine_qmp_granularity(uint64_t size)
 {
     uint64_t bytes = 65536;
     while (size / bytes > 1U << 24)
@@ -114,7 +116,7 @@ static int transact(struct machine_qmp *mq, const struct journal *j, struct erro
                 actions,
                 json_pack("{s:s, s:{s:s, s:s, s:b, s:I}}", "type", "block-dirty-bitmap-add", "data",
                           "node", j->disks[i].node, "name", j->disks[i].bitmap, "persistent", 1,
-                          "granularity", (json_int_t)qmp_granularity(j->disks[i].size)));
+                          "granularity", (json_int_t)machine_qmp_granularity(j->disks[i].size)));
     for (size_t i = 0; i < j->disk_count; i++)
         if (j->disks[i].mode == JOURNAL_OVERLAY)
             json_array_append_new(

@@ -13,14 +13,32 @@
 
 static const char content_hint[] = "; --content reads such a disk through the machine";
 
-static bool is_filter(const char *driver)
+static bool is_one_of(const char *driver, const char *const *list)
 {
-    static const char *const filters[] = {"throttle", "copy-on-read", "compress", "preallocate",
-                                          "blkdebug"};
-    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
-        if (strcmp(driver, filters[i]) == 0)
+    for (; *list != NULL; list++)
+        if (strcmp(driver, *list) == 0)
             return true;
     return false;
+}
+
+static bool is_job_filter(const char *driver)
+{
+    static const char *const filters[] = {"mirror_top", "commit_top", "copy-before-write",
+                                          "backup-top", NULL};
+    return is_one_of(driver, filters);
+}
+
+static bool is_filter(const char *driver)
+{
+    static const char *const filters[] = {"throttle",    "copy-on-read", "compress",
+                                          "preallocate", "blkdebug",     NULL};
+    return is_one_of(driver, filters) || is_job_filter(driver);
+}
+
+static size_t below_filter(const struct graph *g, size_t node)
+{
+    size_t below = graph_child(g, node, "file");
+    return below != GRAPH_NONE ? below : graph_child(g, node, "backing");
 }
 
 __attribute__((format(printf, 2, 3))) static void note(const struct live_options *o,
@@ -137,7 +155,7 @@ static bool is_asked_for(const struct live_options *o, const struct graph *g, si
 static size_t format_node(const struct graph *g, size_t top)
 {
     for (size_t steps = 0; steps < g->node_count && is_filter(g->nodes[top].driver); steps++) {
-        size_t below = graph_child(g, top, "file");
+        size_t below = below_filter(g, top);
         if (below == GRAPH_NONE)
             break;
         top = below;
@@ -145,11 +163,24 @@ static size_t format_node(const struct graph *g, size_t top)
     return top;
 }
 
-static bool has_job(const struct graph *g, size_t node)
+static bool is_used_by_job(const struct graph *g, size_t node)
 {
     for (size_t i = 0; graph_parent(g, node, i) != GRAPH_NONE; i++)
         if (g->nodes[graph_parent(g, node, i)].is_job)
             return true;
+    return is_job_filter(g->nodes[node].driver);
+}
+
+/* On the way from ${top} down to ${node}. */
+static bool has_job(const struct graph *g, size_t top, size_t node)
+{
+    for (size_t steps = 0; steps < g->node_count && top != GRAPH_NONE; steps++) {
+        if (is_used_by_job(g, top))
+            return true;
+        if (top == node)
+            break;
+        top = below_filter(g, top);
+    }
     return false;
 }
 
@@ -162,6 +193,25 @@ static bool has_fuse(const struct graph *g, size_t top)
             strcmp(text(item, "type"), "fuse") == 0)
             return true;
     return false;
+}
+
+/* Whether the name says more of the disk than the file does, say a slice of it. A chain that was
+ * put together node by node is in it, too: whether it is that of the files, machine_qmp_plan.c
+ * sees. */
+static bool is_more_than_file(const struct graph_node *n)
+{
+    const char *key;
+    json_t *value;
+    bool more = false;
+    if (strncmp(n->file, "json:", 5) != 0)
+        return false;
+    json_t *name = json_loads(n->file + 5, 0, NULL);
+    json_object_foreach (name, key, value)
+        more |= strcmp(key, "driver") != 0 && strcmp(key, "file") != 0 &&
+                strcmp(key, "backing") != 0 && strncmp(key, "encrypt.", 8) != 0;
+    more |= !json_is_object(name);
+    json_decref(name);
+    return more;
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -196,9 +246,7 @@ static int refuse(const struct graph *g, size_t top, size_t node, bool *content,
     char *device = device_name(g, top);
     char reason[512] = "";
     const char *hint = "";
-    if (strcmp(n->driver, "commit_top") == 0 || strcmp(n->driver, "mirror_top") == 0 ||
-        strcmp(n->driver, "backup-top") == 0 || strcmp(n->driver, "copy-before-write") == 0 ||
-        has_job(g, node) || has_job(g, top)) {
+    if (has_job(g, top, node)) {
         snprintf(reason, sizeof reason, "a job is running on it (query-block-jobs)");
     } else if (strcmp(n->driver, "qcow2") != 0 && strcmp(n->driver, "raw") != 0) {
         snprintf(reason, sizeof reason, "node %.64s is neither qcow2 nor raw but %.32s", n->name,
@@ -210,7 +258,7 @@ static int refuse(const struct graph *g, size_t top, size_t node, bool *content,
                  "node %.64s is no file or block device of this host but %.32s", n->name,
                  file == GRAPH_NONE ? "nothing" : g->nodes[file].driver);
         hint = content_hint;
-    } else if (strncmp(n->file, "json:", 5) == 0 || strncmp(g->nodes[file].file, "json:", 5) == 0) {
+    } else if (is_more_than_file(n) || strncmp(g->nodes[file].file, "json:", 5) == 0) {
         snprintf(reason, sizeof reason, "node %.64s is more than a file by its name: %.256s",
                  n->name, n->file);
         hint = content_hint;

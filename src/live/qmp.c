@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "live/wire.h"
 
@@ -25,7 +24,6 @@ struct qmp {
     uint64_t calls;
     json_t *events; /* an array, the oldest first */
     size_t others;  /* how many of those may be dropped */
-    bool adopted;   /* the first line may be what is left of another process's message */
 };
 
 static bool must_be_kept(const char *event)
@@ -64,17 +62,6 @@ static int queue_event(struct qmp *q, json_t *event, struct error *err)
     return 0;
 }
 
-/* The next message, be it event or reply; NULL at ${deadline}. */
-static int receive(struct qmp *q, int64_t deadline, json_t **message, struct error *err)
-{
-    int rc = wire_receive(q->wire, deadline, message, err);
-    if (rc == ERROR_CORRUPT && q->adopted && !wire_is_gone(q->wire))
-        rc = wire_receive(q->wire, deadline, message, err);
-    if (rc == 0 && *message != NULL)
-        q->adopted = false;
-    return rc;
-}
-
 static int refused(const char *command, const json_t *problem, struct error *err)
 {
     const char *class = json_string_value(json_object_get(problem, "class"));
@@ -94,7 +81,7 @@ static int await_reply(struct qmp *q, const char *command, const char *id, json_
 {
     int64_t deadline = wire_clock() + q->patience;
     do {
-        int rc = receive(q, deadline, reply, err);
+        int rc = wire_receive(q->wire, deadline, reply, err);
         if (rc < 0)
             return rc;
         if (*reply == NULL)
@@ -131,11 +118,10 @@ int qmp_call(struct qmp *q, const char *command, json_t *arguments, json_t **res
              struct error *err)
 {
     json_t *reply = NULL;
-    char id[64];
+    char id[32];
     if (result != NULL)
         *result = NULL;
-    /* A guard may go on where another process was: no reply is taken for another one's. */
-    snprintf(id, sizeof id, "byre-%ld-%" PRIu64, (long)getpid(), ++q->calls);
+    snprintf(id, sizeof id, "byre-%" PRIu64, ++q->calls);
     int rc = send_command(q, command, arguments, id, err);
     if (rc == 0)
         rc = await_reply(q, command, id, &reply, err);
@@ -160,7 +146,7 @@ int qmp_next_event(struct qmp *q, int timeout_ms, json_t **event, struct error *
     *event = NULL;
     while (json_array_size(q->events) == 0) {
         json_t *message = NULL;
-        int rc = receive(q, deadline, &message, err);
+        int rc = wire_receive(q->wire, deadline, &message, err);
         if (rc < 0 || message == NULL)
             return rc;
         if (event_name(message) != NULL) {
@@ -200,18 +186,10 @@ int qmp_fd(const struct qmp *q)
     return wire_fd(q->wire);
 }
 
-void qmp_adopt(struct qmp *q)
-{
-    wire_forget(q->wire);
-    json_array_clear(q->events);
-    q->others = 0;
-    q->adopted = true;
-}
-
 static int greet(struct qmp *q, struct error *err)
 {
     json_t *greeting = NULL;
-    int rc = receive(q, wire_clock() + q->patience, &greeting, err);
+    int rc = wire_receive(q->wire, wire_clock() + q->patience, &greeting, err);
     if (rc == ERROR_CORRUPT)
         return error_set(err, ERROR_UNSUPPORTED, "%s: what answers there does not speak QMP",
                          wire_path(q->wire));

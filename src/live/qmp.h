@@ -49,10 +49,6 @@ int qmp_next_event(struct qmp *q, int timeout_ms, json_t **event, struct error *
 
 bool qmp_is_gone(const struct qmp *q); /* nothing comes any more: QEMU has ended, or hung up */
 
-/* After a fork, in the process that goes on with the connection alone: what the other one has read
- * or asked is forgotten, and the rest of half a message is passed over. */
-void qmp_adopt(struct qmp *q);
-
 void qmp_close(struct qmp *q);
 
 #endif

@@ -31,17 +31,18 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
     return rc;
 }
 
-static int remove_overlay(struct machine *m, struct journal *j, size_t i,
-                          const struct remedy *remedy, struct error *err)
+static int remove_overlay(struct machine *m, struct journal *j, size_t i, struct error *err)
 {
     struct journal_disk *d = &j->disks[i];
-    int rc = 0;
-    if (m != NULL && remedy->where == MACHINE_KNOWS)
-        rc = m->ops->forget(m, j, i, err);
+    int rc = m != NULL ? m->ops->forget(m, j, i, err) : 0;
     if (rc == 0 && m == NULL && d->step >= JOURNAL_CREATED)
         rc = machine_settle_offline(j, i, err);
     if (rc == 0 && d->mode == JOURNAL_OVERLAY)
         rc = overlay_check_unused(d, err);
+    if (rc == 0 && d->step > JOURNAL_PLANNED && d->step < JOURNAL_COMPLETE) {
+        d->step = JOURNAL_COMPLETE; /* or its absence would look like a loss */
+        rc = journal_save(j, err);
+    }
     if (rc == 0)
         rc = overlay_remove(d, err);
     if (rc == 0)
@@ -62,7 +63,7 @@ static int recover_disk(struct machine *m, struct journal *j, size_t i,
     switch (remedy.action) {
     case REMEDY_NOTHING:
         if (d->step != JOURNAL_REMOVED) /* but perhaps a key */
-            return remove_overlay(m, j, i, &remedy, err);
+            return remove_overlay(m, j, i, err);
         return 0;
     case REMEDY_LIVE:
         *live = true;
@@ -73,9 +74,9 @@ static int recover_disk(struct machine *m, struct journal *j, size_t i,
         return fleece_end(m, j, j->phase == JOURNAL_ARCHIVED, err);
     case REMEDY_OFFLINE:
         rc = commit_offline(j, i, o, err);
-        return rc == 0 ? remove_overlay(m, j, i, &remedy, err) : rc;
+        return rc == 0 ? remove_overlay(m, j, i, err) : rc;
     default:
-        return remove_overlay(m, j, i, &remedy, err);
+        return remove_overlay(m, j, i, err);
     }
 }
 

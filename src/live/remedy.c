@@ -8,6 +8,7 @@
 #include "live/remedy.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,14 +25,22 @@ static int set(struct remedy *r, enum remedy_action action, const char *state)
 
 static int split(struct remedy *r, const struct journal_disk *d, const char *why)
 {
+    char *command = overlay_commit_text(d);
     r->action = REMEDY_SPLIT;
     snprintf(r->state, sizeof r->state,
              "split: the overlay holds writes that the base does not have, and %s; nothing is "
-             "touched. With the machine off, either commit the overlay, which may damage what the "
-             "base has got since, or have byre live recover --discard-overlay give it up; keep a "
-             "copy of %.200s before",
-             why, d->overlay);
+             "touched. With the machine off, and copies kept, either give the overlay up by byre "
+             "live recover --discard-overlay, or commit it, over what the base has got since: %s",
+             why, command != NULL ? command : "qemu-img commit");
+    free(command);
     return 0;
+}
+
+/* A block device keeps no time of what was written to it. */
+static bool is_block_device(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
 static int on_machine(struct machine *m, const struct journal_disk *d, bool there, bool empty,
@@ -67,6 +76,18 @@ static int on_machine(struct machine *m, const struct journal_disk *d, bool ther
     return split(r, d, "the machine runs on the base");
 }
 
+/* Where byre died right after the switch, no journal tells how it left the base. But whatever the
+ * overlay has was written after that. */
+static bool base_is_newer(const struct journal_disk *d)
+{
+    struct stat base, overlay;
+    if (stat(d->base, &base) < 0 || stat(d->overlay, &overlay) < 0)
+        return false;
+    return base.st_mtim.tv_sec > overlay.st_mtim.tv_sec ||
+           (base.st_mtim.tv_sec == overlay.st_mtim.tv_sec &&
+            base.st_mtim.tv_nsec > overlay.st_mtim.tv_nsec);
+}
+
 /* Whether somebody has written to ${path} since this host was started. */
 static bool is_of_this_boot(const char *path)
 {
@@ -83,10 +104,13 @@ static const char *why_not_commit(const struct journal *j, const struct journal_
 {
     char boot_id[40];
     journal_boot_id(boot_id);
+    if (d->step != JOURNAL_DISK_COMMITS &&
+        (d->stat.known ? !journal_is_same(&d->stat, d->base) : base_is_newer(d)))
+        return "the base was changed since: was the machine started on it?";
+    if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
+        return "whether that was written to since cannot be seen of a block device";
     if (!d->stat.known)
         return NULL;
-    if (d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
-        return "the base was changed since: was the machine started on it?";
     if (!journal_is_same_file(&d->stat, d->base))
         return "another file has taken the place of the base: was it restored?";
     if (d->step == JOURNAL_DISK_COMMITS && strcmp(boot_id, j->boot_id) != 0 &&
@@ -165,8 +189,8 @@ int remedy_find(struct machine *m, struct journal *j, size_t i, struct remedy *r
         there = false;
     else if (rc < 0 && r->where != MACHINE_ON_OVERLAY && r->where != MACHINE_COMMITTING)
         return rc;
-    rc = r->where == MACHINE_ELSEWHERE ? without_machine(j, d, start, there, empty, r)
-                                       : on_machine(m, d, there, empty, r);
+    rc = m == NULL || r->where == MACHINE_ELSEWHERE ? without_machine(j, d, start, there, empty, r)
+                                                    : on_machine(m, d, there, empty, r);
     if (rc == 0 && r->action == REMEDY_REMOVE && there && !empty && is_untouched(d))
         rc = split(r, d, "the base is as it was at the switch, so that nobody has committed it");
     return rc;

@@ -23,7 +23,7 @@ enum remedy_action {
 struct remedy {
     enum remedy_action action;
     enum machine_where where; /* MACHINE_ELSEWHERE without a machine */
-    char state[768];          /* what is so, in words */
+    char state[2048];         /* what is so, in words */
 };
 
 /* ${m}: NULL where the machine is not running. Reads only. */

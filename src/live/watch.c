@@ -12,9 +12,11 @@ enum { TICK = 100 }; /* milliseconds */
 
 static void ask_to_stop(struct watch *w, const char *why)
 {
-    if (w->trouble[0] == 0)
-        snprintf(w->trouble, sizeof w->trouble, "%s", why);
-    w->cancel = 1;
+    if (w->trouble[0] != 0)
+        return;
+    snprintf(w->trouble, sizeof w->trouble, "%s", why);
+    if (w->listener->stop != NULL)
+        w->listener->stop(w->listener->arg);
 }
 
 /* All that the overlays have must fit once more, into the bases. */
@@ -27,7 +29,7 @@ static void look_at_space(struct watch *w)
     for (size_t i = 0; i < j->disk_count; i++)
         if (j->disks[i].mode == JOURNAL_OVERLAY)
             bytes += overlay_bytes(&j->disks[i]);
-    for (size_t i = 0; i < j->disk_count && w->cancel == 0; i++) {
+    for (size_t i = 0; i < j->disk_count && w->trouble[0] == 0; i++) {
         const struct journal_disk *d = &j->disks[i];
         if (overlay_is_short(d->overlay, d->mode == JOURNAL_OVERLAY ? bytes : 0, &is_short, &left,
                              NULL) == 0 &&
@@ -48,8 +50,6 @@ static void *run(void *arg)
         char *trouble = NULL;
         struct error err = {0};
         int rc = 0;
-        if (w->outer != NULL && *w->outer)
-            w->cancel = 1;
         if (!w->gone)
             rc = w->machine->ops->watch(w->machine, w->journal, TICK, &trouble, &w->gone, &err);
         if (w->gone || rc < 0)
@@ -64,11 +64,11 @@ static void *run(void *arg)
 }
 
 int watch_begin(struct watch *w, struct machine *machine, struct journal *journal,
-                const volatile int *outer, struct error *err)
+                const struct live_listener *listener, struct error *err)
 {
     w->machine = machine;
     w->journal = journal;
-    w->outer = outer;
+    w->listener = listener;
     w->stop = false;
     int sys = pthread_create(&w->thread, NULL, run, w);
     w->started = sys == 0;

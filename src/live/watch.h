@@ -17,18 +17,17 @@
 struct watch {
     struct machine *machine; /* lent, as ${journal}; nobody else uses them meanwhile */
     struct journal *journal;
-    const volatile int *outer; /* NULL, or what else asks to stop */
-    volatile int cancel;       /* becomes non-zero */
+    const struct live_listener *listener; /* its stop is called, once; lent */
     _Atomic bool stop;
     bool started;
     bool gone;         /* the machine; after watch_end */
-    char trouble[512]; /* why, unless outer did; after watch_end */
+    char trouble[512]; /* what endangers it, or ""; after watch_end */
     pthread_t thread;
 };
 
 /* May follow watch_end. */
 int watch_begin(struct watch *w, struct machine *machine, struct journal *journal,
-                const volatile int *outer, struct error *err);
+                const struct live_listener *listener, struct error *err);
 /* Any number of times, also where it never began. */
 void watch_end(struct watch *w);
 

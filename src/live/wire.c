@@ -152,11 +152,6 @@ bool wire_is_gone(const struct wire *w)
     return w->gone;
 }
 
-void wire_forget(struct wire *w)
-{
-    w->used = w->seen = 0;
-}
-
 static int send_all(struct wire *w, const char *next, size_t len, int64_t deadline,
                     struct error *err)
 {

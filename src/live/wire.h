@@ -33,9 +33,6 @@ int wire_fd(const struct wire *w);           /* lent */
 pid_t wire_peer(const struct wire *w);       /* who listens; 0 where the kernel does not say */
 bool wire_is_gone(const struct wire *w);     /* the other side has closed it, or it failed */
 
-/* Forgets what came and was not asked for yet, as after a fork: it may be half a line. */
-void wire_forget(struct wire *w);
-
 /* Sends ${object} and an end of line, all at once. ERROR_NOT_FOUND: gone; ERROR_IO: not all by
  * ${deadline}, and it is then of no further use. */
 int wire_send(struct wire *w, const json_t *object, int64_t deadline, struct error *err);

@@ -65,8 +65,9 @@ by_hand() {
     while IFS= read -r line <&8; do
         bash -c "$line" >hand.out 2>&1 || { cat hand.out; fail "as typed: $line"; }
         for _ in {1..100}; do
-            [ -n "$machine_pid" ] && [ "$(qmp 'any(j["status"] in ("created", "running", "waiting",
-                "aborting") for j in r[0])' query-jobs '{}')" = True ] || break
+            [ -n "$machine_pid" ] || break
+            [ "$(qmp 'any(j["status"] in ("created", "running", "waiting", "aborting")
+                for j in r[0])' query-jobs '{}')" = True ] || break
         done
     done 8<hand.sh
 }
@@ -178,6 +179,21 @@ expect_exit 0 byre live recover --discard-overlay
 nothing_left_of_it
 io root.qcow2 'read -P 99 20M 1M'
 
+# The same where byre died before it knew how the machine had left the base.
+fresh
+killed_at fsync 1 "$T/root.qcow2"
+wrote 10
+crash
+machine root=root.qcow2 data=data.raw
+guest root 'write -P 98 20M 1M'
+shut_down
+fingerprint root.qcow2 root.qcow2.byre-live >before-split
+expect_exit 1 byre live recover
+expect_says err 'split'
+fingerprint root.qcow2 root.qcow2.byre-live | cmp before-split - || fail "a split was touched"
+expect_exit 0 byre live recover --discard-overlay
+nothing_left_of_it
+
 # ---- killed before each writing of the journal, and before an overlay goes ----
 # preparing, switching, frozen, archived, committing, complete, complete
 for n in 1 2 3 4 5 6 7 8; do
@@ -202,3 +218,16 @@ for n in 1 2 3 4 5 6 7 8; do
     expect_exit 0 byre live recover
     all_there
 done
+
+# ---- the journal cannot be written at the moment in which the guest's writes wait for it ----
+fresh
+code=0
+strace -f -qq -P "${journal%.json}.tmp" -e trace=openat -o strace -e inject=openat:error=ENOSPC:when=6+ \
+    "$BYRE" backup --qmp qmp.sock >out 2>err || code=$?
+[ "$code" = 3 ] || { cat out err; fail "exit $code, not 3, with a full state folder"; }
+expect_says err 'No space left on device'
+timeout 20 qemu-io -f raw -c 'write -P 8 1M 64k' "nbd+unix:///root?socket=$T/nbd.sock" >out || fail "the guest's writes wait for ever"
+wrote 11
+expect_broken 'the machine writes to the overlay'
+expect_exit 0 byre live recover
+all_there

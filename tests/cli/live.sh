@@ -26,15 +26,16 @@ machine() {
 }
 
 machine_ended() {
-    local try
-    for try in {1..500}; do
+    for _ in {1..500}; do
         kill -0 "$machine_pid" 2>/dev/null || { machine_pid=; return 0; }
         read -rt 0.02 <> <(:) || true
     done
     fail "the machine does not end"
 }
+# shut_down, crash: it ends in order, or at once.
 shut_down() { kill "$machine_pid" && machine_ended; }
 crash() { kill -9 "$machine_pid" && machine_ended; }
+# shellcheck disable=SC2016
 at_end '[ -z "$machine_pid" ] || kill -9 "$machine_pid"'
 
 # guest NODE COMMAND...: qemu-io in the guest, flushed.
@@ -51,7 +52,7 @@ guest() {
 guest_copy() { qemu-img convert -f raw -O raw "nbd+unix:///$1?socket=$T/nbd.sock" "$2"; }
 
 # qmp EXPRESSION [COMMAND [ARGUMENTS]]...: runs them, and prints the Python expression of r, the list
-# of what they returned.
+# of what they returned. QMP is the monitor, if not byre's.
 qmp() {
     python3 -c '
 import json, socket, sys
@@ -68,7 +69,7 @@ for c in [["qmp_capabilities", "{}"]] + [sys.argv[i:i + 2] for i in range(3, len
     if "return" not in m: sys.exit(c[0] + ": " + m["error"]["desc"])
     r.append(m["return"])
 r = r[1:]
-print(eval(sys.argv[2]))' "$T/qmp.sock" "$@"
+print(eval(sys.argv[2]))' "${QMP:-$T/qmp.sock}" "$@"
 }
 
 # nodes: "NODE FILE" of what the machine has open for writing, sorted.
@@ -94,6 +95,7 @@ nothing_left_of_it() {
 
 # held OPTION...: starts a backup of the machine in the background, and stops it while it reads. It
 # reads so slowly that it cannot be over before.
+# shellcheck disable=SC2120
 held() {
     local line
     rm -f "$T/lines"
@@ -112,6 +114,7 @@ held() {
 }
 
 # released [CODE]: lets it go on to its end; its summary is in ${T}/out.
+# shellcheck disable=SC2120
 released() {
     local code=0
     kill -CONT "$held_pid"

@@ -7,3 +7,10 @@ foreach(name IN ITEMS agent guard qmp)
   target_link_libraries(test_live_${name} PRIVATE live_fixture)
   add_test(NAME unit-live-${name} COMMAND test_live_${name})
 endforeach()
+
+# What is pure: the journal, and which disks can be frozen.
+foreach(name IN ITEMS journal plan)
+  add_executable(test_live_${name} ${CMAKE_CURRENT_LIST_DIR}/test_live_${name}.c)
+  target_link_libraries(test_live_${name} PRIVATE live cmocka)
+  add_test(NAME unit-live-${name} COMMAND test_live_${name})
+endforeach()

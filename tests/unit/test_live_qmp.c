@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "live/qmp.h"
@@ -51,7 +50,7 @@ static void events_and_strangers(int fd)
     greet(fd);
     json_t *request = fake_hear(fd);
     char reply[256];
-    fake_say(fd, "{\"event\": \"STOP\"}\r\n{\"return\": 1, \"id\": \"byre-1-1\"}\r\n\r\n");
+    fake_say(fd, "{\"event\": \"STOP\"}\r\n{\"return\": 1, \"id\": \"byre-0\"}\r\n\r\n");
     fake_say(fd,
              "{\"error\": {\"class\": \"GenericError\", \"desc\": \"old\"}}\r\n{\"event\": \"JO");
     fake_say(fd, "B_STATUS_CHANGE\", \"data\": {\"id\": \"a\"}}\r\n");
@@ -330,35 +329,6 @@ static void test_others_wait_in_front(void **state)
     fake_end(&f);
 }
 
-static void for_two_processes(int fd)
-{
-    greet(fd);
-    fake_serve(fd, "do-it", "{\"return\": {}, \"id\": \"%s\"}\n{\"event\": \"STOP\", \"da");
-    fake_serve(fd, "do-it",
-               "ta\": {}}\n{\"return\": 0, \"id\": \"byre-1-2\"}\n"
-               "{\"return\": {}, \"id\": \"%s\"}\n");
-    fake_wait(fd);
-}
-
-static void test_a_fork_goes_on(void **state)
-{
-    struct fake f;
-    int status = -1;
-    (void)state;
-    struct qmp *q = open_it(&f, for_two_processes);
-    expect_call(q, 0, NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct error err = {0};
-        qmp_adopt(q);
-        _exit(qmp_call(q, "do-it", NULL, NULL, &err) == 0 ? 0 : 1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    qmp_close(q);
-    fake_end(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,7 +341,6 @@ int main(void)
         cmocka_unit_test(test_silence_and_chatter_end),
         cmocka_unit_test(test_who_does_not_answer),
         cmocka_unit_test(test_others_wait_in_front),
-        cmocka_unit_test(test_a_fork_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,14 +104,13 @@ static const char *why_not_commit(const struct journal *j, const struct journal_
 {
     char boot_id[40];
     journal_boot_id(boot_id);
+    if (d->step != JOURNAL_DISK_COMMITS &&
+        (d->stat.known ? !journal_is_same(&d->stat, d->base) : base_is_newer(d)))
+        return "the base was changed since: was the machine started on it?";
     if (d->step != JOURNAL_DISK_COMMITS && is_block_device(d->base))
         return "whether that was written to since cannot be seen of a block device";
     if (!d->stat.known)
-        return d->step != JOURNAL_DISK_COMMITS && base_is_newer(d)
-                   ? "the base was changed since: was the machine started on it?"
-                   : NULL;
-    if (d->step != JOURNAL_DISK_COMMITS && !journal_is_same(&d->stat, d->base))
-        return "the base was changed since: was the machine started on it?";
+        return NULL;
     if (!journal_is_same_file(&d->stat, d->base))
         return "another file has taken the place of the base: was it restored?";
     if (d->step == JOURNAL_DISK_COMMITS && strcmp(boot_id, j->boot_id) != 0 &&

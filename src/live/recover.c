@@ -172,8 +172,8 @@ int live_recover(const struct live_recover_options *options, size_t *done, size_
     return rc;
 }
 
-static void say(void (*function)(void *arg, const char *message), void *arg, const char *fmt,
-                va_list ap)
+__attribute__((format(printf, 3, 0))) static void
+say(void (*function)(void *arg, const char *message), void *arg, const char *fmt, va_list ap)
 {
     char message[2048];
     vsnprintf(message, sizeof message, fmt, ap);

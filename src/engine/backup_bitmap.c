@@ -101,7 +101,7 @@ static int choose_names(struct backup_bitmaps *b, struct error *err)
             rc = layer_set_open(&set, b->options->images[i], &chain, &tops[i], err);
     }
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (b->items[i].without)
+        if (tops[i] == NULL)
             continue;
         const char *why = is_again(tops, i) ? NULL : hindrance(tops[i]);
         if (why != NULL) {

@@ -158,20 +158,27 @@ int fleece_place(struct journal *j, const char *scratch_dir, struct error *err)
 
 /* ---- the files ---- */
 
+/* Of "Uid: REAL EFFECTIVE ..." the second number. */
+static unsigned long effective(const char *line)
+{
+    char *end;
+    strtoul(line + sizeof "Uid:" - 1, &end, 10);
+    return strtoul(end, NULL, 10);
+}
+
 /* The user that process ${pid} acts as; byre's own where that is not known. */
 static void find_owner(pid_t pid, uid_t *uid, gid_t *gid)
 {
     char path[48], line[256];
-    unsigned long id;
     *uid = geteuid();
     *gid = getegid();
     snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     FILE *f = pid > 0 ? fopen(path, "re") : NULL;
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (sscanf(line, "Uid: %*u %lu", &id) == 1)
-            *uid = (uid_t)id;
-        else if (sscanf(line, "Gid: %*u %lu", &id) == 1)
-            *gid = (gid_t)id;
+        if (strncmp(line, "Uid:", 4) == 0)
+            *uid = (uid_t)effective(line);
+        else if (strncmp(line, "Gid:", 4) == 0)
+            *gid = (gid_t)effective(line);
     }
     if (f != NULL)
         fclose(f);

@@ -246,6 +246,20 @@ refused 'disk (x-)?data: split'
 expect_exit 0 byre live recover --discard-overlay
 nothing_left_of_it
 
+# The newest writes are in another folder: whoever backs up the base as a file is told.
+fresh
+mkdir elsewhere
+held --overlay-dir elsewhere
+wrote 11
+killed_while_held
+crash
+expect_exit 3 byre backup --name stale root.qcow2
+expect_says err 'root.qcow2: the temporary overlay of a live backup has newer writes'
+expect_exit 0 byre backup --name stale --frozen-base root.qcow2
+expect_exit 0 byre live recover
+expect_exit 0 byre backup --name stale root.qcow2
+all_there
+
 # A journal that another user has, or could have, written does not tell root what to delete.
 broken 10
 chmod 622 "$journal"

@@ -49,7 +49,7 @@ void cs_throttle_wait(struct cs_throttle *throttle, uint64_t bytes, const volati
     clock_gettime(CLOCK_MONOTONIC, &clock);
     wait = cs_throttle_take(throttle, bytes,
                             (uint64_t)clock.tv_sec * SECOND + (uint64_t)clock.tv_nsec);
-    while (wait > 0 && !(cancel != NULL && *cancel)) {
+    while (wait > 0 && !(cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED))) {
         uint64_t slice = wait < SLICE ? wait : SLICE;
         struct timespec span = {.tv_nsec = (long)slice};
 

@@ -141,7 +141,7 @@ static int wait_for_end(struct child *child, bool *stopped, struct error *err)
         listen_to(child, TICK);
         if (child->options->tick != NULL)
             child->options->tick(child->options->arg);
-        if (cancel == NULL || !*cancel)
+        if (cancel == NULL || !__atomic_load_n(cancel, __ATOMIC_RELAXED))
             continue;
         if (deadline == 0) {
             deadline = milliseconds() + GRACE;
@@ -172,7 +172,7 @@ int program_run(const struct program_options *options, struct program_result *re
     bool stopped = false;
     int status = 0;
     *result = (struct program_result){0};
-    if (options->cancel != NULL && *options->cancel)
+    if (options->cancel != NULL && __atomic_load_n(options->cancel, __ATOMIC_RELAXED))
         return error_set(err, ERROR_INTERRUPTED, "stopped");
     int rc = start(&child, err);
     if (rc < 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/directories.h"
 #include "cli/exit_code.h"
@@ -92,6 +93,34 @@ int backup_live_check(const struct backup_live_args *args, const struct global_o
     }
     free(state_dir);
     return code;
+}
+
+static bool has_overlay_beside(const char *image)
+{
+    char *name = NULL;
+    bool has = asprintf(&name, "%s" LIVE_OVERLAY_SUFFIX, image) >= 0 && access(name, F_OK) == 0;
+
+    free(name);
+    return has;
+}
+
+size_t backup_live_stale(const struct global_options *global, const struct option_list *operands)
+{
+    char *state_dir = NULL;
+    size_t stale = 0;
+
+    if (!operands->count || directories_state(global->state_dir, &state_dir, NULL) || !state_dir)
+        return 0;
+    for (size_t i = 0; i < operands->count; i++) {
+        if (has_overlay_beside(operands->items[i]) || !live_is_base(state_dir, operands->items[i]))
+            continue;
+        message_warning("%s: the temporary overlay of a live backup has newer writes, which are "
+                        "not part of this backup; byre live status says what to do",
+                        operands->items[i]);
+        stale++;
+    }
+    free(state_dir);
+    return stale;
 }
 
 static void on_warning(void *arg, const char *message)

@@ -34,6 +34,10 @@ struct backup_live {
 int backup_live_check(const struct backup_live_args *args, const struct global_options *global,
                       const struct option_list *operands);
 
+/* How many of ${operands} lack what a machine has written to an overlay in another folder; says it.
+ * Those with one beside them are the engine's to see. */
+size_t backup_live_stale(const struct global_options *global, const struct option_list *operands);
+
 /* Holds the machine's disks still, and completes ${options} with what they are. */
 int backup_live_begin(struct backup_live *b, const struct global_options *global,
                       const struct cs_store *store, struct engine_backup_options *options,

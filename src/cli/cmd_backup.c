@@ -85,6 +85,7 @@ static int run(const struct cli *cli)
     struct backup_live live = {.args = live_args};
     struct cs_store *store = NULL;
     struct error err = {0};
+    size_t stale;
     int code;
 
     if (compression_option("--compression", args->compression, &options.compression_level, &err) ||
@@ -103,7 +104,10 @@ static int run(const struct cli *cli)
     code = repository_open_silently(&store, &cli->options, false);
     if (code)
         return code;
+    stale = args->frozen_base ? 0 : backup_live_stale(&cli->options, &cli->operands);
     code = back_up(cli, store, &options, is_live ? &live : NULL);
+    if (!code && stale)
+        code = EXIT_CODE_PARTIAL;
     cs_close(store);
     return code;
 }

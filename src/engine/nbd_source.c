@@ -87,7 +87,7 @@ static int has_failed(const struct nbd_source *s, struct error *err)
 /* Waits for the server, for a while; ${*idle} counts for how long there was nothing. */
 static int wait_a_while(struct nbd_source *s, unsigned *idle, struct error *err)
 {
-    if (s->cancel != NULL && *s->cancel) {
+    if (s->cancel != NULL && __atomic_load_n(s->cancel, __ATOMIC_RELAXED)) {
         s->failed = true;
         return error_set(err, ERROR_INTERRUPTED, "stopped");
     }

@@ -4,6 +4,7 @@
  * each one is completed by itself, for its guest's writes wait meanwhile, with a
  * guard that does the rest if byre dies in between.
  */
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,7 +12,7 @@
 #include "live/overlay.h"
 #include "live/session.h"
 
-enum { TICK = 100 }; /* milliseconds */
+enum { TICK = 100, PATIENCE = 3600 }; /* milliseconds; seconds */
 
 static bool is_to_commit(const struct journal_disk *d)
 {
@@ -113,13 +114,18 @@ struct rest {
     size_t disk;
 };
 
-/* In the guard, byre being dead: its monitor is free. */
+/* In the guard, byre being dead: its monitor is free, or another client's for a while. */
 static void finish_disk(void *arg)
 {
     struct rest *rest = arg;
     struct machine *m = NULL;
     bool pivoted = false;
-    if (machine_find(&m, rest->journal, NULL) < 0)
+    double from = live_seconds();
+    int rc = machine_find(&m, rest->journal, NULL);
+    for (; rc == ERROR_IN_USE && live_seconds() - from < PATIENCE;
+         rc = machine_find(&m, rest->journal, NULL))
+        poll(NULL, 0, TICK);
+    if (rc < 0)
         return;
     if (m->same)
         go_back(m, rest->journal, rest->disk, &pivoted, NULL);

@@ -206,25 +206,34 @@ int live_finish(struct live *l, bool archived, struct live_result *result, struc
     return rc;
 }
 
-/* ---- overlays that are no disks ---- */
+/* ---- overlays that are no disks, and disks that have one ---- */
 
 struct search {
     const char *path;
-    bool found;
+    bool is_overlay, is_base;
 };
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a != NULL && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
 
 static int compare(void *arg, const char *path, struct journal *j, bool running,
                    const struct error *why, struct error *err)
 {
     struct search *s = arg;
-    struct stat a, b;
     (void)path;
     (void)running;
     (void)why;
     (void)err;
-    for (size_t i = 0; j != NULL && !s->found && i < j->disk_count; i++)
-        s->found = stat(s->path, &a) == 0 && stat(j->disks[i].overlay, &b) == 0 &&
-                   a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    for (size_t i = 0; j != NULL && i < j->disk_count; i++) {
+        const struct journal_disk *d = &j->disks[i];
+        s->is_overlay |= is_same_file(s->path, d->overlay);
+        s->is_base |= d->mode == JOURNAL_OVERLAY && j->phase >= JOURNAL_SWITCHING &&
+                      d->step < JOURNAL_COMPLETE && is_same_file(s->path, d->base);
+    }
     return 0;
 }
 
@@ -236,5 +245,12 @@ bool live_is_overlay(const char *state_dir, const char *path)
     if (n >= sizeof suffix - 1 && strcmp(path + n - (sizeof suffix - 1), suffix) == 0)
         return true;
     journal_each(state_dir, false, compare, &search, NULL);
-    return search.found;
+    return search.is_overlay;
+}
+
+bool live_is_base(const char *state_dir, const char *path)
+{
+    struct search search = {.path = path};
+    journal_each(state_dir, false, compare, &search, NULL);
+    return search.is_base;
 }

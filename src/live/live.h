@@ -126,6 +126,10 @@ int live_recover(const struct live_recover_options *options, size_t *done, size_
 /* Whether ${path} is an overlay of a live backup: by its name, or a journal of ${state_dir}. */
 bool live_is_overlay(const char *state_dir, const char *path);
 
+/* Whether a journal of ${state_dir} tells that newer writes than ${path} has may be in an overlay,
+ * wherever that lies. */
+bool live_is_base(const char *state_dir, const char *path);
+
 #define LIVE_OVERLAY_SUFFIX ".byre-live"
 
 #endif

@@ -40,7 +40,7 @@ struct machine_ops {
     /* The guest's file systems, by its agent. agent_begin connects to that, and may fill
      * ${j}->agent; NULL: there is no such way. thaw may follow whatever freeze returned, and works
      * in a forked process that has kept the descriptors that agent_descriptors tells, at most 4.
-     * Each ends within a few seconds. */
+     * Each ends within a few seconds, a freeze within a quarter of a minute. */
     int (*agent_begin)(struct machine *m, const struct live_options *o, struct journal *j,
                        struct error *err);
     size_t (*agent_descriptors)(const struct machine *m, int fds[4]);

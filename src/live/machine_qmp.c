@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* A machine that switches or pivots flushes its disks, which may have a lot to write. */
-enum { AGENT_SECONDS = 8, GREETING_SECONDS = 5, COMMAND_SECONDS = 120 };
+enum { AGENT_SECONDS = 8, FREEZE_SECONDS = 15, GREETING_SECONDS = 5, COMMAND_SECONDS = 120 };
 
 void qmp_job_name(size_t i, char name[32])
 {
@@ -186,7 +186,7 @@ static size_t agent_descriptors(const struct machine *m, int fds[4])
 
 static int freeze(struct machine *m, struct error *err)
 {
-    return agent_freeze(QMP_OF(m)->agent, AGENT_SECONDS, err);
+    return agent_freeze(QMP_OF(m)->agent, FREEZE_SECONDS, err);
 }
 
 static int thaw(struct machine *m, struct error *err)

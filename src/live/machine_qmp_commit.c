@@ -14,7 +14,8 @@
 #include "base/words.h"
 #include "live/wire.h"
 
-enum { TICK = 50, LIMIT = 600000 }; /* milliseconds */
+/* A job that was told to complete must not be left: once it is pending the guest's writes wait. */
+enum { TICK = 50, LIMIT = 3600000 }; /* milliseconds */
 
 struct job {
     bool there;
@@ -136,7 +137,7 @@ static int wait_for(struct machine_qmp *mq, const char *name, const char *status
         if (rc < 0 || !job->there || is(job, status) || is(job, "concluded"))
             return rc;
         if (wire_clock() > deadline)
-            return error_set(err, ERROR_IO, "job %s stays %s for 10 minutes", name, job->status);
+            return error_set(err, ERROR_IO, "job %s stays %s for an hour", name, job->status);
         rc = pass(mq, TICK, err);
         if (rc < 0)
             return rc;
@@ -151,6 +152,7 @@ int machine_qmp_commit_complete(struct machine *m, struct journal *j, size_t i, 
     char name[32];
     (void)j;
     *pivoted = false;
+    qmp_be_patient(mq->q, LIMIT / 1000);
     qmp_job_name(i, name);
     int rc = query(mq, name, &job, err);
     if (rc == 0 && is(&job, "ready")) {

@@ -14,8 +14,8 @@ random_file noise $((4 << 20)) 70
 
 # agent: what a guest's agent would answer; what it is asked for is in agent.log.
 cat >agent.py <<'EOF'
-import json, socket, sys
-refuse = len(sys.argv) > 2
+import json, socket, sys, time
+refuse, slow = "refuse" in sys.argv, "slow" in sys.argv
 server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen()
 frozen = False
 while True:
@@ -28,6 +28,7 @@ while True:
             m = json.loads(line); c = m["execute"]
             open("agent.log", "a").write(c + "\n")
             out, mark = {"return": {}}, b""
+            if c == "guest-fsfreeze-freeze" and slow: time.sleep(9)
             if c == "guest-sync-delimited": out, mark = {"return": m["arguments"]["id"]}, b"\xff"
             elif c == "guest-fsfreeze-status": out = {"return": "frozen" if frozen else "thawed"}
             elif c == "guest-fsfreeze-thaw": out, frozen = {"return": 2}, False
@@ -84,12 +85,12 @@ expect_exit 1 byre backup --qmp qmp.sock --disk cd
 expect_says err 'cd is read-only'
 
 # The guest's file systems are frozen for the switch, and thawed whatever comes.
-python3 agent.py fake.sock &
+python3 agent.py fake.sock slow & # it may have a database to quiet first
 agent=$!
 at_end "kill $agent 2>/dev/null"
 until [ -S fake.sock ]; do :; done
 expect_exit 0 byre --json backup --qmp qmp.sock --quiesce --agent fake.sock
-expect_json 'd["pause_seconds"] > 0'
+expect_json 'd["pause_seconds"] > 9'
 expect_equal "$(grep -c freeze-freeze agent.log) $(grep -c freeze-thaw agent.log)" '1 1' 'freezes and thaws'
 # Refused by the guest: no backup, and it is thawed to be sure.
 kill $agent

@@ -169,6 +169,32 @@ crash
 expect_exit 0 byre live recover
 all_there
 
+# ---- byre dies while the guest's writes wait, and another client has the monitor first ----
+fresh
+wrote 11
+python3 -c '
+import os, socket, time
+while not os.path.exists("root.qcow2.byre-live"): time.sleep(0.01)
+s = socket.socket(socket.AF_UNIX); s.connect("qmp.sock")
+assert b"QMP" in s.recv(4096)
+time.sleep(7)' &
+other_pid=$!
+code=0
+(
+    strace -f -qq -P "${journal%.json}.tmp" -e trace=openat -o "$T/strace" \
+        -e inject=openat:signal=SIGKILL:when=6 "$BYRE" backup --qmp "$T/qmp.sock"
+    exit $?
+) >out 2>&1 || code=$?
+expect_equal $code 137 exit
+wait $other_pid
+for _ in {1..500}; do
+    byre live status >out 2>&1 || true
+    grep -q 'being backed up' out || break
+done
+expect_equal "$(qmp '[j["id"] for j in r[0] if j["status"] == "pending"]' query-jobs '{}')" '[]' 'pending'
+expect_exit 0 byre live recover
+all_there
+
 # ---- recovering where something is not as it was left ----
 # journal_says STATEMENT: changes the journal, which is d, by Python.
 journal_says() {
@@ -245,6 +271,20 @@ same_content root.qcow2 root.want qcow2 raw
 refused 'disk (x-)?data: split'
 expect_exit 0 byre live recover --discard-overlay
 nothing_left_of_it
+
+# The newest writes are in another folder: whoever backs up the base as a file is told.
+fresh
+mkdir elsewhere
+held --overlay-dir elsewhere
+wrote 11
+killed_while_held
+crash
+expect_exit 3 byre backup --name stale root.qcow2
+expect_says err 'root.qcow2: the temporary overlay of a live backup has newer writes'
+expect_exit 0 byre backup --name stale --frozen-base root.qcow2
+expect_exit 0 byre live recover
+expect_exit 0 byre backup --name stale root.qcow2
+all_there
 
 # A journal that another user has, or could have, written does not tell root what to delete.
 broken 10

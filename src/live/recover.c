@@ -12,6 +12,9 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
                           struct error *err)
 {
     struct journal_disk *d = &j->disks[i];
+    const struct journal_disk before = *d;
+    struct journal_stat now = {0};
+    journal_take_stat(&now, d->base, NULL);
     /* the phase was what told this of the others */
     for (size_t k = 0; j->phase == JOURNAL_SWITCHING && k < j->disk_count; k++)
         if (j->disks[k].step == JOURNAL_CREATED)
@@ -22,6 +25,12 @@ static int commit_offline(struct journal *j, size_t i, const struct live_recover
     int rc = journal_save(j, err);
     if (rc == 0)
         rc = overlay_commit(d, o->secret_file, err);
+    if (rc < 0 && now.known && journal_is_same(&now, d->base)) {
+        /* nothing was done: what the base is known by goes on to tell whether it was written to */
+        d->step = before.step < JOURNAL_SWITCHED ? JOURNAL_SWITCHED : before.step;
+        d->stat = before.stat;
+        journal_save(j, NULL);
+    }
     if (rc == 0) {
         d->step = JOURNAL_COMPLETE;
         rc = journal_save(j, err);

@@ -240,6 +240,19 @@ touch -d '2001-02-03' root.qcow2 data.raw
 expect_exit 0 byre live recover
 nothing_left_of_it
 
+# A recovery that could not even begin does not make byre forget how the base was left.
+broken 7
+mkdir -p nothing
+expect_exit 1 env PATH="$T/nothing" "$BYRE" live recover
+expect_says err 'no qemu-img'
+machine root=root.qcow2 data=data.raw
+guest root 'write -P 99 20M 1M'
+guest data 'write -P 99 12M 64k'
+shut_down
+refused 'was the machine started on it'
+expect_exit 0 byre live recover --discard-overlay
+nothing_left_of_it
+
 # A base that was restored meanwhile is not committed to.
 broken 7
 journal_says 'd["phase"] = "committing"

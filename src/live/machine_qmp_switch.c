@@ -50,6 +50,15 @@ static int add_node(struct machine_qmp *mq, const struct graph *g, const struct 
     return node == NULL ? error_no_memory(err) : qmp_call(mq->q, "blockdev-add", node, NULL, err);
 }
 
+/* What an earlier backup could not take back; what is in use stays. */
+static void drop_leftovers(struct machine_qmp *mq, const struct journal_disk *d, size_t i)
+{
+    char name[40];
+    secret_name(i, name);
+    qmp_call(mq->q, "blockdev-del", json_pack("{s:s}", "node-name", d->overlay_node), NULL, NULL);
+    qmp_call(mq->q, "object-del", json_pack("{s:s}", "id", name), NULL, NULL);
+}
+
 int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err)
 {
     struct machine_qmp *mq = QMP_OF(m);
@@ -58,6 +67,7 @@ int machine_qmp_prepare(struct machine *m, struct journal *j, struct error *err)
     for (size_t i = 0; rc == 0 && i < j->disk_count; i++) {
         if (j->disks[i].mode == JOURNAL_CONTENT)
             continue;
+        drop_leftovers(mq, &j->disks[i], i);
         if (j->disks[i].key_file != NULL)
             rc = add_secret(mq, &j->disks[i], i, err);
         if (rc == 0)

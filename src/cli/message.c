@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* stderr, for people and for programs. Its settings belong to the process, as stderr does; the lock
- * of that stream guards the line at the bottom, too. */
+/* stderr, for people and for programs. Its settings belong to the process, as stderr does; a lock
+ * of their own guards the line at the bottom, that of the stream whoever else writes there. */
 #include "cli/message.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,6 +16,8 @@ static struct {
     bool line_drawn;
 } settings;
 
+static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
 void message_setup(bool json, int verbosity)
 {
     settings.json = json;
@@ -23,12 +26,14 @@ void message_setup(bool json, int verbosity)
 
 void message_hold(void)
 {
+    pthread_mutex_lock(&mutex);
     flockfile(stderr);
 }
 
 void message_release(void)
 {
     funlockfile(stderr);
+    pthread_mutex_unlock(&mutex);
 }
 
 void message_line(const char *line)

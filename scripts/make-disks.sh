@@ -83,7 +83,7 @@ inside() {
     mount --bind /dev "$mnt/dev"
     cp /etc/resolv.conf "$mnt/etc/resolv.conf"
     local code=0
-    chroot "$mnt" "$@" </dev/null >"$dir/log" 2>&1 || code=$?
+    env -u TMPDIR chroot "$mnt" "$@" </dev/null >"$dir/log" 2>&1 || code=$?
     umount "$mnt/dev" "$mnt/proc"
     [ $code = 0 ] || { tail -n 20 "$dir/log" >&2; return 1; }
 }

@@ -90,7 +90,7 @@ inside() {
     mount --bind /proc "$mnt/proc"
     mount --bind /dev "$mnt/dev"
     mount --bind /sys "$mnt/sys"
-    chroot "$mnt" "$@" </dev/null >"$work/log" 2>&1 || code=$?
+    env -u TMPDIR chroot "$mnt" "$@" </dev/null >"$work/log" 2>&1 || code=$?
     umount "$mnt/sys" "$mnt/dev" "$mnt/proc"
     rm "$mnt/usr/sbin/policy-rc.d"
     [ $code = 0 ] || { tail -n 20 "$work/log" >&2; return 1; }

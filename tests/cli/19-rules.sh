@@ -11,6 +11,9 @@ esac
 
 # What a change may cost to read: a few chunks around it, and never a large part of the disk.
 near=$((400 * 1024))
+# All that `disk` has is read to be compared. Where chunks are cut is the repository's secret, and so is
+# whether those behind a write have to be read once more.
+all_of_disk="16 << 20 <= d['bytes_read'] <= (16 << 20) + $near"
 
 # chain: 16 MiB of random bytes in the base, 4 in the middle.
 chain() {
@@ -182,7 +185,7 @@ plain_snapshot_gone() {
     io top.qcow2 'write -P 7 5M 64k'
     saved
     expect_rule top.qcow2 compared
-    summary "d['bytes_read'] == 16 << 20 and d['bytes_new'] <= 2 << 18"
+    summary "$all_of_disk and d['bytes_new'] <= 2 << 18"
 }
 
 bitmap_dirty_clusters() {
@@ -286,7 +289,7 @@ plain_committed() {
     saved
     expect_rule base.qcow2 frozen
     expect_rule middle.qcow2 compared
-    summary 'd["bytes_read"] == 5 << 20'
+    summary "5 << 20 <= d['bytes_read'] <= (5 << 20) + $near"
     # Its bytes are in the repository already, from the top that it was.
     summary 'd["bytes_new"] <= 4 << 18 and d["layers_unchanged"] == 1'
 }
@@ -366,7 +369,7 @@ plain_dry_run() {
     expect_json 'd["bytes_read"] == 0 and d["layers_unchanged"] == 1'
     io top.qcow2 'write -P 7 5M 64k'
     expect_exit 0 byre backup --json --dry-run top.qcow2
-    expect_json 'd["bytes_read"] == 16 << 20 and d["layers_unchanged"] == 0'
+    expect_json "$all_of_disk and d['layers_unchanged'] == 0"
     saved
 }
 

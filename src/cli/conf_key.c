@@ -12,6 +12,7 @@
 #include "cli/option.h"
 #include "cli/units.h"
 #include "engine/engine.h"
+#include "engine/nbd_uri.h"
 
 enum { NICE_MAX = 19 };
 
@@ -29,6 +30,11 @@ static int absolute(const char *name, const char *text, struct error *err)
     return text[0] == '/'
                ? 0
                : error_set(err, ERROR_USAGE, "%s: not an absolute path: \"%s\"", name, text);
+}
+
+static int image(const char *name, const char *text, struct error *err)
+{
+    return nbd_uri_is(text) ? 0 : absolute(name, text, err);
 }
 
 static int repository(const char *name, const char *text, struct error *err)
@@ -162,7 +168,7 @@ const struct conf_key_spec conf_keys[CONF_KEYS] = {
     [CONF_CACHE_DIR] = {"cache-dir", CONF_REPOSITORY, CONF_ONE, absolute},
     [CONF_STATE_DIR] = {"state-dir", CONF_REPOSITORY, CONF_ONE, absolute},
     [CONF_IN_REPOSITORY] = {"repository", BOTH, CONF_ONE, any},
-    [CONF_IMAGES] = {"images", CONF_JOB, CONF_LINES, absolute},
+    [CONF_IMAGES] = {"images", CONF_JOB, CONF_LINES, image},
     [CONF_DOMAIN] = {"domain", CONF_JOB, CONF_ONE, any},
     [CONF_CONNECT] = {"connect", BOTH, CONF_ONE, any},
     [CONF_QMP] = {"qmp", CONF_JOB, CONF_ONE, absolute},

@@ -11,6 +11,7 @@
 #include "cli/job.h"
 #include "cli/option.h"
 #include "engine/engine.h"
+#include "engine/nbd_uri.h"
 
 static const char *const step_names[JOB_STEPS] = {
     [JOB_BACKUP] = "backup", [JOB_FORGET] = "forget", [JOB_PRUNE] = "prune", [JOB_CHECK] = "check"};
@@ -145,13 +146,17 @@ static bool has_word(const struct words *words, size_t from, const char *word)
 }
 
 /* Adds the files that ${pattern} matches, in the order of their names, but for those from ${first}
- * on, which are there. */
+ * on, which are there. What names an export matches itself. */
 static int add_matches(const struct job *job, const char *pattern, size_t first, struct words *argv,
                        struct error *err)
 {
     struct error reason = {0};
     glob_t found = {0};
-    int rc = glob(pattern, GLOB_ERR, NULL, &found);
+    int rc;
+
+    if (nbd_uri_is(pattern))
+        return has_word(argv, first, pattern) ? 0 : words_add(argv, err, "%s", pattern);
+    rc = glob(pattern, GLOB_ERR, NULL, &found);
 
     if (rc == GLOB_NOMATCH)
         error_set(&reason, ERROR_NOT_FOUND, "nothing matches \"%s\"", pattern);

@@ -129,6 +129,10 @@ expect_json "all[0]['steps'][0]['argv'][-5:] == ['--domain=my vm', '--connect=qe
 conf 'qmp = /run/m.qmp' 'bitmap = yes' 'quiesce = no' 'overlay-dir = /var/tmp'
 expect_exit 0 byre --json run --dry-run web
 expect_json "all[0]['steps'][0]['argv'][-3:] == ['--name=web', '--qmp=/run/m.qmp', '--overlay-dir=/var/tmp']"
+# An export is what it is called, though that looks like a pattern.
+conf 'images = nbd+unix:///disk?socket=/run/n*' '  nbd+unix:///disk?socket=/run/n*'
+expect_exit 0 byre --json run --dry-run web
+expect_json "all[0]['steps'][0]['argv'][-2:] == ['--name=web', 'nbd+unix:///disk?socket=/run/n*']"
 mv kept.conf byre.conf
 
 # ---- failures ----

@@ -134,20 +134,6 @@ int agent_thaw(struct agent *a, unsigned seconds, struct error *err)
     return rc;
 }
 
-int agent_is_frozen(struct agent *a, unsigned seconds, bool *frozen, struct error *err)
-{
-    json_t *status = NULL;
-    int rc = call(a, "guest-fsfreeze-status", false, seconds, &status, err);
-    const char *text = json_string_value(status);
-    if (rc == 0 && text == NULL)
-        rc = error_set(err, ERROR_CORRUPT, "%s: the guest agent's status is no text",
-                       wire_path(a->wire));
-    if (rc == 0)
-        *frozen = strcmp(text, "thawed") != 0;
-    json_decref(status);
-    return rc;
-}
-
 int agent_fd(const struct agent *a)
 {
     return wire_fd(a->wire);

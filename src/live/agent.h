@@ -2,8 +2,6 @@
 #ifndef BYRE_LIVE_AGENT_H
 #define BYRE_LIVE_AGENT_H
 
-#include <stdbool.h>
-
 #include "base/error.h"
 #include "live/qmp.h"
 
@@ -31,8 +29,6 @@ int agent_freeze(struct agent *a, unsigned seconds, struct error *err);
  * way into the guest.
  */
 int agent_thaw(struct agent *a, unsigned seconds, struct error *err);
-
-int agent_is_frozen(struct agent *a, unsigned seconds, bool *frozen, struct error *err);
 
 void agent_close(struct agent *a);
 

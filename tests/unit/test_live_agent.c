@@ -37,9 +37,7 @@ static void willing(int fd)
 {
     /* Of another client: a reply, half a reply, and what a sync of it would have got. */
     sync_behind(fd, "{\"return\": 0}\n\xff{\"return\": 1}\n\xff{\"retur{\"return\": {");
-    fake_serve(fd, "guest-fsfreeze-status", "{\"return\": \"thawed\"}\n");
     fake_serve(fd, "guest-fsfreeze-freeze", "{\"return\": 2}\n");
-    fake_serve(fd, "guest-fsfreeze-status", "{\"return\": \"frozen\"}\n");
     sync_behind(fd, "");
     fake_serve(fd, "guest-fsfreeze-thaw", "{\"return\": 2}\n");
     fake_wait(fd);
@@ -49,14 +47,9 @@ static void test_stale_bytes_then_freeze_and_thaw(void **state)
 {
     struct fake f;
     struct error err = {0};
-    bool frozen = true;
     (void)state;
     struct agent *a = open_it(&f, willing);
-    assert_int_equal(agent_is_frozen(a, 10, &frozen, &err), 0);
-    assert_false(frozen);
     assert_int_equal(agent_freeze(a, 10, &err), 0);
-    assert_int_equal(agent_is_frozen(a, 10, &frozen, &err), 0);
-    assert_true(frozen);
     assert_int_equal(agent_thaw(a, 10, &err), 0);
     agent_close(a);
     fake_end(&f);
@@ -67,7 +60,6 @@ static void unwilling(int fd)
     sync_behind(fd, "");
     fake_serve(fd, "guest-fsfreeze-freeze",
                "{\"error\": {\"class\": \"GenericError\", \"desc\": \"hook failed\"}}\n");
-    fake_serve(fd, "guest-fsfreeze-status", "{\"return\": 5}\n");
     sync_behind(fd, "");
     fake_serve(fd, "guest-fsfreeze-thaw", "{\"error\": 1}\n");
 }
@@ -76,12 +68,10 @@ static void test_refusals_have_the_agents_words(void **state)
 {
     struct fake f;
     struct error err = {0};
-    bool frozen = false;
     (void)state;
     struct agent *a = open_it(&f, unwilling);
     assert_int_equal(agent_freeze(a, 10, &err), ERROR_IO);
     assert_string_equal(err.message, "the guest agent refuses guest-fsfreeze-freeze: hook failed");
-    assert_int_equal(agent_is_frozen(a, 10, &frozen, &err), ERROR_CORRUPT);
     assert_int_equal(agent_thaw(a, 10, &err), ERROR_IO);
     agent_close(a);
     fake_end(&f);
@@ -94,7 +84,6 @@ static void slow(int fd)
     fake_serve(fd, "guest-fsfreeze-freeze", "");
     sync_behind(fd, "{\"return\": 2}\n");
     fake_serve(fd, "guest-fsfreeze-thaw", "{\"return\": 7}\n");
-    fake_serve(fd, "guest-fsfreeze-status", "{\"return\": \"thawed\"}\n");
     fake_wait(fd);
 }
 
@@ -102,14 +91,11 @@ static void test_thaw_after_a_freeze_out_of_time(void **state)
 {
     struct fake f;
     struct error err = {0};
-    bool frozen = true;
     (void)state;
     struct agent *a = open_it(&f, slow);
     assert_int_equal(agent_freeze(a, 0, &err), ERROR_IO);
     assert_non_null(strstr(err.message, "in time"));
     assert_int_equal(agent_thaw(a, 10, &err), 0);
-    assert_int_equal(agent_is_frozen(a, 10, &frozen, &err), 0);
-    assert_false(frozen);
     agent_close(a);
     fake_end(&f);
 }

@@ -108,15 +108,14 @@ char *fleece_bitmap_name(const char *name, size_t i)
 static int check_folder(const char *folder, struct error *err)
 {
     struct sockaddr_un address;
-    uint64_t left = 0;
-    bool is_short = false;
+    uint64_t left = 0, margin = 0;
     if (strlen(folder) + 1 + sizeof socket_name > sizeof address.sun_path)
         return error_set(err, ERROR_USAGE,
                          "%s: is too long a name for a folder with a socket: name a shorter one "
                          "with --scratch-dir",
                          folder);
-    int rc = overlay_is_short(folder, 0, &is_short, &left, err);
-    if (rc == 0 && is_short)
+    int rc = overlay_room(folder, &left, &margin, err);
+    if (rc == 0 && left < margin)
         rc = error_set(err, ERROR_NO_SPACE,
                        "there is no room for what the machine overwrites during the backup: %s "
                        "would have %llu MiB (--scratch-dir names another folder)",

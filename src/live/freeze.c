@@ -60,10 +60,9 @@ static int place_overlay(const struct live *l, size_t i, const char *folder, str
                          "%s is there already, and no journal tells of it: an overlay that an "
                          "earlier backup has left? byre does not touch it",
                          d->overlay);
-    uint64_t left = 0;
-    bool is_short = false;
-    int rc = overlay_is_short(d->overlay, 0, &is_short, &left, err);
-    if (rc == 0 && is_short)
+    uint64_t left = 0, margin = 0;
+    int rc = overlay_room(d->overlay, &left, &margin, err);
+    if (rc == 0 && left < margin)
         rc = error_set(err, ERROR_NO_SPACE,
                        "there is no room for what the machine writes during the backup: %s would "
                        "have %llu MiB (--overlay-dir names another folder)",

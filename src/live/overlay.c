@@ -312,8 +312,7 @@ uint64_t overlay_bytes(const struct journal_disk *d)
     return stat(d->overlay, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-int overlay_is_short(const char *path, uint64_t more, bool *is_short, uint64_t *left,
-                     struct error *err)
+int overlay_room(const char *path, uint64_t *left, uint64_t *margin, struct error *err)
 {
     struct statvfs fs;
     char *copy = strdup(path);
@@ -323,11 +322,10 @@ int overlay_is_short(const char *path, uint64_t more, bool *is_short, uint64_t *
     free(copy);
     if (rc < 0)
         return rc;
-    uint64_t all = (uint64_t)fs.f_blocks * fs.f_frsize, margin = all / 16;
-    if (margin > 1U << 30)
-        margin = 1U << 30;
     *left = (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * fs.f_frsize;
-    *is_short = *left < margin || *left - margin < more;
+    *margin = (uint64_t)fs.f_blocks * fs.f_frsize / 16;
+    if (*margin > 1U << 30)
+        *margin = 1U << 30;
     return 0;
 }
 

@@ -35,10 +35,9 @@ int overlay_is_empty(const struct journal_disk *d, bool *empty, struct error *er
 /* What it takes on its disk, in bytes. */
 uint64_t overlay_bytes(const struct journal_disk *d);
 
-/* Whether its file system has less than ${more} bytes free beyond what byre leaves to it: a
- * sixteenth, at most a GiB. Sets ${*left} to what is free. */
-int overlay_is_short(const char *path, uint64_t more, bool *is_short, uint64_t *left,
-                     struct error *err);
+/* Sets ${*left} to the bytes that are free where ${path} is, or would be, and ${*margin} to what of
+ * them byre leaves to others: a sixteenth of that file system, at most a GiB. */
+int overlay_room(const char *path, uint64_t *left, uint64_t *margin, struct error *err);
 
 int overlay_read_key(const char *path, char key[OVERLAY_KEY + 1], struct error *err);
 

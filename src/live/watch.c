@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "live/overlay.h"
@@ -19,27 +21,56 @@ static void ask_to_stop(struct watch *w, const char *why)
         w->listener->stop(w->listener->arg);
 }
 
-/* All that the overlays have must fit once more, into the bases. */
+/* What an overlay has must fit once more into its base; but a raw file has room already for what is
+ * no hole, and a block device for all. */
+static uint64_t need_of(const struct journal_disk *d, const struct stat *base)
+{
+    uint64_t bytes = overlay_bytes(d), has = (uint64_t)base->st_blocks * 512;
+    if (!S_ISREG(base->st_mode))
+        return 0;
+    if (strcmp(d->format, "raw") != 0)
+        return bytes;
+    uint64_t holes = d->size > has ? d->size - has : 0;
+    return bytes < holes ? bytes : holes;
+}
+
+/* What the bases on file system ${device} need, all together. */
+static uint64_t need_on(const struct journal *j, dev_t device)
+{
+    struct stat base;
+    uint64_t need = 0;
+    for (size_t i = 0; i < j->disk_count; i++)
+        if (j->disks[i].mode == JOURNAL_OVERLAY && stat(j->disks[i].base, &base) == 0 &&
+            base.st_dev == device)
+            need += need_of(&j->disks[i], &base);
+    return need;
+}
+
+/* ${grows}: the machine's writes make ${path} larger as long as the backup takes. */
+static void look_at_room(struct watch *w, const char *path, bool grows)
+{
+    struct stat st;
+    uint64_t left = 0, margin = 0;
+    char why[512];
+    if (stat(path, &st) < 0 || overlay_room(path, &left, &margin, NULL) < 0)
+        return;
+    uint64_t need = need_on(w->journal, st.st_dev);
+    if (left >= need + (grows ? margin : 0))
+        return;
+    snprintf(why, sizeof why,
+             "space runs out where %.256s is: %llu MiB are left, and what the overlays have needs "
+             "%llu MiB there",
+             path, (unsigned long long)(left >> 20), (unsigned long long)(need >> 20));
+    ask_to_stop(w, why);
+}
+
 static void look_at_space(struct watch *w)
 {
     const struct journal *j = w->journal;
-    uint64_t bytes = 0, left = 0;
-    bool is_short = false;
-    char why[512];
-    for (size_t i = 0; i < j->disk_count; i++)
-        if (j->disks[i].mode == JOURNAL_OVERLAY)
-            bytes += overlay_bytes(&j->disks[i]);
     for (size_t i = 0; i < j->disk_count && w->trouble[0] == 0; i++) {
-        const struct journal_disk *d = &j->disks[i];
-        if (overlay_is_short(d->overlay, d->mode == JOURNAL_OVERLAY ? bytes : 0, &is_short, &left,
-                             NULL) == 0 &&
-            !is_short)
-            continue;
-        snprintf(
-            why, sizeof why,
-            "space runs out where %.256s is: %llu MiB are left, and the overlays have %llu MiB",
-            d->overlay, (unsigned long long)(left >> 20), (unsigned long long)(bytes >> 20));
-        ask_to_stop(w, why);
+        look_at_room(w, j->disks[i].overlay, true);
+        if (j->disks[i].mode == JOURNAL_OVERLAY && w->trouble[0] == 0)
+            look_at_room(w, j->disks[i].base, false);
     }
 }
 

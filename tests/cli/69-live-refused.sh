@@ -104,7 +104,13 @@ back_on disk=disk.qcow2
 guest_copy disk now
 cmp want now
 expect_equal "$(archive_count)" 0 'archives'
-# To another folder there is room; and with none there either, nothing is begun.
+# To another folder there is room; but not for more than the base can take back; and with none there
+# either, nothing is begun.
+held --rate-limit 2MiB/s --overlay-dir "$T"
+guest disk 'write -P 8 0 31M'
+released 1
+expect_says held.err "space runs out where $T/full/disk.qcow2 is"
+back_on disk=disk.qcow2
 expect_exit 0 byre backup --qmp qmp.sock --overlay-dir "$T"
 dd if=/dev/zero of=full/rest bs=64k status=none 2>/dev/null || true
 refused 1 'no room'

@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { OLD_MAX = 2048 }; /* bytes of names */
+
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
     if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
@@ -45,8 +47,6 @@ static bool has_open(const struct machine_qmp *mq, const struct stat *st)
 
 /* A name that leads nowhere in the folder where the machine is now is of no use to itself, either:
  * QEMU opens the file by it again to write no more. */
-enum { OLD_MAX = 2048 }; /* bytes of names */
-
 static int absolute(const struct machine_qmp *mq, const char *name, char **path, struct error *err)
 {
     char link[48], folder[PATH_MAX];

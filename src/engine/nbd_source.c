@@ -1,85 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * All that byre wants of libnbd: one connection, what the server tells of the
- * export's blocks, and reads of which several are on their way. Which of it is
- * wanted is the caller's.
+ * A connection to an NBD server by libnbd, and reads of which several are on
+ * their way. Which bytes are wanted is the caller's.
  */
-#include "engine/nbd_source.h"
+#include "engine/nbd_source_parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libnbd.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
-    TICK = 100,            /* milliseconds between looks at cancel */
-    PATIENCE = 300 * 10,   /* such looks without a sign of the server */
-    REQUEST = 1 << 20,     /* bytes */
-    IN_FLIGHT = 16,        /* requests */
-    BLOCK_MIN = 512,       /* bytes: runs of regions are not to end inside of these */
-    BLOCK_MAX = 64 << 10,  /* bytes: the most that the protocol allows for a minimum */
-    QUERY = 1 << 30,       /* bytes whose state is asked for at once */
-    EXTENTS_MAX = 1 << 16, /* what is kept of an answer */
-    DIRTY = 1 << 0,        /* flag of QEMU's dirty bitmaps */
+    TICK = 100,           /* milliseconds between looks at cancel */
+    PATIENCE = 300 * 10,  /* such looks without a sign of the server */
+    REQUEST = 1 << 20,    /* bytes */
+    BLOCK_MIN = 512,      /* bytes: runs of regions are not to end inside of these */
+    BLOCK_MAX = 64 << 10, /* bytes: the most that the protocol allows for a minimum */
 };
 
 static const char allocation_context[] = LIBNBD_CONTEXT_BASE_ALLOCATION;
 static const char bitmap_prefix[] = "qemu:dirty-bitmap:";
 
-struct extent {
-    uint64_t end;
-    uint32_t flags;
-};
-
-/* What the server said last of one context: from ${from} on, without gaps. */
-struct extents {
-    const char *context; /* NULL: it is not told */
-    uint64_t from;
-    struct extent *list;
-    size_t count;
-    size_t next; /* where to go on looking */
-    bool wrong;
-};
-
-/* What the end of a negotiation or of a question is told by. */
-struct ending {
-    bool there;
-    int sys; /* 0: it went well */
-};
-
-struct nbd_source {
-    /* Held wherever the server may be waited for: whoever waits takes all that comes, also for the
-     * others, who must not go on waiting for it then. */
-    pthread_mutex_t lock;
-    struct nbd_handle *nbd;
-    char *name;
-    const volatile int *cancel;
-    uint64_t size;
-    uint32_t block;   /* what reads are multiples of */
-    uint32_t request; /* bytes at most */
-    struct extents allocation;
-    struct extents dirty;
-    char *bitmap_context;
-    int64_t cookies[IN_FLIGHT]; /* of requests on their way */
-    size_t in_flight;
-    struct ending ending; /* of what is waited for; not on a stack, for it may end late */
-    bool ready;           /* negotiated to the end */
-    bool failed;
-};
-
 /* ---- waiting ---- */
 
-static int fail(struct nbd_source *s, struct error *err)
+int nbd_source_fail(struct nbd_source *s, struct error *err)
 {
     const char *why = nbd_get_error();
     s->failed = true;
     return error_set(err, ERROR_IO, "%s: %s", s->name, why != NULL ? why : "the connection failed");
 }
 
-static int has_failed(const struct nbd_source *s, struct error *err)
+int nbd_source_has_failed(const struct nbd_source *s, struct error *err)
 {
     return error_set(err, ERROR_IO, "%s: the connection has failed", s->name);
 }
@@ -93,7 +45,7 @@ static int wait_a_while(struct nbd_source *s, unsigned *idle, struct error *err)
     }
     int rc = nbd_poll(s->nbd, TICK);
     if (rc < 0)
-        return fail(s, err);
+        return nbd_source_fail(s, err);
     *idle = rc > 0 ? 0 : *idle + 1;
     if (*idle < PATIENCE)
         return 0;
@@ -104,20 +56,20 @@ static int wait_a_while(struct nbd_source *s, unsigned *idle, struct error *err)
 
 static int on_ending(void *arg, int *error)
 {
-    struct ending *ending = arg;
+    struct nbd_ending *ending = arg;
     ending->there = true;
     ending->sys = *error;
     return 0;
 }
 
 /* What tells ${s->ending}. */
-static nbd_completion_callback expect_ending(struct nbd_source *s)
+nbd_completion_callback nbd_source_expect_ending(struct nbd_source *s)
 {
-    s->ending = (struct ending){0};
+    s->ending = (struct nbd_ending){0};
     return (nbd_completion_callback){.callback = on_ending, .user_data = &s->ending};
 }
 
-static int wait_for_ending(struct nbd_source *s, struct error *err)
+int nbd_source_wait_for_ending(struct nbd_source *s, struct error *err)
 {
     unsigned idle = 0;
     int rc = 0;
@@ -128,20 +80,14 @@ static int wait_for_ending(struct nbd_source *s, struct error *err)
 
 /* ---- opening ---- */
 
-static void forget(struct extents *e)
-{
-    free(e->list);
-    *e = (struct extents){0};
-}
-
 void nbd_source_close(struct nbd_source *s)
 {
     if (s == NULL)
         return;
     if (s->nbd != NULL)
         nbd_close(s->nbd);
-    forget(&s->allocation);
-    forget(&s->dirty);
+    nbd_extents_clear(&s->allocation);
+    nbd_extents_clear(&s->dirty);
     pthread_mutex_destroy(&s->lock);
     free(s->bitmap_context);
     free(s->name);
@@ -175,7 +121,7 @@ static int wait_until_connected(struct nbd_source *s, struct error *err)
     int rc = 0;
     while (rc == 0 && !nbd_aio_is_negotiating(s->nbd) && !nbd_aio_is_ready(s->nbd)) {
         if (nbd_aio_is_dead(s->nbd) || nbd_aio_is_closed(s->nbd))
-            return fail(s, err);
+            return nbd_source_fail(s, err);
         rc = wait_a_while(s, &idle, err);
     }
     return rc;
@@ -183,9 +129,9 @@ static int wait_until_connected(struct nbd_source *s, struct error *err)
 
 static int ask_to_go(struct nbd_source *s, struct error *err)
 {
-    if (nbd_aio_opt_go(s->nbd, expect_ending(s)) < 0)
-        return fail(s, err);
-    int rc = wait_for_ending(s, err);
+    if (nbd_aio_opt_go(s->nbd, nbd_source_expect_ending(s)) < 0)
+        return nbd_source_fail(s, err);
+    int rc = nbd_source_wait_for_ending(s, err);
     if (rc < 0)
         return rc;
     if (s->ending.sys != 0) {
@@ -199,13 +145,13 @@ static int ask_to_go(struct nbd_source *s, struct error *err)
 /* A server that does not know the question is asked to go on at once; it has no bitmaps then. */
 static int ask_for_info(struct nbd_source *s, struct error *err)
 {
-    if (nbd_aio_opt_info(s->nbd, expect_ending(s)) < 0)
-        return fail(s, err);
-    int rc = wait_for_ending(s, err);
+    if (nbd_aio_opt_info(s->nbd, nbd_source_expect_ending(s)) < 0)
+        return nbd_source_fail(s, err);
+    int rc = nbd_source_wait_for_ending(s, err);
     if (rc < 0 || s->ending.sys == 0)
         return rc;
     if (s->ending.sys == ENOTSUP)
-        return nbd_add_meta_context(s->nbd, allocation_context) < 0 ? fail(s, err)
+        return nbd_add_meta_context(s->nbd, allocation_context) < 0 ? nbd_source_fail(s, err)
                                                                     : ask_to_go(s, err);
     s->failed = true;
     return error_sys(err, s->ending.sys, "%s: the server refuses the export", s->name);
@@ -217,7 +163,7 @@ static int learn_sizes(struct nbd_source *s, struct error *err)
     int64_t least = nbd_get_block_size(s->nbd, LIBNBD_SIZE_MINIMUM);
     int64_t most = nbd_get_block_size(s->nbd, LIBNBD_SIZE_MAXIMUM);
     if (size < 0)
-        return fail(s, err);
+        return nbd_source_fail(s, err);
     if (least <= 0)
         least = 1;
     if (least > BLOCK_MAX || (least & (least - 1)) != 0 || (most > 0 && most < least)) {
@@ -254,7 +200,7 @@ int nbd_source_open(struct nbd_source **out, const char *uri, const volatile int
     *out = NULL;
     if (rc < 0)
         return rc;
-    rc = nbd_aio_connect_uri(s->nbd, uri) < 0 ? fail(s, err) : negotiate(s, err);
+    rc = nbd_aio_connect_uri(s->nbd, uri) < 0 ? nbd_source_fail(s, err) : negotiate(s, err);
     if (rc < 0)
         nbd_source_close(s);
     else
@@ -273,7 +219,7 @@ int nbd_source_open_socket(struct nbd_source **out, int fd, const char *name,
         return rc;
     }
     /* libnbd has taken it over, also where this fails */
-    rc = nbd_aio_connect_socket(s->nbd, fd) < 0 ? fail(s, err) : negotiate(s, err);
+    rc = nbd_aio_connect_socket(s->nbd, fd) < 0 ? nbd_source_fail(s, err) : negotiate(s, err);
     if (rc < 0)
         nbd_source_close(s);
     else
@@ -291,13 +237,11 @@ uint32_t nbd_source_block(const struct nbd_source *s)
     return s->block;
 }
 
-/* ---- what is where ---- */
-
 static int add_contexts(struct nbd_source *s, const char *bitmap, struct error *err)
 {
     size_t room = sizeof bitmap_prefix + (bitmap != NULL ? strlen(bitmap) : 0);
     if (nbd_add_meta_context(s->nbd, allocation_context) < 0)
-        return fail(s, err);
+        return nbd_source_fail(s, err);
     if (bitmap == NULL)
         return 0;
     s->bitmap_context = malloc(room);
@@ -305,7 +249,7 @@ static int add_contexts(struct nbd_source *s, const char *bitmap, struct error *
         return error_no_memory(err);
     memcpy(s->bitmap_context, bitmap_prefix, sizeof bitmap_prefix - 1);
     memcpy(s->bitmap_context + sizeof bitmap_prefix - 1, bitmap, strlen(bitmap) + 1);
-    return nbd_add_meta_context(s->nbd, s->bitmap_context) < 0 ? fail(s, err) : 0;
+    return nbd_add_meta_context(s->nbd, s->bitmap_context) < 0 ? nbd_source_fail(s, err) : 0;
 }
 
 int nbd_source_begin(struct nbd_source *s, const char *bitmap, bool *offered, struct error *err)
@@ -332,131 +276,6 @@ int nbd_source_begin(struct nbd_source *s, const char *bitmap, bool *offered, st
     return 0;
 }
 
-/* Keeps what fits; a stretch that is like the one before is one with it. */
-static int on_extents(void *arg, const char *context, uint64_t offset, uint32_t *entries,
-                      size_t count, int *error)
-{
-    struct nbd_source *s = arg;
-    struct extents *e = s->dirty.context != NULL && strcmp(context, s->dirty.context) == 0
-                            ? &s->dirty
-                            : &s->allocation;
-    uint64_t at = offset;
-    (void)error;
-    e->wrong |= e->count > 0 || offset != e->from || count % 2 != 0;
-    for (size_t i = 0; !e->wrong && i + 1 < count; i += 2) {
-        uint64_t length = entries[i];
-        if (length == 0 || length > s->size - at) {
-            e->wrong = true;
-            break;
-        }
-        at += length;
-        if (e->count > 0 && e->list[e->count - 1].flags == entries[i + 1])
-            e->list[e->count - 1].end = at;
-        else if (e->count < EXTENTS_MAX)
-            e->list[e->count++] = (struct extent){at, entries[i + 1]};
-        else
-            break;
-    }
-    return 0;
-}
-
-static int prepare(struct extents *e, uint64_t at, struct error *err)
-{
-    if (e->context != NULL && e->list == NULL)
-        e->list = calloc(EXTENTS_MAX, sizeof *e->list);
-    if (e->context != NULL && e->list == NULL)
-        return error_no_memory(err);
-    e->from = at;
-    e->count = 0;
-    e->next = 0;
-    e->wrong = false;
-    return 0;
-}
-
-static int check_answer(const struct nbd_source *s, const struct extents *e, struct error *err)
-{
-    if (e->context == NULL || (e->count > 0 && !e->wrong))
-        return 0;
-    return error_set(err, ERROR_CORRUPT, "%s: the server contradicts itself in %s at %" PRIu64,
-                     s->name, e->context, e->from);
-}
-
-/* Asks for what is at ${at} and behind, in all contexts. */
-static int ask_for_extents(struct nbd_source *s, uint64_t at, struct error *err)
-{
-    uint64_t length = s->size - at < QUERY ? s->size - at : QUERY;
-    int rc = prepare(&s->allocation, at, err);
-    if (rc == 0)
-        rc = prepare(&s->dirty, at, err);
-    if (rc < 0)
-        return rc;
-    nbd_extent_callback each = {.callback = on_extents, .user_data = s};
-    int64_t cookie = nbd_aio_block_status(s->nbd, length, at, each, expect_ending(s), 0);
-    if (cookie < 0)
-        return fail(s, err);
-    rc = wait_for_ending(s, err);
-    if (rc == 0 && nbd_aio_command_completed(s->nbd, (uint64_t)cookie) < 0)
-        rc = fail(s, err);
-    if (rc == 0)
-        rc = check_answer(s, &s->allocation, err);
-    if (rc == 0)
-        rc = check_answer(s, &s->dirty, err);
-    return rc;
-}
-
-/* The extent that ${at} is in; NULL: it is not among those that are kept. */
-static const struct extent *extent_at(struct extents *e, uint64_t at)
-{
-    if (e->count == 0 || at < e->from || at >= e->list[e->count - 1].end)
-        return NULL;
-    if (e->next > 0 && at < e->list[e->next - 1].end)
-        e->next = 0;
-    while (at >= e->list[e->next].end)
-        e->next++;
-    return &e->list[e->next];
-}
-
-/* The next stretch of ${e} where (flags & mask) is ${wanted}. */
-static int find_next(struct nbd_source *s, struct extents *e, uint32_t mask, uint32_t wanted,
-                     uint64_t at, uint64_t end, uint64_t *begin, uint64_t *stop, struct error *err)
-{
-    *begin = *stop = end;
-    while (at < end) {
-        const struct extent *x = extent_at(e, at);
-        if (x == NULL) {
-            pthread_mutex_lock(&s->lock);
-            int rc = s->failed ? has_failed(s, err) : ask_for_extents(s, at, err);
-            pthread_mutex_unlock(&s->lock);
-            if (rc < 0)
-                return rc;
-            continue;
-        }
-        if ((x->flags & mask) == wanted) {
-            *begin = at;
-            *stop = x->end < end ? x->end : end;
-            return 0;
-        }
-        at = x->end;
-    }
-    return 0;
-}
-
-int nbd_source_next_data(struct nbd_source *s, uint64_t at, uint64_t end, uint64_t *begin,
-                         uint64_t *stop, struct error *err)
-{
-    if (s->allocation.context != NULL)
-        return find_next(s, &s->allocation, LIBNBD_STATE_ZERO, 0, at, end, begin, stop, err);
-    *begin = at;
-    *stop = end;
-    return 0;
-}
-
-int nbd_source_next_dirty(struct nbd_source *s, uint64_t at, uint64_t end, uint64_t *begin,
-                          uint64_t *stop, struct error *err)
-{
-    return find_next(s, &s->dirty, DIRTY, DIRTY, at, end, begin, stop, err);
-}
-
 /* ---- reading ---- */
 
 /* Takes away the requests that have ended. */
@@ -465,7 +284,7 @@ static int collect(struct nbd_source *s, struct error *err)
     for (size_t i = 0; i < s->in_flight;) {
         int rc = nbd_aio_command_completed(s->nbd, (uint64_t)s->cookies[i]);
         if (rc < 0)
-            return fail(s, err);
+            return nbd_source_fail(s, err);
         if (rc > 0)
             s->cookies[i] = s->cookies[--s->in_flight];
         else
@@ -491,15 +310,15 @@ static int begin_read(struct nbd_source *s, uint64_t offset, size_t length, uint
                       struct error *err)
 {
     if (s->failed)
-        return has_failed(s, err);
+        return nbd_source_has_failed(s, err);
     for (size_t n; length > 0; offset += n, to += n, length -= n) {
         n = length < s->request ? length : s->request;
-        int rc = wait_until_left(s, IN_FLIGHT - 1, err);
+        int rc = wait_until_left(s, NBD_IN_FLIGHT - 1, err);
         if (rc < 0)
             return rc;
         int64_t cookie = nbd_aio_pread(s->nbd, to, n, offset, NBD_NULL_COMPLETION, 0);
         if (cookie < 0)
-            return fail(s, err);
+            return nbd_source_fail(s, err);
         s->cookies[s->in_flight++] = cookie;
     }
     return 0;
@@ -507,7 +326,7 @@ static int begin_read(struct nbd_source *s, uint64_t offset, size_t length, uint
 
 static int finish(struct nbd_source *s, struct error *err)
 {
-    return s->failed ? has_failed(s, err) : wait_until_left(s, 0, err);
+    return s->failed ? nbd_source_has_failed(s, err) : wait_until_left(s, 0, err);
 }
 
 int nbd_source_read(struct nbd_source *s, uint64_t offset, size_t length, uint8_t *to,

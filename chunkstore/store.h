@@ -77,6 +77,12 @@ int cs_store_epoch_of(struct cs_store *store, uint16_t epoch, const char *object
 /* Verifies the keyrings loaded so far against the log: issuer, role, data public key. */
 int cs_store_verify_epochs(struct cs_store *store, struct cs_error *err);
 
+/* Wipes the keys of all epochs. */
+void cs_store_free_epochs(struct cs_store *store);
+
+/* CS_AUTH unless the log, as far as it was folded, has the slot that was opened among the keys. */
+int cs_store_check_own_slot(const struct cs_store *store, struct cs_error *err);
+
 /* CS_CANCELLED where the caller wants to stop. */
 int cs_store_cancelled(const struct cs_store *store, struct cs_error *err);
 

@@ -37,6 +37,7 @@ dpkg-deb -f "$package" >fields
 expect_says fields '^Package: byre$'
 expect_says fields '^Depends: adduser, .*libsodium23'
 expect_says fields '^Recommends: qemu-utils$'
+expect_says fields '^Suggests: libvirt0$'
 expect_says fields '^Section: admin$'
 expect_says fields '^Maintainer: .*<.*@.*>$'
 

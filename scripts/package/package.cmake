@@ -24,6 +24,7 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS adduser)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS qemu-utils)
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS libvirt0) # for --domain; loaded where it is there
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
     "byre saves QEMU's qcow2 and raw disk images, whole chains of backing files,
 into an encrypted, deduplicating repository, and brings them back as they

@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <libvirt/virterror.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,14 +46,14 @@ static enum error_code code_of(int code)
 
 int domain_error(struct error *err, const char *fmt, ...)
 {
-    const char *said = virGetLastErrorMessage();
+    const char *said = vir.GetLastErrorMessage();
     char text[512] = "";
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return error_set(err, code_of(virGetLastErrorCode()), "%s: libvirt: %s", text, said);
+    return error_set(err, code_of(vir.GetLastErrorCode()), "%s: libvirt: %s", text, said);
 }
 
 void domain_note(const struct domain *d, const char *fmt, ...)
@@ -82,6 +81,7 @@ static int open_connection(struct domain *d, const char *uri, struct error *err)
 {
     const char *type;
     char *told;
+    int rc;
 
     if (!uri || !*uri)
         uri = getenv("LIBVIRT_DEFAULT_URI");
@@ -91,15 +91,18 @@ static int open_connection(struct domain *d, const char *uri, struct error *err)
         return error_set(err, ERROR_USAGE,
                          "%s: that is another host: byre backs a domain up where its disks are",
                          uri);
-    virSetErrorFunc(NULL, be_silent);
-    d->connection = virInitialize() ? NULL : virConnectOpen(uri);
+    rc = libvirt_load(err);
+    if (rc)
+        return rc;
+    vir.SetErrorFunc(NULL, be_silent);
+    d->connection = vir.Initialize() ? NULL : vir.ConnectOpen(uri);
     if (!d->connection)
         return domain_error(err, "%s", uri ? uri : "libvirt's default connection");
-    type = virConnectGetType(d->connection);
+    type = vir.ConnectGetType(d->connection);
     if (!type || strcmp(type, "QEMU") != 0)
         return error_set(err, ERROR_USAGE, "%s: not QEMU but %s", uri ? uri : "libvirt",
                          type ? type : "nothing");
-    told = uri ? NULL : virConnectGetURI(d->connection);
+    told = uri ? NULL : vir.ConnectGetURI(d->connection);
     if (uri || told)
         d->uri = strdup(uri ? uri : told);
     free(told);
@@ -113,14 +116,14 @@ int domain_open(struct domain *d, const char *uri, const char *name, struct erro
 
     if (rc)
         return rc;
-    d->handle = virDomainLookupByName(d->connection, name);
+    d->handle = vir.DomainLookupByName(d->connection, name);
     if (!d->handle) {
         domain_error(err, "domain %s", name);
-        d->handle = virDomainLookupByUUIDString(d->connection, name);
+        d->handle = vir.DomainLookupByUUIDString(d->connection, name);
     }
     if (!d->handle)
         return err ? err->code : ERROR_NOT_FOUND;
-    if (virDomainGetUUID(d->handle, uuid) || virDomainGetUUIDString(d->handle, d->uuid))
+    if (vir.DomainGetUUID(d->handle, uuid) || vir.DomainGetUUIDString(d->handle, d->uuid))
         return domain_error(err, "domain %s", name);
     if (err)
         *err = (struct error){0};
@@ -130,9 +133,9 @@ int domain_open(struct domain *d, const char *uri, const char *name, struct erro
 void domain_close(struct domain *d)
 {
     if (d->handle)
-        virDomainFree(d->handle);
+        vir.DomainFree(d->handle);
     if (d->connection)
-        virConnectClose(d->connection);
+        vir.ConnectClose(d->connection);
     free(d->uri);
     d->handle = NULL;
     d->connection = NULL;
@@ -142,9 +145,9 @@ void domain_close(struct domain *d)
 int domain_read(struct domain *d, unsigned flags, struct domain_xml *xml, char **text,
                 struct error *err)
 {
-    char *said = virDomainGetXMLDesc(d->handle, flags);
+    char *said = vir.DomainGetXMLDesc(d->handle, flags);
     int rc = said ? domain_xml_read(xml, said, err)
-                  : domain_error(err, "domain %s", virDomainGetName(d->handle));
+                  : domain_error(err, "domain %s", vir.DomainGetName(d->handle));
 
     if (text && !rc)
         *text = said;

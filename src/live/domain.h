@@ -2,12 +2,12 @@
 #ifndef BYRE_LIVE_DOMAIN_H
 #define BYRE_LIVE_DOMAIN_H
 
-#include <libvirt/libvirt.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
 #include "live/domain_xml.h"
+#include "live/libvirt_calls.h"
 #include "live/machine.h"
 
 /*

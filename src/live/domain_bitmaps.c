@@ -50,7 +50,7 @@ static bool is_target(const void *arg, const char *target)
 static virDomainCheckpointPtr find_or_tell(struct domain *d, const char *target, const char *name,
                                            struct error *err)
 {
-    virDomainCheckpointPtr found = virDomainCheckpointLookupByName(d->handle, name, 0);
+    virDomainCheckpointPtr found = vir.DomainCheckpointLookupByName(d->handle, name, 0);
     struct domain_xml xml = {0};
     char *domain = NULL;
     char *text = NULL;
@@ -60,7 +60,7 @@ static virDomainCheckpointPtr find_or_tell(struct domain *d, const char *target,
     if (domain_read(d, 0, &xml, &domain, err) == 0 &&
         domain_xml_checkpoint(&xml, name, domain, is_target, target, &text, err) == 0) {
         found =
-            virDomainCheckpointCreateXML(d->handle, text, VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);
+            vir.DomainCheckpointCreateXML(d->handle, text, VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);
         if (!found)
             domain_error(err, "bitmap %s of disk %s", name, target);
     }
@@ -77,11 +77,11 @@ static int drop(struct domain *d, const char *target, const char *name, struct e
 
     if (!found)
         return err->code;
-    if (virDomainCheckpointDelete(found, 0)) {
+    if (vir.DomainCheckpointDelete(found, 0)) {
         rc = domain_error(err, "bitmap %s of disk %s", name, target);
-        virDomainCheckpointDelete(found, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
+        vir.DomainCheckpointDelete(found, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
     }
-    virDomainCheckpointFree(found);
+    vir.DomainCheckpointFree(found);
     return rc;
 }
 

@@ -3,7 +3,6 @@
  * libvirt has no moment at which both are alike and the guest waits: it pivots by itself. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -55,8 +54,8 @@ int domain_commit_begin(struct machine *m, struct journal *j, size_t i, struct e
     else if (!rc && now->busy && !now->busy_commit)
         rc = error_set(err, ERROR_IN_USE, "disk %s: another block job works on it", disk->node);
     else if (!rc && !now->busy &&
-             virDomainBlockCommit(d->handle, disk->node, disk->base, NULL, 0,
-                                  VIR_DOMAIN_BLOCK_COMMIT_ACTIVE))
+             vir.DomainBlockCommit(d->handle, disk->node, disk->base, NULL, 0,
+                                   VIR_DOMAIN_BLOCK_COMMIT_ACTIVE))
         rc = domain_error(err, "disk %s: the commit to %s", disk->node, disk->base);
     domain_xml_clear(&xml);
     return rc;
@@ -74,7 +73,7 @@ int domain_commit_progress(struct machine *m, struct journal *j, size_t i, int m
         const struct domain_disk *now = NULL;
         virDomainBlockJobInfo info = {0};
         struct domain_xml xml = {0};
-        int got = virDomainGetBlockJobInfo(d->handle, disk->node, &info, 0);
+        int got = vir.DomainGetBlockJobInfo(d->handle, disk->node, &info, 0);
 
         if (got < 0)
             return domain_error(err, "disk %s: the commit", disk->node);
@@ -117,10 +116,10 @@ int domain_commit_complete(struct machine *m, struct journal *j, size_t i, bool 
 
     *pivoted = true;
     for (int tries = 0;; tries++) {
-        if (virDomainBlockJobAbort(d->handle, disk->node, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) == 0)
+        if (vir.DomainBlockJobAbort(d->handle, disk->node, VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) == 0)
             break;
         rc = domain_error(err, "disk %s: the pivot to %s", disk->node, disk->base);
-        if (virGetLastErrorCode() != VIR_ERR_BLOCK_COPY_ACTIVE || tries == PIVOT_TRIES)
+        if (vir.GetLastErrorCode() != VIR_ERR_BLOCK_COPY_ACTIVE || tries == PIVOT_TRIES)
             break;
         rc = 0;
         wait_ms(STEP_MS);

@@ -16,9 +16,9 @@ enum { NVRAM_MAX = 64 * 1024 * 1024 }; /* bytes */
 /* With the secrets in it, such as a display's password, where libvirt gives them. */
 static char *describe(struct domain *d, unsigned flags)
 {
-    char *text = virDomainGetXMLDesc(d->handle, flags | VIR_DOMAIN_XML_SECURE);
+    char *text = vir.DomainGetXMLDesc(d->handle, flags | VIR_DOMAIN_XML_SECURE);
 
-    return text ? text : virDomainGetXMLDesc(d->handle, flags);
+    return text ? text : vir.DomainGetXMLDesc(d->handle, flags);
 }
 
 int domain_remember(struct domain *d, struct error *err)
@@ -27,9 +27,9 @@ int domain_remember(struct domain *d, struct error *err)
     free(d->active);
     d->active = NULL;
     d->inactive = describe(d, VIR_DOMAIN_XML_INACTIVE);
-    if (d->inactive && virDomainIsActive(d->handle) == 1)
+    if (d->inactive && vir.DomainIsActive(d->handle) == 1)
         d->active = describe(d, 0);
-    return d->inactive ? 0 : domain_error(err, "domain %s", virDomainGetName(d->handle));
+    return d->inactive ? 0 : domain_error(err, "domain %s", vir.DomainGetName(d->handle));
 }
 
 static int write_file(const char *folder, const char *name, const char *suffix, const void *bytes,

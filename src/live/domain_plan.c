@@ -134,7 +134,7 @@ static int add(struct domain *d, const char *bitmap, struct journal *j,
 
     if (rc)
         return rc;
-    if (virDomainGetBlockInfo(d->handle, disk->target, &info, 0))
+    if (vir.DomainGetBlockInfo(d->handle, disk->target, &info, 0))
         return domain_error(err, "disk %s", disk->target);
     fresh = journal_add_disk(j);
     if (!fresh)

@@ -41,40 +41,42 @@ static int add_secret(struct domain *d, const struct journal_disk *disk, struct 
         rc = domain_xml_secret(disk->overlay, &text, err);
     if (!rc) {
         domain_drop_secret(d, disk->overlay);
-        secret = virSecretDefineXML(d->connection, text, 0);
-        if (!secret || virSecretSetValue(secret, key, len, 0))
+        secret = vir.SecretDefineXML(d->connection, text, 0);
+        if (!secret || vir.SecretSetValue(secret, key, len, 0))
             rc = domain_error(err, "%s: its secret", disk->overlay);
     }
     explicit_bzero(key, sizeof key);
     if (secret)
-        virSecretFree(secret);
+        vir.SecretFree(secret);
     free(text);
     return rc;
 }
 
 void domain_drop_secret(struct domain *d, const char *path)
 {
-    virSecretPtr secret = virSecretLookupByUsage(d->connection, VIR_SECRET_USAGE_TYPE_VOLUME, path);
+    virSecretPtr secret =
+        vir.SecretLookupByUsage(d->connection, VIR_SECRET_USAGE_TYPE_VOLUME, path);
 
     if (!secret)
         return;
-    virSecretUndefine(secret);
-    virSecretFree(secret);
+    vir.SecretUndefine(secret);
+    vir.SecretFree(secret);
 }
 
 /* ${*uuid}, for the caller to free. */
 static int find_secret(struct domain *d, const char *path, char **uuid, struct error *err)
 {
-    virSecretPtr secret = virSecretLookupByUsage(d->connection, VIR_SECRET_USAGE_TYPE_VOLUME, path);
+    virSecretPtr secret =
+        vir.SecretLookupByUsage(d->connection, VIR_SECRET_USAGE_TYPE_VOLUME, path);
     int rc = 0;
 
     *uuid = malloc(VIR_UUID_STRING_BUFLEN);
     if (!*uuid)
         rc = error_no_memory(err);
-    else if (!secret || virSecretGetUUIDString(secret, *uuid))
+    else if (!secret || vir.SecretGetUUIDString(secret, *uuid))
         rc = domain_error(err, "%s: its secret", path);
     if (secret)
-        virSecretFree(secret);
+        vir.SecretFree(secret);
     return rc;
 }
 
@@ -134,7 +136,7 @@ static virDomainCheckpointPtr checkpoint(struct domain *d, const struct domain_x
     if (!name)
         return NULL;
     if (domain_xml_checkpoint(xml, name, NULL, has_bitmap, j, &text, &reason) == 0) {
-        made = virDomainCheckpointCreateXML(d->handle, text, 0);
+        made = vir.DomainCheckpointCreateXML(d->handle, text, 0);
         if (!made)
             domain_error(&reason, "bitmap %s", name);
     }
@@ -151,12 +153,12 @@ static virDomainCheckpointPtr checkpoint(struct domain *d, const struct domain_x
 
 void domain_drop_checkpoint(struct domain *d, const char *name)
 {
-    virDomainCheckpointPtr made = virDomainCheckpointLookupByName(d->handle, name, 0);
+    virDomainCheckpointPtr made = vir.DomainCheckpointLookupByName(d->handle, name, 0);
 
     if (!made)
         return;
-    virDomainCheckpointDelete(made, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
-    virDomainCheckpointFree(made);
+    vir.DomainCheckpointDelete(made, VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
+    vir.DomainCheckpointFree(made);
 }
 
 /* ---- the snapshot ---- */
@@ -181,12 +183,12 @@ static int snapshot(struct domain *d, const struct domain_xml *xml, const struct
     if (!rc)
         rc = domain_xml_snapshot(xml, j, secrets, &text, err);
     if (!rc) {
-        made = virDomainSnapshotCreateXML(d->handle, text, flags);
+        made = vir.DomainSnapshotCreateXML(d->handle, text, flags);
         if (!made)
             rc = domain_error(err, "domain %s: the snapshot", xml->name);
     }
     if (made)
-        virDomainSnapshotFree(made);
+        vir.DomainSnapshotFree(made);
     for (size_t i = 0; secrets && i < j->disk_count; i++)
         free(secrets[i]);
     free(secrets);
@@ -207,8 +209,8 @@ int domain_switch(struct machine *m, struct journal *j, struct error *err)
     }
     /* After success the bitmaps stay and libvirt's record of them goes; else both. */
     if (bitmaps) {
-        virDomainCheckpointDelete(bitmaps, rc ? 0 : VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
-        virDomainCheckpointFree(bitmaps);
+        vir.DomainCheckpointDelete(bitmaps, rc ? 0 : VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY);
+        vir.DomainCheckpointFree(bitmaps);
     }
     domain_xml_clear(&xml);
     return rc;

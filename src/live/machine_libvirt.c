@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A domain of libvirt as a machine: found by a name or by a journal, where its disks write to,
  * whether it is well, and the table of what else can be asked of it. */
-#include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +54,8 @@ static int thaw_left(struct machine *m, const struct journal *j, struct error *e
     struct domain *d = (struct domain *)m;
 
     if ((j->phase == JOURNAL_FREEZING || j->phase == JOURNAL_SWITCHING) &&
-        virDomainFSThaw(d->handle, NULL, 0, 0) < 0 &&
-        virGetLastErrorCode() != VIR_ERR_ARGUMENT_UNSUPPORTED && j->phase == JOURNAL_FREEZING)
+        vir.DomainFSThaw(d->handle, NULL, 0, 0) < 0 &&
+        vir.GetLastErrorCode() != VIR_ERR_ARGUMENT_UNSUPPORTED && j->phase == JOURNAL_FREEZING)
         return domain_error(err, "domain %s: thawing its file systems", j->name);
     return 0;
 }
@@ -116,10 +115,10 @@ static int watch(struct machine *m, struct journal *j, int milliseconds, char **
     *trouble = NULL;
     *gone = false;
     wait_ms(milliseconds);
-    if (virDomainGetState(d->handle, &state, &reason, 0)) {
+    if (vir.DomainGetState(d->handle, &state, &reason, 0)) {
         /* A transient one is forgotten when it stops. */
-        *gone = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
-        return *gone ? 0 : domain_error(err, "domain %s", virDomainGetName(d->handle));
+        *gone = vir.GetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+        return *gone ? 0 : domain_error(err, "domain %s", vir.DomainGetName(d->handle));
     }
     *gone = state == VIR_DOMAIN_SHUTOFF || state == VIR_DOMAIN_CRASHED;
     if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR)
@@ -133,9 +132,9 @@ static void resume(struct machine *m)
     int reason = 0;
     int state = 0;
 
-    if (virDomainGetState(d->handle, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+    if (vir.DomainGetState(d->handle, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
         reason == VIR_DOMAIN_PAUSED_IOERROR)
-        virDomainResume(d->handle);
+        vir.DomainResume(d->handle);
 }
 
 /* ---- found ---- */
@@ -195,10 +194,10 @@ static int make(struct domain **out, const char *uri, const char *name, struct e
 /* A libvirt that does not answer does not say that it is off. */
 static int is_active(const struct domain *d, bool *active, struct error *err)
 {
-    int answer = virDomainIsActive(d->handle);
+    int answer = vir.DomainIsActive(d->handle);
 
     *active = answer == 1;
-    return answer < 0 ? domain_error(err, "domain %s", virDomainGetName(d->handle)) : 0;
+    return answer < 0 ? domain_error(err, "domain %s", vir.DomainGetName(d->handle)) : 0;
 }
 
 /* Not by the URI: there are many for the same. */
@@ -254,7 +253,7 @@ int machine_describe_libvirt(struct machine *m, struct journal *j, struct error 
     if (!rc)
         rc = replace(&j->uuid, d->uuid, err);
     if (!rc)
-        rc = replace(&j->name, virDomainGetName(d->handle), err);
+        rc = replace(&j->name, vir.DomainGetName(d->handle), err);
     j->machine = domain_process(d);
     j->machine_since = j->machine ? journal_process_since(j->machine) : 0;
     journal_boot_id(j->boot_id);
@@ -328,7 +327,7 @@ int machine_settle_offline_libvirt(const struct journal *j, size_t i, struct err
     if (!rc)
         rc = domain_xml_lower(text, disk, &lowered, err);
     if (!rc && lowered) {
-        defined = virDomainDefineXML(d->connection, lowered);
+        defined = vir.DomainDefineXML(d->connection, lowered);
         if (!defined)
             rc = domain_error(err, "domain %s: disk %s is to start from %s again", xml.name,
                               disk->node, disk->base);
@@ -338,7 +337,7 @@ int machine_settle_offline_libvirt(const struct journal *j, size_t i, struct err
     if (!rc && disk->bitmap)
         domain_drop_checkpoint(d, disk->bitmap);
     if (defined)
-        virDomainFree(defined);
+        vir.DomainFree(defined);
     free(lowered);
     free(text);
     domain_xml_clear(&xml);

@@ -7,6 +7,16 @@
 requires qemu-img qemu-io python3 strace libvirtd virsh unshare qemu-system-x86_64
 requires_root
 sanitized && skip "libvirt's own leaks are not looked at"
+
+# Its library is loaded where it is needed, and one that cannot be is said.
+new_repository
+fast_key
+mkdir none
+echo no library >none/libvirt.so.0
+LD_LIBRARY_PATH=$PWD/none expect_exit 1 byre backup --domain some
+expect_says err 'libvirt0, is not there: .*libvirt\.so\.0'
+LD_LIBRARY_PATH=$PWD/none expect_exit 0 byre list
+
 # ---- a libvirtd ----
 cat >start.sh <<'END'
 set -e
@@ -125,9 +135,6 @@ stopped_at() {
     [ "$(grep -cE "vd[ab] *$T/(a.qcow2|b.raw).byre-live\$" disks)" = 2 ] ||
         fail "the domain is not on its overlays: $(cat disks said)"
 }
-
-new_repository
-fast_key
 
 # ---- a backup, during which the guest writes ----
 cp a.qcow2 a.before

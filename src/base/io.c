@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -157,6 +158,33 @@ int io_next_data(int fd, const char *name, uint64_t from, uint64_t end, uint64_t
     if ((uint64_t)hole < end)
         *stop = (uint64_t)hole;
     return 0;
+}
+
+int io_sync(const char *path, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0 || fsync(fd) < 0)
+        rc = error_sys(err, errno, "%s: flushing it", path);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int io_sync_folder_of(const char *path, struct error *err)
+{
+    char *folder = strdup(path);
+    char *slash = folder ? strrchr(folder, '/') : NULL;
+    int rc;
+
+    if (folder == NULL)
+        return error_no_memory(err);
+    if (slash)
+        slash[slash == folder] = '\0';
+    rc = io_sync(slash ? folder : ".", err);
+    free(folder);
+    return rc;
 }
 
 int io_is_zero(const void *buf, size_t len)

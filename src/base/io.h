@@ -46,6 +46,12 @@ int io_open_direct(int fd);
 int io_next_data(int fd, const char *name, uint64_t from, uint64_t end, uint64_t *begin,
                  uint64_t *stop, struct error *err);
 
+/* Waits until the file ${path} is on the disk; of a folder, the names in it are. */
+int io_sync(const char *path, struct error *err);
+
+/* Waits until the name ${path} is on the disk, or that it is gone is. */
+int io_sync_folder_of(const char *path, struct error *err);
+
 /* Whether all ${len} bytes at ${buf} are zero. */
 int io_is_zero(const void *buf, size_t len);
 

@@ -42,26 +42,6 @@ static int write_code(int fd, const char *path, const char *code, struct error *
 }
 
 /* Flushes the folder that ${path} is in, so that the new name stays. */
-static int sync_folder(const char *path, struct error *err)
-{
-    char *folder = strdup(path);
-    char *slash = folder ? strrchr(folder, '/') : NULL;
-    int fd;
-    int rc = 0;
-
-    if (!folder)
-        return error_no_memory(err);
-    if (slash)
-        slash[slash == folder] = '\0';
-    fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd))
-        rc = error_sys(err, errno, "%s: flushing its folder", path);
-    if (fd >= 0)
-        close(fd);
-    free(folder);
-    return rc;
-}
-
 /* The function that was asked for, or the one that is the faster here. */
 static int choose_id_hash(enum cs_id_hash *hash, const char *name)
 {
@@ -160,7 +140,7 @@ static int run(const struct cli *cli)
 
         code_fd = -1;
         if (!rc)
-            rc = sync_folder(code_file, &err);
+            rc = io_sync_folder_of(code_file, &err);
         if (rc) {
             code = EXIT_CODE_FAILED;
             message_error(code,

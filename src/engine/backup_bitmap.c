@@ -5,11 +5,11 @@
  */
 #include "engine/backup_bitmap.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "engine/backup_images.h"
 #include "engine/nbd_uri.h"
 #include "engine/qemu_img.h"
@@ -29,24 +29,11 @@ static bool is_wanted(const struct backup_bitmaps *b)
     return b->options->bitmap_name != NULL || (b->options->bitmap && !b->options->dry_run);
 }
 
-__attribute__((format(printf, 3, 4))) static void say(const struct backup_bitmaps *b, bool warning,
-                                                      const char *fmt, ...)
-{
-    const struct engine_listener *l = &b->options->listener;
-    char message[4096];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
-    va_end(ap);
-    if (warning && l->warning != NULL)
-        l->warning(l->arg, message);
-    else if (!warning && l->note != NULL)
-        l->note(l->arg, message);
-}
-
 static void go_without(struct backup_bitmaps *b, size_t i, const char *why)
 {
-    say(b, !b->options->running, "%s: is saved without a bitmap: %s", b->options->images[i], why);
+    const struct engine_listener *l = &b->options->listener;
+    say(b->options->running ? l->note : l->warning, l->arg, "%s: is saved without a bitmap: %s",
+        b->options->images[i], why);
     b->items[i].without = true;
     b->result->partial |= !b->options->running;
 }
@@ -232,7 +219,7 @@ static void remove_obsolete(struct backup_bitmaps *b, size_t i)
             left++;
     b->result->bitmaps_obsolete += left;
     if (left > 0)
-        say(b, false,
+        say(b->options->listener.note, b->options->listener.arg,
             "%s: %llu obsolete bitmaps stay, until the next backup with a new one can remove them: "
             "%s",
             image, (unsigned long long)left, err.message);
@@ -243,8 +230,9 @@ static void take_back(struct backup_bitmaps *b, size_t i)
 {
     struct error err = {0};
     if (qemu_img_bitmap_remove(b->options->images[i], b->items[i].name, NULL, &err) < 0)
-        say(b, false, "%s: bitmap %s stays, until the next backup removes it: %s",
-            b->options->images[i], b->items[i].name, err.message);
+        say(b->options->listener.note, b->options->listener.arg,
+            "%s: bitmap %s stays, until the next backup removes it: %s", b->options->images[i],
+            b->items[i].name, err.message);
 }
 
 void backup_bitmaps_finish(struct backup_bitmaps *b, bool committed)

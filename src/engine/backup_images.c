@@ -5,32 +5,18 @@
  */
 #include "engine/backup_images.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/say.h"
 #include "engine/backup_origin.h"
 #include "engine/input_format.h"
 #include "engine/nbd_uri.h"
 #include "engine/path.h"
 
 static const char export_format[] = "nbd";
-
-__attribute__((format(printf, 3, 4))) static void say(const struct engine_listener *l, bool warning,
-                                                      const char *fmt, ...)
-{
-    char message[4096];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
-    va_end(ap);
-    if (warning && l->warning != NULL)
-        l->warning(l->arg, message);
-    else if (!warning && l->note != NULL)
-        l->note(l->arg, message);
-}
 
 /* ---- what they are ---- */
 
@@ -165,11 +151,11 @@ static int open_other(struct backup_images *b, size_t i, struct engine_backup_re
         return rc;
     const char *const *losses = content_losses(b->contents[i], &n);
     for (size_t k = 0; k < n; k++)
-        say(l, true, "%s: %s", name, losses[k]);
+        say(l->warning, l->arg, "%s: %s", name, losses[k]);
     result->partial |= n > 0;
     if (n == 0)
-        say(l, false, "%s: is kept as its guest sees it, the details of the %s file are not", image,
-            b->formats[i]);
+        say(l->note, l->arg, "%s: is kept as its guest sees it, the details of the %s file are not",
+            image, b->formats[i]);
     return 0;
 }
 
@@ -190,12 +176,13 @@ static int open_one(struct backup_images *b, size_t i, struct engine_backup_resu
 static void look_for_overlay(const struct backup_images *b, const char *image,
                              struct engine_backup_result *result)
 {
+    const struct engine_listener *l = &b->options->listener;
     char name[4096];
     if (b->options->frozen_base ||
         snprintf(name, sizeof name, "%s.byre-live", image) >= (int)sizeof name ||
         access(name, F_OK) < 0)
         return;
-    say(&b->options->listener, true,
+    say(l->warning, l->arg,
         "%s: the temporary overlay of a live backup lies beside it, so that newer writes are "
         "not part of this backup; byre live status says what to do",
         image);
@@ -205,6 +192,7 @@ static void look_for_overlay(const struct backup_images *b, const char *image,
 int backup_images_open(struct backup_images *b, struct engine_backup_result *result,
                        struct error *err)
 {
+    const struct engine_listener *l = &b->options->listener;
     for (size_t i = 0; i < b->options->image_count; i++) {
         int rc = open_one(b, i, result, err);
         if (rc < 0)
@@ -215,7 +203,7 @@ int backup_images_open(struct backup_images *b, struct engine_backup_result *res
         result->top_in_use_as_base = true;
         if (b->options->frozen_base)
             continue;
-        say(&b->options->listener, true,
+        say(l->warning, l->arg,
             "%s: is in use as somebody's backing file, so that newer writes are in an overlay "
             "that is not part of this backup (a forgotten blockcommit?); --frozen-base says "
             "that this is meant",

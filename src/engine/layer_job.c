@@ -3,7 +3,8 @@
 #include "engine/layer_job.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "base/say.h"
 
 void layer_job_progress(const struct layer_job *job, uint64_t bytes)
 {
@@ -22,12 +23,9 @@ void layer_job_progress(const struct layer_job *job, uint64_t bytes)
 
 void layer_job_warn(const struct layer_job *job, const char *fmt, ...)
 {
-    char message[4096];
+    const struct engine_listener *l = job->run->progress->listener;
     va_list ap;
-    if (job->run->progress->listener->warning == NULL)
-        return;
     va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
+    say_args(l->warning, l->arg, fmt, ap);
     va_end(ap);
-    job->run->progress->listener->warning(job->run->progress->listener->arg, message);
 }

@@ -5,29 +5,23 @@
  */
 #include "engine/restore.h"
 
-#include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/say.h"
 #include "engine/blob.h"
 #include "engine/choose.h"
 #include "engine/path.h"
 
 void restore_warn(const struct restore *r, const char *fmt, ...)
 {
-    char message[4096];
     va_list ap;
-    if (r->options->listener.warning == NULL)
-        return;
     va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
+    say_args(r->options->listener.warning, r->options->listener.arg, fmt, ap);
     va_end(ap);
-    r->options->listener.warning(r->options->listener.arg, message);
 }
 
 int restore_step(struct restore *r, const char *path, uint64_t bytes, struct error *err)

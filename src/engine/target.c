@@ -180,21 +180,6 @@ int target_seal(struct target *t, const struct target_attributes *a, struct erro
     return 0;
 }
 
-static int sync_folder_of(const char *path, struct error *err)
-{
-    char *folder = path_folder(path);
-    if (folder == NULL)
-        return error_no_memory(err);
-    int rc = 0;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        rc = error_sys(err, errno, "%s: flushing the folder", folder);
-    if (fd >= 0)
-        close(fd);
-    free(folder);
-    return rc;
-}
-
 static void remove_folder(struct target *t)
 {
     if (t->folder != NULL)
@@ -227,7 +212,7 @@ int target_place(struct target *t, struct error *err)
     free(t->temporary);
     t->temporary = NULL;
     remove_folder(t);
-    return sync_folder_of(t->path, err);
+    return io_sync_folder_of(t->path, err);
 }
 
 void target_unplace(struct target *t)

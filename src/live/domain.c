@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/say.h"
+
 enum { COMMAND_LINE = 256 * 1024 }; /* of /proc/PID/cmdline that is looked at, in bytes */
 
 static void be_silent(void *arg, virErrorPtr error)
@@ -58,15 +60,11 @@ int domain_error(struct error *err, const char *fmt, ...)
 
 void domain_note(const struct domain *d, const char *fmt, ...)
 {
-    char text[512] = "";
     va_list args;
 
-    if (!d->listener.note)
-        return;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    say_args(d->listener.note, d->listener.arg, fmt, args);
     va_end(args);
-    d->listener.note(d->listener.arg, text);
 }
 
 /* byre reads the disks as files, so they have to be here. */

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From the overlays back to the bases, beside the guest: libvirt's block commit, and its pivot.
  * libvirt has no moment at which both are alike and the guest waits: it pivots by itself. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/io.h"
 #include "live/domain.h"
 
 enum {
@@ -93,18 +90,6 @@ int domain_commit_progress(struct machine *m, struct journal *j, size_t i, int m
     }
 }
 
-static int sync_base(const char *path, struct error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = 0;
-
-    if (fd < 0 || fsync(fd))
-        rc = error_sys(err, errno, "%s", path);
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
 int domain_commit_complete(struct machine *m, struct journal *j, size_t i, bool *pivoted,
                            struct error *err)
 {
@@ -126,7 +111,7 @@ int domain_commit_complete(struct machine *m, struct journal *j, size_t i, bool 
     }
     /* Whatever it said: what counts is where the domain writes to now. */
     if (look(d, disk, &xml, &now, rc ? NULL : err) == 0 && writes_to(now, disk->base))
-        rc = sync_base(disk->base, err);
+        rc = io_sync(disk->base, err);
     else if (!rc)
         rc = error_set(err, ERROR_IO, "disk %s: it does not write to %s after the pivot",
                        disk->node, disk->base);

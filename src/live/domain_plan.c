@@ -2,7 +2,6 @@
 /* Which disks of a domain are frozen. Whatever cannot be is said before anything is touched. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -3,7 +3,6 @@
  * once. libvirt keeps a record of neither. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

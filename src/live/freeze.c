@@ -4,7 +4,6 @@
  * is touched, or undone, or done. The journal is ahead of each step.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "live/fleece.h"
 #include "live/guard.h"
 #include "live/overlay.h"
@@ -274,11 +274,7 @@ static int take_stats(struct live *l, struct error *err)
         struct journal_disk *d = &j->disks[i];
         if (d->mode == JOURNAL_CONTENT)
             continue;
-        int fd = open(d->base, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fsync(fd) < 0)
-            rc = error_sys(err, errno, "%s", d->base);
-        if (fd >= 0)
-            close(fd);
+        rc = io_sync(d->base, err);
         if (rc == 0)
             rc = journal_take_stat(&d->stat, d->base, err);
     }

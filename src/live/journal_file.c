@@ -36,15 +36,6 @@ static char *beside(const char *path, const char *suffix)
     return name;
 }
 
-static int sync_folder(const char *folder, struct error *err)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0 ? error_sys(err, errno, "%s", folder) : 0;
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
 static int make_folder(const char *state_dir, const char *folder, struct error *err)
 {
     for (const char *slash = strchr(state_dir + 1, '/');; slash = strchr(slash + 1, '/')) {
@@ -61,7 +52,7 @@ static int make_folder(const char *state_dir, const char *folder, struct error *
     }
     if (mkdir(folder, 0700) < 0)
         return errno == EEXIST ? 0 : error_sys(err, errno, "%s", folder);
-    return sync_folder(state_dir, err);
+    return io_sync(state_dir, err);
 }
 
 /* ---- the lock ---- */
@@ -219,7 +210,7 @@ int journal_save(struct journal *j, struct error *err)
         rc = error_sys(err, errno, "%s", j->path);
     if (rc == 0) {
         j->stored = true;
-        rc = sync_folder(j->folder, err);
+        rc = io_sync(j->folder, err);
     } else if (fd >= 0) {
         unlink(temporary);
     }
@@ -237,7 +228,7 @@ int journal_remove(struct journal *j, struct error *err)
     if (unlink(j->path) < 0 && errno != ENOENT)
         return error_sys(err, errno, "%s", j->path);
     j->stored = false;
-    return sync_folder(j->folder, err);
+    return io_sync(j->folder, err);
 }
 
 void journal_close(struct journal *j)

@@ -36,28 +36,6 @@ char *overlay_path(const char *base, const char *folder)
     return n < 0 ? NULL : path;
 }
 
-static int sync_folder_of(const char *path, struct error *err)
-{
-    char *copy = strdup(path);
-    if (copy == NULL)
-        return error_no_memory(err);
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0 ? error_sys(err, errno, "the folder of %s", path) : 0;
-    if (fd >= 0)
-        close(fd);
-    free(copy);
-    return rc;
-}
-
-static int sync_file(const char *path, struct error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0 ? error_sys(err, errno, "%s", path) : 0;
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
 /* ---- qemu-img ---- */
 
 /* ${path} as a value of an option: a comma there is two. */
@@ -126,7 +104,7 @@ static int make_key(const char *path, struct error *err)
     if (fd >= 0)
         close(fd);
     if (rc == 0)
-        rc = sync_folder_of(path, err);
+        rc = io_sync_folder_of(path, err);
     explicit_bzero(random, sizeof random);
     explicit_bzero(key, sizeof key);
     return rc;
@@ -216,9 +194,9 @@ int overlay_create(const struct journal_disk *d, struct error *err)
     if (rc == 0)
         rc = format_file(d, err);
     if (rc == 0)
-        rc = sync_file(d->overlay, err);
+        rc = io_sync(d->overlay, err);
     if (rc == 0)
-        rc = sync_folder_of(d->overlay, err);
+        rc = io_sync_folder_of(d->overlay, err);
     if (rc < 0)
         overlay_remove(d, NULL);
     return rc;
@@ -247,7 +225,7 @@ int overlay_remove(const struct journal_disk *d, struct error *err)
     if (d->mode == JOURNAL_CONTENT)
         return fleece_remove(d, err);
     if (unlink(d->overlay) == 0) {
-        int rc = sync_folder_of(d->overlay, err);
+        int rc = io_sync_folder_of(d->overlay, err);
         if (rc < 0)
             return rc;
     } else if (errno != ENOENT) {
@@ -375,7 +353,7 @@ int overlay_commit(const struct journal_disk *d, const char *secret_file, struct
     if (rc == 0)
         rc = run((const char *const *)words.items, NULL, err);
     words_clear(&words);
-    return rc == 0 ? sync_file(d->base, err) : rc;
+    return rc == 0 ? io_sync(d->base, err) : rc;
 }
 
 char *overlay_commit_text(const struct journal_disk *d)

@@ -6,10 +6,11 @@
  */
 #include "live/plan.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/say.h"
 
 static const char content_hint[] = "; --content reads such a disk through the machine";
 
@@ -39,18 +40,6 @@ static size_t below_filter(const struct graph *g, size_t node)
 {
     size_t below = graph_child(g, node, "file");
     return below != GRAPH_NONE ? below : graph_child(g, node, "backing");
-}
-
-__attribute__((format(printf, 2, 3))) static void note(const struct live_options *o,
-                                                       const char *fmt, ...)
-{
-    char message[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
-    va_end(ap);
-    if (o->listener.note != NULL)
-        o->listener.note(o->listener.arg, message);
 }
 
 static const char *text(const json_t *object, const char *key)
@@ -329,7 +318,8 @@ static int consider(struct plan *plan, const struct graph *g, const struct live_
                        "%s the ordinary way",
                        device != NULL ? device : "", g->nodes[node].file);
     else
-        note(o, "%s is read-only, and left out", device != NULL ? device : g->nodes[node].name);
+        say(o->listener.note, o->listener.arg, "%s is read-only, and left out",
+            device != NULL ? device : g->nodes[node].name);
     free(device);
     return rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Puts right what a broken backup left, by what remedy.c decides for each disk. */
 #include <stdarg.h>
-#include <stdio.h>
 
+#include "base/say.h"
 #include "live/fleece.h"
 #include "live/overlay.h"
 #include "live/remedy.h"
@@ -181,20 +181,11 @@ int live_recover(const struct live_recover_options *options, size_t *done, size_
     return rc;
 }
 
-__attribute__((format(printf, 3, 0))) static void
-say(void (*function)(void *arg, const char *message), void *arg, const char *fmt, va_list ap)
-{
-    char message[2048];
-    vsnprintf(message, sizeof message, fmt, ap);
-    if (function != NULL)
-        function(arg, message);
-}
-
 void live_warn(const struct live_listener *l, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    say(l->warning, l->arg, fmt, ap);
+    say_args(l->warning, l->arg, fmt, ap);
     va_end(ap);
 }
 
@@ -202,6 +193,6 @@ void live_note(const struct live_listener *l, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    say(l->note, l->arg, fmt, ap);
+    say_args(l->note, l->arg, fmt, ap);
     va_end(ap);
 }

@@ -198,13 +198,24 @@ static const json_t *bitmaps_of(const struct graph *g, const struct journal_disk
     return node != GRAPH_NONE ? g->nodes[node].bitmaps : NULL;
 }
 
-/* What was written since it was disabled is in the new one only. */
+/* What was written since it was disabled is in the new one only. QEMU 7.2 crashes where one that is
+ * not there is to be enabled; where it is to be merged to, and this comes first, it says so. */
 static void add_revival(const struct journal_disk *d, const char *name, json_t *actions)
 {
-    json_array_append_new(actions, bitmap_action("block-dirty-bitmap-enable", d, name));
     json_array_append_new(actions, json_pack("{s:s, s:{s:s, s:s, s:[s]}}", "type",
                                              "block-dirty-bitmap-merge", "data", "node", d->node,
                                              "target", name, "bitmaps", d->bitmap));
+    json_array_append_new(actions, bitmap_action("block-dirty-bitmap-enable", d, name));
+}
+
+/* Whether ${name} is in ${list}, which has spaces between. */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at != NULL; at = strchr(at, ' '), at += at != NULL)
+        if (strncmp(at, name, n) == 0 && (at[n] == ' ' || at[n] == 0))
+            return true;
+    return false;
 }
 
 static void drop(struct machine_qmp *mq, const struct journal_disk *d, const char *name)
@@ -231,7 +242,7 @@ static int revive(struct machine_qmp *mq, const struct graph *g, const struct jo
         return rc;
     json_array_foreach (there, i, bitmap) {
         const char *name = json_string_value(json_object_get(bitmap, "name"));
-        if (name != NULL && d->old_bitmaps != NULL && strstr(d->old_bitmaps, name) != NULL)
+        if (name != NULL && is_listed(d->old_bitmaps, name))
             drop(mq, d, name);
     }
     drop(mq, d, d->bitmap);

@@ -197,6 +197,20 @@ expect_says held.err 'byre-live-1 of the machine, which keeps what is overwritte
 expect_equal "$(archive_count)" "$archives" archives
 as_before
 
+# ---- somebody removes an earlier bitmap: none of byre's is left to tell, and others' stay ----
+far_bitmaps() { second '" ".join(b["name"] for n in r[0] if n["node-name"] == "far" for b in n.get("dirty-bitmaps", []) if b.get("name") and b["recording"] == '"$1"')' query-named-block-nodes '{"flat": true}'; }
+held --content
+killed_while_held
+second r block-dirty-bitmap-add '{"node": "far", "name": "b"}' \
+    block-export-del '{"id": "byre-live-1", "mode": "hard"}' >/dev/null
+second r block-dirty-bitmap-remove '{"node": "far", "name": "'"$(far_bitmaps False)"'"}' >/dev/null
+expect_exit 0 byre live recover
+as_before
+expect_equal "$(far_bitmaps True)" b 'bitmaps'
+expect_exit 3 byre --json backup --qmp qmp.sock --content
+expect_json "d['bytes_read'] > 16 << 20"
+second r block-dirty-bitmap-remove '{"node": "far", "name": "b"}' >/dev/null
+
 # ---- no room for what is overwritten: the guest waits, the backup fails, the guest goes on ----
 if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=2M none small; then
     # shellcheck disable=SC2016 # it is the same folder then

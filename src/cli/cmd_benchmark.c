@@ -8,6 +8,7 @@
 #include "cli/listener.h"
 #include "cli/output.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 enum { COMPRESSION_MIN = 1, COMPRESSION_MAX = 19, THREADS_MAX = 1024 };
 

@@ -11,6 +11,7 @@
 #include "cli/repository.h"
 #include "cli/signals.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 struct check_args {
     const char *read_data;

@@ -13,6 +13,7 @@
 #include "cli/repository.h"
 #include "cli/text.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 enum { SHORT_ID = 8 };
 

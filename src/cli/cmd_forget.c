@@ -15,6 +15,7 @@
 #include "cli/repository.h"
 #include "cli/table.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 struct forget_args {
     const char *last;

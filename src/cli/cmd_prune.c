@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/repository.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 #define DEFAULT_MAX_UNUSED 0.05
 

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "cli/command.h"
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 /* What prune and forget --prune have in common. */
 

@@ -11,6 +11,7 @@
 #include "cli/repository.h"
 #include "cli/text.h"
 #include "cli/units.h"
+#include "engine/upkeep.h"
 
 /* What both ways of printing tell, worked out once. */
 struct figures {

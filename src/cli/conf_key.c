@@ -11,8 +11,8 @@
 #include "cli/compression.h"
 #include "cli/option.h"
 #include "cli/units.h"
-#include "engine/engine.h"
 #include "engine/nbd_uri.h"
+#include "engine/upkeep.h"
 
 enum { NICE_MAX = 19 };
 

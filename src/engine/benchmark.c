@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "engine/engine.h"
 #include "engine/scratch.h"
+#include "engine/upkeep.h"
 
 enum {
     SAMPLE = 32 << 20,

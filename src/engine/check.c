@@ -12,10 +12,10 @@
 
 #include "engine/check.h"
 #include "engine/damage.h"
-#include "engine/engine.h"
 #include "engine/record.h"
 #include "engine/repair.h"
 #include "engine/subtree_set.h"
+#include "engine/upkeep.h"
 #include "engine/walk.h"
 #include "qcow2/header.h"
 

@@ -2,7 +2,7 @@
 #ifndef BYRE_ENGINE_CHECK_H
 #define BYRE_ENGINE_CHECK_H
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 /* The part of engine_check that is about archives: that all is there that each of them needs, in
  * places of which ${found} says nothing bad, and can be walked. Adds to ${result}, which is to be

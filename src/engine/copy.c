@@ -10,6 +10,7 @@
 #include "engine/copy_known.h"
 #include "engine/parent.h"
 #include "engine/summary.h"
+#include "engine/upkeep.h"
 
 enum { CLUSTER_MIN = 512, TRIES = 3 /* where a prune frees what a run rests on */ };
 

@@ -2,8 +2,8 @@
 #ifndef BYRE_ENGINE_DAMAGE_H
 #define BYRE_ENGINE_DAMAGE_H
 
-#include "engine/engine.h"
 #include "engine/record.h"
+#include "engine/upkeep.h"
 #include "engine/walk.h"
 
 /* Naming what of an archive is damaged: ranges as they are found, then one line for each image. */

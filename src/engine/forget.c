@@ -4,8 +4,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/engine.h"
 #include "engine/policy.h"
+#include "engine/upkeep.h"
 
 static int compare_text(const char *a, const char *b)
 {

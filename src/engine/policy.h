@@ -2,7 +2,7 @@
 #ifndef BYRE_ENGINE_POLICY_H
 #define BYRE_ENGINE_POLICY_H
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 /* Which archives of a group a policy keeps, and why. Pure; all times are UTC. */
 

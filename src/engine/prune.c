@@ -4,8 +4,8 @@
  * subtree that was marked for another archive is passed over; so is what the log
  * says to be lost.
  */
-#include "engine/engine.h"
 #include "engine/needs.h"
+#include "engine/upkeep.h"
 
 struct prune {
     struct cs_store *store;

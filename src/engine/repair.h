@@ -2,7 +2,7 @@
 #ifndef BYRE_ENGINE_REPAIR_H
 #define BYRE_ENGINE_REPAIR_H
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 /*
  * Repairs what a check found in ${damage}; tells in ${result} what was done, and how many of its

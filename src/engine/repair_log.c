@@ -8,9 +8,9 @@
 #include <time.h>
 
 #include "engine/check.h"
-#include "engine/engine.h"
 #include "engine/record.h"
 #include "engine/summary.h"
+#include "engine/upkeep.h"
 
 struct repair_log {
     struct cs_store *store;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 #include "engine/walk.h"
 
 enum { TRIES = 3 }; /* where a prune frees something meanwhile */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 #include "tree_files.h"
 
 enum { SAID = 1 << 16, SECONDS = 120 };

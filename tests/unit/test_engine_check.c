@@ -10,8 +10,8 @@
 
 #include "content.h"
 #include "engine/damage.h"
-#include "engine/engine.h"
 #include "engine/record.h"
+#include "engine/upkeep.h"
 #include "tree.h"
 
 enum {

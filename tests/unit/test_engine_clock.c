@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 enum { YEAR = 366 * 86400, DISK = 1 << 20 };
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/engine.h"
+#include "engine/upkeep.h"
 
 enum { BYTES = 300000 };
 

@@ -54,7 +54,7 @@ for disk in root.qcow2 data.raw; do
     strace -f -qq -o strace.out -P "$T/$disk" -e trace=fsync -e inject=fsync:error=EIO:when=1 \
         "$BYRE" backup --qmp "$T/qmp.sock" >out 2>&1 || code=$?
     expect_equal "$code" 1 "exit"
-    expect_says out "$disk: Input/output error"
+    expect_says out "$disk: flushing it: Input/output error"
     back_on root=root.qcow2 data=data.raw
 done
 all_there
